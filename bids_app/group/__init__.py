@@ -1,0 +1,1 @@
+"""The group level, one function a stage: plain functions on arrays and tables."""

@@ -1,0 +1,1 @@
+"""Figures and the HTML reports, made from the output files alone."""

@@ -1,0 +1,1 @@
+"""Standard spaces: templates and atlases."""

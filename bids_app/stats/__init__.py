@@ -1,0 +1,1 @@
+"""Pure numerics on arrays: association, permutation, discriminability, risk bounds."""

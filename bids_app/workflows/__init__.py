@@ -1,0 +1,1 @@
+"""The Nipype graphs and interfaces: plumbing only, no science."""
