@@ -1,0 +1,56 @@
+# README command 1: make demo    README command 2: make test
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+DEMO ?= demo
+NPROCS ?= $(shell getconf _NPROCESSORS_ONLN)
+OUTPUT := $(DEMO)/derivatives/latentatlas
+
+.PHONY: help install demo test test-real lint format clean
+help:
+	@echo "make demo    install, simulate a cohort, run both levels, say where the report is"
+	@echo "make test    install, run the tests"
+	@echo "make lint    style and the one-way rule of imports"
+
+# torch goes first and alone, by its exact version, so that pip settles on one build of it before anything else asks.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade -c constraints.txt pip setuptools wheel
+	$(BIN)/python -m pip install --quiet $$(grep '^torch==' constraints.txt)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	@touch $@
+
+install: $(VENV)/.installed
+
+$(DEMO)/bids/dataset_description.json: | install
+	$(BIN)/latentatlas-simulate $(DEMO)/bids --n-participants 30 --nprocs $(NPROCS) --seed 1
+
+demo: install $(DEMO)/bids/dataset_description.json
+	$(BIN)/latentatlas $(DEMO)/bids $(OUTPUT) participant --sloppy --nprocs $(NPROCS) -w $(DEMO)/work
+	$(BIN)/latentatlas $(DEMO)/bids $(OUTPUT) group --sloppy --nprocs $(NPROCS) -w $(DEMO)/work \
+		--group-column diagnosis --covariates age sex tiv
+	@echo; echo "The group report:        $(abspath $(OUTPUT))/group.html"
+	@echo "A participant's report:  $$(ls $(abspath $(OUTPUT))/sub-*.html | head -n 1)"
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m "not real"
+
+# The scans are those of the folder named by LATENTATLAS_TEST_DATA.
+test-real: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m real
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(DEMO) $(VENV) *.egg-info build .pytest_cache .ruff_cache

@@ -1,0 +1,133 @@
+"""The dataset-level files of the output: description, ignore list, vocabulary, participants, logs.
+
+Several jobs may start into one empty output together: every file here depends only on the input and the version of the
+program, so whoever comes first writes what the others would have written.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..errors import ConfigError, DatasetError, OutputError
+from .files import copy_file, write_json, write_text
+
+BIDS_VERSION = "1.10.0"
+
+#: What the BIDS schema has no place for. ``figures`` without a slash: the forms with one are not honoured.
+BIDSIGNORE = ("*.html", "figures", "logs/", "group/", "*_xfm.h5", "*.npy", "code/")
+
+DESCRIPTIONS = {
+    "desc-brain": "Brain mask",
+    "desc-preproc": "Bias-field corrected image",
+    "desc-modulated": "Grey-matter probability scaled by the Jacobian determinant of the native-to-template transform",
+    "desc-unmodulated": "Grey-matter probability that could not be modulated, for want of a transform",
+    "desc-smoothed": "Modulated grey matter after Gaussian smoothing",
+    "desc-recon": "Modulated grey matter as reconstructed by the autoencoder",
+}
+
+README = """\
+LatentAtlas derivatives
+=======================
+
+Modulated grey-matter maps (sub-*/), a latent space learnt from them and what may be claimed of it (group/, phenotype/).
+Open sub-*.html and group.html in a browser; logs/CITATION.md says how the data were made and what to cite.
+"""
+
+
+def check_output(bids_dir: Path, output_dir: Path) -> None:
+    """Refuse an output that would write into its own input, or that cannot be written.
+
+    Raises
+    ------
+    ConfigError
+        The output is the input, or lies inside it anywhere but under ``derivatives/``.
+    OutputError
+        The output cannot be created or written.
+    """
+    source, target = bids_dir.resolve(), output_dir.resolve()
+    inside = source in target.parents
+    if source == target or (inside and (source / "derivatives") not in target.parents):
+        raise ConfigError(
+            "the output folder is the BIDS dataset itself" if source == target else
+            "the output folder lies inside the BIDS dataset",
+            file=output_dir,
+            remedy=f"write to {bids_dir / 'derivatives' / 'latentatlas'} or to a folder outside the dataset",
+        )  # fmt: skip
+    try:
+        output_dir.mkdir(parents=True, exist_ok=True)
+        writable = os.access(output_dir, os.W_OK | os.X_OK)
+    except OSError as error:
+        raise OutputError(f"the output folder cannot be created ({error.strerror})", file=output_dir) from None
+    if not writable:
+        raise OutputError(
+            "the output folder cannot be written", file=output_dir, remedy="change its permissions, or choose another"
+        )
+
+
+def write_dataset_files(bids_dir: Path, output_dir: Path, source: dict[str, Any]) -> None:
+    """Write what makes the output a BIDS derivative dataset of its own.
+
+    Parameters
+    ----------
+    bids_dir, output_dir : Path
+    source : dict
+        The description of the input dataset.
+
+    Raises
+    ------
+    DatasetError
+        The output already belongs to another input dataset.
+    """
+    description = _description(source, Path(os.path.relpath(bids_dir.resolve(), output_dir.resolve())).as_posix())
+    file = output_dir / "dataset_description.json"
+    if file.exists():
+        try:
+            there = json.loads(file.read_text())
+        except ValueError as error:
+            raise DatasetError(f"the output's description is not readable JSON ({error})", file=file) from None
+        # By name and not by path: a container sees the same dataset under another path.
+        if there.get("Name") != description["Name"]:
+            raise DatasetError(
+                f"the output folder already holds another dataset: {there.get('Name') or 'without a name'}",
+                file=file,
+                remedy="choose another output folder",
+            )
+    else:
+        write_json(file, description)
+    for name, text in {
+        ".bidsignore": "\n".join(BIDSIGNORE) + "\n",
+        "README": README,
+        "descriptions.tsv": "desc_id\tdescription\n" + "".join(f"{k}\t{v}\n" for k, v in DESCRIPTIONS.items()),
+    }.items():
+        if not (output_dir / name).exists():
+            write_text(output_dir / name, text)
+    # With the participants beside the maps the group level needs nothing but this output.
+    for name in ("participants.tsv", "participants.json"):
+        if (bids_dir / name).exists() and not (output_dir / name).exists():
+            copy_file(bids_dir / name, output_dir / name)
+
+
+def _description(source: dict[str, Any], link: str) -> dict[str, Any]:
+    generated: dict[str, Any] = {"Name": "LatentAtlas", "Version": __version__}
+    if tag := os.environ.get("LATENTATLAS_CONTAINER"):
+        kind, _, image = tag.partition(":")
+        generated["Container"] = {"Type": kind, "Tag": image}
+    origin = {"URL": link}
+    if source.get("DatasetDOI"):
+        origin["DOI"] = source["DatasetDOI"]
+    description = {
+        "Name": f"LatentAtlas derivatives of {source.get('Name', 'a BIDS dataset')}",
+        "BIDSVersion": BIDS_VERSION,
+        "DatasetType": "derivative",
+        "GeneratedBy": [generated],
+        "DatasetLinks": {"raw": link},
+        "SourceDatasets": [origin],
+        "HowToAcknowledge": "See logs/CITATION.md",
+    }
+    if source.get("License"):
+        description["License"] = source["License"]
+    return description

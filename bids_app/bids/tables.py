@@ -1,0 +1,119 @@
+"""Tables: read what is known about the participants, write tables with their dictionaries."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from ..errors import DatasetError, NoInputError
+from .files import write_atomically, write_json
+
+MISSING = "n/a"
+
+
+def read_tsv(path: Path) -> pd.DataFrame:
+    """Read a BIDS table: tab-separated, ``n/a`` for missing, identifiers kept as text.
+
+    Raises
+    ------
+    NoInputError, DatasetError
+        The table does not exist, or is not a table.
+    """
+    try:
+        table = pd.read_csv(
+            path, sep="\t", na_values=[MISSING], dtype={"participant_id": str, "session_id": str}, encoding="utf-8-sig"
+        )
+    except FileNotFoundError:
+        raise NoInputError("the table does not exist", file=path) from None
+    except (OSError, ValueError, UnicodeDecodeError) as error:
+        raise DatasetError(f"the table is not readable ({error})", file=path, remedy="save it tab-separated") from None
+    return table.rename(columns=str.strip)
+
+
+def write_tsv(path: Path, table: pd.DataFrame, dictionary: Mapping[str, object] | None = None) -> Path:
+    """Write a BIDS table, and its dictionary as JSON beside it when there is one.
+
+    Numbers keep 7 significant digits, the precision of the float32 maps they come from.
+    """
+    write_atomically(path, lambda p: table.to_csv(p, sep="\t", index=False, na_rep=MISSING, float_format="%.7g"))
+    if dictionary is not None:
+        described = {k: ({"Description": v} if isinstance(v, str) else v) for k, v in dictionary.items()}
+        write_json(path.with_suffix(".json"), {k: v for k, v in described.items() if k in set(table.columns)})
+    return path
+
+
+def read_participants(roots: Iterable[Path], subjects: Sequence[str], sessions: Sequence[str | None]) -> pd.DataFrame:
+    """What is known about each scan's participant: one row a scan, in the order given.
+
+    Parameters
+    ----------
+    roots : iterable of Path
+        Datasets in which to look; the first that has a ``participants.tsv`` counts. Its ``sub-*_sessions.tsv``, where
+        there are, add columns to the scans of their session and overrule those of the participant.
+    subjects : sequence of str, length N
+    sessions : sequence of str or None, length N
+
+    Returns
+    -------
+    DataFrame, N rows
+        ``participant_id``, ``session_id`` (only when some scan has one), then every column of the table. Without any
+        table only the identifiers.
+
+    Raises
+    ------
+    DatasetError
+        The table has no ``participant_id``, or names a participant twice.
+    """
+    scans = pd.DataFrame({"participant_id": [f"sub-{s}" for s in subjects]})
+    if any(sessions):
+        scans["session_id"] = [f"ses-{s}" if s else None for s in sessions]
+    roots = list(roots)
+    file = next((r / "participants.tsv" for r in roots if (r / "participants.tsv").exists()), None)
+    if file is None:
+        return scans
+    known = read_tsv(file)
+    if "participant_id" not in known:
+        raise DatasetError(
+            "participants.tsv has no column participant_id", file=file, remedy="name its first column participant_id"
+        )
+    # Some datasets leave the prefix out; BIDS asks for it.
+    known["participant_id"] = "sub-" + known["participant_id"].str.strip().str.removeprefix("sub-")
+    twice = known["participant_id"][known["participant_id"].duplicated()].unique()
+    if len(twice):
+        raise DatasetError(
+            f"participants.tsv names more than once: {', '.join(twice)}", file=file, remedy="keep one row a participant"
+        )
+    merged = scans.merge(known.drop(columns="session_id", errors="ignore"), on="participant_id", how="left")
+    if "session_id" in scans:
+        merged = _add_sessions(merged, file.parent)
+    return merged
+
+
+def _add_sessions(scans: pd.DataFrame, root: Path) -> pd.DataFrame:
+    tables = []
+    for participant in scans["participant_id"].unique():
+        file = root / participant / f"{participant}_sessions.tsv"
+        if file.exists():
+            table = read_tsv(file)
+            if "session_id" in table:
+                tables.append(table.assign(participant_id=participant))
+    if not tables:
+        return scans
+    visits = pd.concat(tables).drop_duplicates(["participant_id", "session_id"])
+    joined = scans.merge(visits, on=["participant_id", "session_id"], how="left", suffixes=("_participant", ""))
+    for column in [c for c in joined if c.endswith("_participant")]:
+        own = column.removesuffix("_participant")
+        joined[own] = joined[own].where(joined[own].notna(), joined[column])
+        joined = joined.drop(columns=column)
+    return joined
+
+
+def read_dictionary(path: Path) -> dict:
+    """The JSON dictionary beside a table, or an empty one."""
+    try:
+        return json.loads(path.with_suffix(".json").read_text())
+    except (OSError, ValueError):
+        return {}

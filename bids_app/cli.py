@@ -1,0 +1,109 @@
+"""The command: arguments -> Config -> one analysis level -> exit code.
+
+Only the standard library is imported here; whatever is heavy is imported where a level starts, so that ``--help``
+answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from . import __version__
+from .config import LEVELS, Config, make_config, options
+from .errors import LatentAtlasError
+
+EPILOG = """\
+examples:
+  latentatlas /data/bids /data/out participant --participant-label 01 02 --nprocs 4
+  latentatlas /data/bids /data/out group --group-column diagnosis --covariates age sex tiv
+
+exit codes: 0 done; 1 a scan or stage failed, the others are kept; 2 usage; 65 unusable data; 66 nothing to work on;
+69 template or atlas not available; 73 output not writable; 78 bad configuration
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser, made from the declarations in :class:`bids_app.config.Config`."""
+    parser = argparse.ArgumentParser(
+        prog="latentatlas",
+        description="Grey-matter maps from T1-weighted MRI, their latent space, the brain regions it encodes, and "
+        "what may be claimed of it.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("bids_dir", help="the BIDS dataset (for the group level, a derivative dataset will do)")
+    parser.add_argument("output_dir", help="where the derivative dataset is written")
+    parser.add_argument("analysis_level", choices=LEVELS, help="participant: one scan at a time; group: all maps")
+    parser.add_argument("--version", action="version", version=f"latentatlas {__version__}")
+    sections: dict[str, argparse._ArgumentGroup] = {}
+    for declared in options():
+        meta = declared.metadata
+        section = sections.setdefault(meta["section"], parser.add_argument_group(meta["section"]))
+        flags = [f"--{declared.name.replace('_', '-')}", *([meta["short"]] if meta["short"] else [])]
+        # SUPPRESS: only what was really typed reaches make_config, so that a TOML file can fill in the rest.
+        common = {"dest": declared.name, "help": _help(declared), "default": argparse.SUPPRESS}
+        if declared.name == "verbose":
+            section.add_argument(*flags, action="count", **common)
+        elif isinstance(declared.default, bool):
+            section.add_argument(*flags, action="store_true", **common)
+        else:
+            section.add_argument(
+                *flags,
+                type=_typed(meta["read"]),
+                nargs="+" if meta["many"] else None,
+                choices=meta["choices"],
+                metavar=meta["metavar"],
+                **common,
+            )
+    return parser
+
+
+def _help(declared) -> str:
+    default = declared.default
+    if isinstance(default, bool) or default in (None, (), 0) or "(default" in declared.metadata["help"]:
+        return declared.metadata["help"]
+    return f"{declared.metadata['help']} (default: {default})"
+
+
+def _typed(read):
+    def convert(text):
+        try:
+            return read(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return convert
+
+
+def parse(argv: Sequence[str] | None = None) -> Config:
+    """Arguments -> configuration; leaves with code 2 on wrong usage, as argparse does."""
+    given = vars(build_parser().parse_args(argv))
+    positional = {name: given.pop(name) for name in ("bids_dir", "output_dir", "analysis_level")}
+    given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+    return make_config(positional, given)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    traceback_wanted = any(a.startswith("-vv") for a in arguments) or arguments.count("-v") > 1
+    try:
+        config = parse(arguments)
+        from .workflows.run import run
+
+        return run(config)
+    except LatentAtlasError as error:
+        if traceback_wanted:
+            raise
+        print(f"latentatlas: error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("latentatlas: interrupted; run the same command again to go on where it was", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,364 @@
+"""The one configuration of a run: frozen, typed, written to and read from TOML.
+
+Each option is declared once, as a field of :class:`Config`; the command-line parser, the TOML file and the table in the
+documentation are all made from these declarations, so that none can list an option the others lack.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .errors import ConfigError
+
+LEVELS = ("participant", "group")
+
+
+def memory_gb(text: str | float) -> float:
+    """Read a memory limit as fMRIPrep does: plain numbers are MB, and K, M, G, T suffixes are understood.
+
+    Examples
+    --------
+    >>> memory_gb("8000"), memory_gb("8GB"), memory_gb("500M")
+    (8.0, 8.0, 0.5)
+    """
+    match = re.fullmatch(r"\s*([\d.]+)\s*([KMGT]?)(?:i?B)?\s*", str(text), re.IGNORECASE)
+    if not match:
+        raise ValueError(f"'{text}' is not an amount of memory; write 8000 (MB) or 8G")
+    return float(match[1]) * {"K": 1e-6, "M": 1e-3, "": 1e-3, "G": 1.0, "T": 1e3}[match[2].upper()]
+
+
+def _label(prefix: str):
+    def strip(text: str) -> str:
+        label = str(text).removeprefix(prefix)
+        if not re.fullmatch(r"[a-zA-Z0-9+]+", label):
+            raise ValueError(f"'{text}' is not a BIDS label (letters and digits only)")
+        return label
+
+    strip.__name__ = f"{prefix}label"
+    return strip
+
+
+def _positive(kind):
+    def check(text):
+        value = kind(text)
+        if value <= 0:
+            raise ValueError(f"'{text}' has to be above zero")
+        return value
+
+    check.__name__ = f"positive {kind.__name__}"
+    return check
+
+
+def _not_negative(text) -> float:
+    value = float(text)
+    if value < 0:
+        raise ValueError(f"'{text}' must not be negative")
+    return value
+
+
+def _path(text) -> Path:
+    return Path(os.path.abspath(os.path.expanduser(str(text))))
+
+
+def _atlas(text) -> str:
+    """A bundled name as it stands, a file as an absolute path."""
+    return str(_path(text)) if os.sep in str(text) or str(text).endswith((".nii", ".nii.gz")) else str(text)
+
+
+def _option(default, help, section, *, read=str, many=False, choices=None, short=None, metavar=None, scientific=False):
+    """Declare one option.
+
+    ``scientific`` marks those that change the participant level's numbers: together they decide whether a scan that
+    is already there has to be processed again.
+    """
+    return field(
+        default=default,
+        metadata={
+            "help": help,
+            "section": section,
+            "read": read,
+            "many": many,
+            "choices": choices,
+            "short": short,
+            "metavar": metavar,
+            "scientific": scientific,
+        },
+    )
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything a run depends on. Paths are absolute; labels carry no ``sub-``/``ses-`` prefix."""
+
+    bids_dir: Path
+    output_dir: Path
+    analysis_level: str
+
+    participant_label: tuple[str, ...] = _option(
+        (), "participants to process, with or without sub- (default: all)", "which data", read=_label("sub-"), many=True
+    )
+    session_label: tuple[str, ...] = _option(
+        (), "sessions to process, with or without ses- (default: all)", "which data", read=_label("ses-"), many=True
+    )
+    bids_filter_file: Path | None = _option(
+        None,
+        'JSON file with pybids filters for the T1w query, e.g. {"t1w": {"acquisition": "mprage"}}',
+        "which data",
+        read=_path,
+        metavar="FILE",
+    )
+    bids_database_dir: Path | None = _option(
+        None,
+        "folder of a pybids database to reuse, or to create, instead of indexing the dataset again",
+        "which data",
+        read=_path,
+        metavar="DIR",
+    )
+    skip_bids_validation: bool = _option(
+        False, "do not check the dataset description, and accept files whose names are not valid BIDS", "which data"
+    )
+    derivatives: tuple[Path, ...] = _option(
+        (),
+        "derivative datasets (sMRIPrep, fMRIPrep, CAT12 as BIDS) whose grey-matter maps are used as they stand",
+        "which data",
+        read=_path,
+        many=True,
+        short="-d",
+        metavar="DIR",
+    )
+
+    template: str = _option(
+        "MNI152NLin2009aSym",
+        "standard space; other than the bundled default, a TemplateFlow name such as "
+        "MNI152NLin2009cAsym or MNIPediatricAsym:cohort-4",
+        "participant level",
+        scientific=True,
+    )
+    resolution: float | None = _option(
+        None,
+        "voxel size of the maps in mm (default: 1.5; 3 with --sloppy)",
+        "participant level",
+        read=_positive(float),
+        metavar="MM",
+        scientific=True,
+    )
+    skull_strip: str = _option(
+        "auto",
+        "auto strips heads that still have their skull, force always strips, skip takes the image as stripped",
+        "participant level",
+        choices=("auto", "force", "skip"),
+        scientific=True,
+    )
+    smoothing_fwhm: float = _option(
+        8.0,
+        "full width at half maximum of the Gaussian that smooths the maps, in mm; 0 for none",
+        "participant level",
+        read=_not_negative,
+        metavar="MM",
+        scientific=True,
+    )
+    sloppy: bool = _option(
+        False, "coarse and quick, to try things out; never for results", "participant level", scientific=True
+    )
+
+    model: Path | None = _option(
+        None,
+        "a trained model (a group output, or its group/model folder): encode with it instead of training",
+        "model",
+        read=_path,
+        metavar="DIR",
+    )
+    latent_dim: int = _option(64, "number of latent variables", "model", read=_positive(int), metavar="K")
+    epochs: int | None = _option(
+        None,
+        "upper limit of training epochs (default: by the plan; early stopping decides)",
+        "model",
+        read=_positive(int),
+        metavar="N",
+    )
+    folds: int = _option(5, "folds of the cross-fitting", "model", read=_positive(int), metavar="N")
+    device: str = _option("auto", "where the model trains", "model", choices=("auto", "cpu", "cuda"))
+
+    group_column: str | None = _option(
+        None, "column of participants.tsv with the clinical groups", "group level", metavar="COLUMN"
+    )
+    contrast: tuple[str, ...] = _option(
+        (),
+        "what to compare: 'AD-CN' (two groups), 'AD-rest', 'CN<MCI<AD' (ordered), or a numeric column "
+        "(default: all pairs of groups)",
+        "group level",
+        many=True,
+    )
+    covariates: tuple[str, ...] = _option(
+        (),
+        "columns whose influence is removed (age, sex, site, ...); tiv is known from the scans",
+        "group level",
+        many=True,
+        metavar="COLUMN",
+    )
+    atlas: str = _option(
+        "AAL2",
+        "AAL2 (bundled), AAL1, AAL3, or a NIfTI image of labels with a .tsv beside it",
+        "group level",
+        read=_atlas,
+    )
+    permutations: int = _option(
+        5000, "permutations of every permutation test", "group level", read=_positive(int), metavar="N"
+    )
+    ground_truth: Path | None = _option(
+        None,
+        "ground_truth.tsv of a simulated cohort, to compare the ranking of regions with (found by itself in "
+        "BIDS_DIR/code)",
+        "group level",
+        read=_path,
+        metavar="FILE",
+    )
+
+    work_dir: Path = _option(
+        Path("work"),
+        "where intermediate results are kept, so that an interrupted run goes on where it was",
+        "running",
+        read=_path,
+        short="-w",
+        metavar="DIR",
+    )
+    nprocs: int | None = _option(
+        None, "processors to use in all (default: those this process may use)", "running", read=_positive(int)
+    )
+    omp_nthreads: int | None = _option(
+        None, "processors a single step may use (default: shared out among the scans)", "running", read=_positive(int)
+    )
+    mem: float | None = _option(
+        None,
+        "memory to use in all: MB, or with a suffix, e.g. 8G (default: 90 %% of this machine's)",
+        "running",
+        read=memory_gb,
+        metavar="MEM",
+    )
+    use_plugin: Path | None = _option(
+        None, "Nipype plugin configuration (YAML), for Slurm, PBS, SGE", "running", read=_path, metavar="FILE"
+    )
+    random_seed: int = _option(0, "seed of everything random", "running", read=int, metavar="SEED", scientific=True)
+    config_file: Path | None = _option(
+        None,
+        "TOML file with any of these options (as saved in logs/); the command line wins",
+        "running",
+        read=_path,
+        metavar="FILE",
+    )
+    stop_on_first_crash: bool = _option(False, "stop everything at the first failure", "running")
+    clean_workdir: bool = _option(False, "empty the work folder before starting", "running")
+    resource_monitor: bool = _option(False, "record memory and processor use of every step", "running")
+    write_graph: bool = _option(False, "write the workflow graph into logs/", "running")
+    reports_only: bool = _option(False, "only make the reports again, from the outputs that are there", "running")
+    boilerplate_only: bool = _option(False, "only write the methods text and its references", "running")
+    verbose: int = _option(0, "more messages; -vv also shows tracebacks", "running", read=int, short="-v")
+
+    @property
+    def grid_mm(self) -> float:
+        """Voxel size of the maps in mm."""
+        return self.resolution or (3.0 if self.sloppy else 1.5)
+
+    def scientific_hash(self) -> str:
+        """Fingerprint of the options that change a scan's maps, as kept in the sidecar of each map."""
+        values = {f.name: str(getattr(self, f.name)) for f in options() if f.metadata["scientific"]}
+        values["resolution"] = str(self.grid_mm)
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+
+    def to_toml(self) -> str:
+        """This configuration as TOML; options that are unset are left out."""
+        import tomli_w
+
+        plain = {}
+        for f in dataclasses.fields(self):
+            value = getattr(self, f.name)
+            if value is None or f.name == "config_file":
+                continue
+            if isinstance(value, tuple):
+                value = [str(v) for v in value]
+            elif isinstance(value, Path):
+                value = str(value)
+            elif f.name == "mem":
+                value = f"{value}G"
+            plain[f.name.replace("_", "-")] = value
+        return tomli_w.dumps(plain)
+
+
+def options() -> list[dataclasses.Field]:
+    """The declared options, positional arguments left out."""
+    return [f for f in dataclasses.fields(Config) if f.metadata]
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read options from a TOML file.
+
+    Returns
+    -------
+    dict
+        Field name -> value, checked and converted as on the command line. The positional arguments, which a saved
+        configuration also holds, are left out: a command line always names them.
+
+    Raises
+    ------
+    ConfigError
+        The file cannot be read, names an unknown option, or gives a value that the option does not take.
+    """
+    try:
+        raw = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise ConfigError("the configuration file does not exist", file=path) from None
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the configuration file is not readable TOML: {error}", file=path) from None
+    known = {f.name: f for f in options()}
+    values = {}
+    for key, value in raw.items():
+        name = key.replace("-", "_")
+        if name in ("bids_dir", "output_dir", "analysis_level"):
+            continue
+        if name not in known:
+            raise ConfigError(
+                f"there is no option called '{key}'", file=path, remedy="see latentatlas --help for the options"
+            )
+        values[name] = _convert(known[name], value, path)
+    return values
+
+
+def _convert(declared: dataclasses.Field, value: Any, path: Path) -> Any:
+    meta = declared.metadata
+    try:
+        if isinstance(declared.default, bool):
+            if not isinstance(value, bool):
+                raise ValueError("write true or false")
+            return value
+        if meta["many"]:
+            return tuple(meta["read"](v) for v in (value if isinstance(value, list) else [value]))
+        value = meta["read"](value)
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"option '{declared.name.replace('_', '-')}': {error}", file=path) from None
+    if meta["choices"] and value not in meta["choices"]:
+        raise ConfigError(
+            f"option '{declared.name.replace('_', '-')}' takes one of {', '.join(meta['choices'])}, not '{value}'",
+            file=path,
+        )
+    return value
+
+
+def make_config(positional: Mapping[str, Any], given: Mapping[str, Any]) -> Config:
+    """Put a configuration together: defaults, then the TOML file, then what the command line gave."""
+    from_file = read_toml(given["config_file"]) if given.get("config_file") else {}
+    values = {**from_file, **given}
+    return Config(
+        bids_dir=_path(positional["bids_dir"]),
+        output_dir=_path(positional["output_dir"]),
+        analysis_level=positional["analysis_level"],
+        **{"work_dir": _path(Config.work_dir), **values},
+    )

@@ -1,0 +1,143 @@
+"""The plan of a training: a file that a person can read, edit and hand back."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+
+from bids_app.errors import ConfigError, DatasetError
+
+log = logging.getLogger("latentatlas")
+VALIDATION_SHARE = 0.2
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything a training needs to know besides the maps.
+
+    Attributes
+    ----------
+    latent_dim : int
+        Latents, K; the same in every fold.
+    latent_dim_asked : int
+        What was asked for; ``notes`` says why it is less.
+    channels : tuple of int
+        Channels after each stride-2 block.
+    max_epochs, patience : int
+        Epochs at most, and without gain on held-out participants before training stops.
+    batch_size : int
+        Maps a step.
+    learning_rate, weight_decay : float
+        Of AdamW.
+    mirror : bool
+        Whether left-right mirror images may join the cohort.
+    mix : float
+        Share of the maps of a batch that are replaced by a mixture with another.
+    latent_noise : float
+        Noise on the latents while training, in standard deviations.
+    inner_runs : int
+        Trainings on parts of the training participants that decide how many epochs the final one takes.
+    notes : tuple of str
+        What was decided, and why.
+    """
+
+    latent_dim: int
+    latent_dim_asked: int
+    channels: tuple[int, ...] = (16, 32, 64, 128)
+    max_epochs: int = 60
+    patience: int = 10
+    batch_size: int = 4
+    learning_rate: float = 5e-4
+    weight_decay: float = 0.05
+    mirror: bool = True
+    mix: float = 0.5
+    latent_noise: float = 0.2
+    inner_runs: int = 1
+    notes: tuple[str, ...] = field(default=())
+
+    def write(self, path: str | PathLike) -> None:
+        """Write the plan as JSON."""
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_text(json.dumps(asdict(self), indent=2) + "\n")
+
+    @classmethod
+    def read(cls, path: str | PathLike) -> Plan:
+        """Read a plan; ConfigError where it does not make sense."""
+        try:
+            return cls.from_dict(json.loads(Path(path).read_text()))
+        except (OSError, ValueError, TypeError) as error:
+            raise ConfigError(f"The training plan cannot be used: {error}.", file=path) from error
+
+    @classmethod
+    def from_dict(cls, record: dict) -> Plan:
+        """Make a plan of JSON values; ValueError or TypeError where they do not make sense."""
+        unknown = set(record) - {f.name for f in fields(cls)}
+        if unknown:
+            raise ValueError(f"it names what no plan has ({', '.join(sorted(unknown))})")
+        plan = cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in record.items()})
+        for name in ("latent_dim", "batch_size", "inner_runs", "patience"):
+            if not isinstance(getattr(plan, name), int) or getattr(plan, name) < 1:
+                raise ValueError(f"{name} must be a positive whole number")
+        if not isinstance(plan.max_epochs, int) or plan.max_epochs < 0:
+            raise ValueError("max_epochs must be a whole number, 0 or more")
+        if len(plan.channels) != 4 or not all(isinstance(c, int) and c > 0 for c in plan.channels):
+            raise ValueError("channels must be four positive whole numbers")
+        return plan
+
+
+def make_plan(participant_ids: Sequence, folds: np.ndarray | None, *, latent_dim: int = 64, **settings) -> Plan:
+    """Plan the training for a cohort.
+
+    K is capped so that every training split, the inner ones included, holds more participants than latents: n maps
+    span n - 1 dimensions about their mean.
+
+    Parameters
+    ----------
+    participant_ids : sequence of length N
+        The participant of each scan.
+    folds : (N,) int array, optional
+        Fold of each scan, from ``split_participants``; None without cross-fitting.
+    latent_dim : int
+        K asked for.
+    **settings
+        Any other field of Plan.
+
+    Returns
+    -------
+    Plan
+
+    Raises
+    ------
+    DatasetError
+        Too few participants to learn anything from.
+    """
+    ids = np.asarray(participant_ids).astype(str)
+    smallest = len(set(ids))
+    if folds is not None:
+        smallest = min(len(set(ids[np.asarray(folds) != f])) for f in np.unique(folds))
+    inner = smallest - validation_size(smallest)
+    if inner < 3:
+        raise DatasetError(
+            f"{len(set(ids))} participants are too few: the smallest training split would hold {max(inner, 0)}.",
+            remedy="Use at least six participants, or encode them with a model trained elsewhere (--model).",
+        )
+    plan = Plan(min(latent_dim, inner - 1), latent_dim, inner_runs=2 if smallest < 60 else 1)
+    if plan.latent_dim < latent_dim:
+        note = (
+            f"latent_dim is {plan.latent_dim}, not {latent_dim}: the smallest training split holds {inner} participants "
+            "besides those that decide when to stop, and n maps span n - 1 dimensions about their mean"
+        )
+        log.warning("%s.", note[0].upper() + note[1:])
+        plan = replace(plan, notes=(note,))
+    return Plan.from_dict({**asdict(plan), **settings})
+
+
+def validation_size(n_participants: int) -> int:
+    """Participants of a training split that only decide when to stop: a fifth, at most 200."""
+    return int(np.clip(round(VALIDATION_SHARE * n_participants), 2, 200))

@@ -1,0 +1,243 @@
+"""Maps of a whole cohort as one memory-mapped array, read from NIfTI once.
+
+``<name>.npy`` holds the N x V values (float16: a rounding of one part in two thousand, which is a millionth of the
+variance between people), ``<name>.json`` the grid and which maps were left out and why, ``<name>.mask.npy`` the mask.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from joblib import Parallel, delayed
+from numpy.lib.format import open_memmap
+
+from bids_app.errors import DatasetError, ModelError
+from bids_app.model.grid import Grid, Image, Sampling, content_problem, grid_problem, model_resolution
+
+log = logging.getLogger("latentatlas")
+MASK_THRESHOLD = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class Volumes:
+    """The cohort's maps on the model grid.
+
+    Attributes
+    ----------
+    data : (N, V) float16 memory map
+        One row a kept map, in the order of ``paths``.
+    grid : Grid
+        Where the V voxels lie.
+    paths : list of str
+        The kept maps.
+    rejected : list of (str, str)
+        The maps left out, and why.
+    """
+
+    data: np.ndarray
+    grid: Grid
+    paths: list[str]
+    rejected: list[tuple[str, str]]
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def rows(self, index: np.ndarray) -> np.ndarray:
+        """Maps ``index`` as an (n, V) float32 array in memory."""
+        return np.asarray(self.data[np.asarray(index, int)], np.float32)
+
+    def batches(self, index: np.ndarray, size: int = 64):
+        """Yield ``(places in index, (b, V) float32 maps)`` for ``size`` maps at a time."""
+        index = np.asarray(index, int)
+        for start in range(0, len(index), size):
+            places = slice(start, min(start + size, len(index)))
+            yield places, self.rows(index[places])
+
+    def mean(self, index: np.ndarray) -> np.ndarray:
+        """Mean map of the rows ``index``, (V,) float32."""
+        total = np.zeros(self.data.shape[1])
+        for _, rows in self.batches(index):
+            total += rows.sum(0, dtype=np.float64)
+        return (total / len(index)).astype(np.float32)
+
+
+def build_volumes(
+    paths: Sequence[str | PathLike],
+    out_path: str | PathLike,
+    *,
+    fwhm: float = 8.0,
+    resolution: float | None = None,
+    mask: Image | str | PathLike | None = None,
+    n_jobs: int = 1,
+) -> Volumes:
+    """Read maps once, in parallel, smooth and sample them, and keep the voxels of the brain.
+
+    Parameters
+    ----------
+    paths : sequence of path-like
+        NIfTI maps (modulated grey matter), one a scan.
+    out_path : path-like
+        The array to write, ``.npy``; a ``.json`` and a ``.mask.npy`` are written beside it.
+    fwhm : float
+        Smoothing, mm (full width at half maximum); 0 for none.
+    resolution : float, optional
+        Voxel size of the model grid, mm. By default the larger of the maps' own and half of ``fwhm``.
+    mask : image or path, optional
+        Brain mask in the space of the maps. By default the voxels where the cohort's mean map exceeds 0.1: it depends
+        on no label, and on each participant only through the mean of all.
+    n_jobs : int
+        Processes that read.
+
+    Returns
+    -------
+    Volumes
+
+    Raises
+    ------
+    DatasetError
+        Fewer than two maps can be used.
+    """
+    paths = [str(p) for p in paths]
+    out_path = Path(out_path)
+    out_path.parent.mkdir(parents=True, exist_ok=True)
+    shape, affine = _common_grid(paths)
+    sampling = Sampling(shape, affine, float(fwhm), 0.0)
+    sampling = Sampling(shape, affine, float(fwhm), resolution or model_resolution(sampling.voxel_sizes.min(), fwhm))
+    chosen = _resample_mask(mask, sampling) if mask is not None else None
+
+    # Without a mask the whole grid is kept until the mean map, and so the mask, is known.
+    width = int(chosen.sum()) if chosen is not None else int(np.prod(sampling.shape))
+    scratch = out_path.with_name(out_path.name + ".partial")
+    store = open_memmap(scratch, mode="w+", dtype=np.float16, shape=(len(paths), width))
+    kept, rejected, total = [], [], np.zeros(width)
+    results = Parallel(n_jobs=n_jobs, return_as="generator")(delayed(_read)(p, sampling, chosen) for p in paths)
+    for path, (values, problem) in zip(paths, results, strict=True):
+        if problem:
+            log.warning("Left out of the cohort: %s: %s.", path, problem)
+            rejected.append((path, problem))
+        else:
+            store[len(kept)] = values
+            total += values
+            kept.append(path)
+    if len(kept) < 2:
+        scratch.unlink()
+        raise DatasetError(
+            f"Only {len(kept)} of {len(paths)} maps can be used.",
+            file=rejected[0][0] if rejected else None,
+            remedy="The log names every map that was left out, and why.",
+        )
+    if chosen is None:
+        chosen = (total / len(kept) > MASK_THRESHOLD).reshape(sampling.shape)
+        columns = np.flatnonzero(chosen)
+    else:
+        columns = slice(None)
+    grid = Grid(sampling, chosen)
+    final = open_memmap(out_path, mode="w+", dtype=np.float16, shape=(len(kept), grid.n_voxels))
+    for row in range(len(kept)):
+        final[row] = store[row][columns]
+    final.flush()
+    del store, final
+    scratch.unlink()
+    np.save(_mask_path(out_path), chosen)
+    record = {**sampling_to_json(sampling), "paths": kept, "rejected": rejected}
+    out_path.with_suffix(".json").write_text(json.dumps(record, indent=1))
+    return load_volumes(out_path)
+
+
+def load_volumes(path: str | PathLike) -> Volumes:
+    """Open what ``build_volumes`` wrote; the maps stay on disk.
+
+    Raises
+    ------
+    ModelError
+        A file is missing or damaged.
+    """
+    path = Path(path)
+    try:
+        record = json.loads(path.with_suffix(".json").read_text())
+        mask = np.load(_mask_path(path), allow_pickle=False)
+        data = np.load(path, mmap_mode="r", allow_pickle=False)
+        grid = Grid(sampling_from_json(record), mask)
+        rejected = [tuple(r) for r in record["rejected"]]
+        if data.shape != (len(record["paths"]), grid.n_voxels):
+            raise ValueError("its shape is not that of its description")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(
+            f"The volumes cannot be read: {error}.", file=path, remedy="Delete the file and run again."
+        ) from error
+    return Volumes(data, grid, record["paths"], rejected)
+
+
+def sampling_to_json(sampling: Sampling) -> dict:
+    """A Sampling as plain JSON values."""
+    return {
+        "source_shape": list(sampling.source_shape),
+        "source_affine": np.asarray(sampling.source_affine).tolist(),
+        "fwhm": sampling.fwhm,
+        "resolution": sampling.resolution,
+    }
+
+
+def sampling_from_json(record: dict) -> Sampling:
+    """The inverse of ``sampling_to_json``; KeyError, TypeError or ValueError where it is damaged."""
+    shape, affine = tuple(int(n) for n in record["source_shape"]), np.array(record["source_affine"], float)
+    if len(shape) != 3 or affine.shape != (4, 4):
+        raise ValueError("the grid is not one of three dimensions")
+    return Sampling(shape, affine, float(record["fwhm"]), float(record["resolution"]))
+
+
+def _mask_path(path: Path) -> Path:
+    return path.with_suffix(".mask.npy")
+
+
+def _common_grid(paths: list[str]) -> tuple[tuple[int, ...], np.ndarray]:
+    """Shape and affine that most maps share."""
+    votes: Counter = Counter()
+    for path in paths:
+        try:
+            image = nib.load(path)
+        except Exception:  # named with its reason when it is read
+            continue
+        if all(n == 1 for n in image.shape[3:]):
+            votes[image.shape[:3], tuple(np.round(image.affine, 3).ravel() + 0.0)] += 1
+    if not votes:
+        raise DatasetError(
+            f"None of the {len(paths)} maps can be read.",
+            file=paths[0] if paths else None,
+            remedy="Check that the participant level has finished.",
+        )
+    (shape, affine), _ = votes.most_common(1)[0]
+    return tuple(int(n) for n in shape), np.array(affine).reshape(4, 4)
+
+
+def _read(path: str, sampling: Sampling, mask: np.ndarray | None) -> tuple[np.ndarray | None, str | None]:
+    try:
+        image = nib.load(path)
+        problem = grid_problem(image, sampling.source_shape, sampling.source_affine)
+        if problem:
+            return None, problem
+        data = np.asarray(image.dataobj, np.float32).reshape(sampling.source_shape)
+    except Exception as error:
+        return None, f"it cannot be read ({type(error).__name__}: {error})"
+    problem = content_problem(data)
+    if problem:
+        return None, problem
+    values = sampling.apply(data)
+    return (values.ravel() if mask is None else values[mask]).astype(np.float16), None
+
+
+def _resample_mask(mask: Image | str | PathLike, sampling: Sampling) -> np.ndarray:
+    image = mask if isinstance(mask, Image) else nib.load(mask)
+    problem = grid_problem(image, sampling.source_shape, sampling.source_affine)
+    if problem:
+        raise ModelError(f"The brain mask does not fit the maps: {problem}.", remedy="Resample it to their grid.")
+    inside = np.asarray(image.dataobj, np.float32).reshape(sampling.source_shape) > 0
+    return sampling.apply(inside, smooth=False) >= 0.5

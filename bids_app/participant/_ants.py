@@ -1,0 +1,86 @@
+"""The bridge to ANTs: threads, coordinates, temporary files."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+LPS = np.diag([-1.0, -1.0, 1.0])
+
+
+def set_threads(n_threads: int) -> None:
+    """Limit the threads of ANTs, OpenMP and torch in this process and the ones it starts.
+
+    ITK reads its variable once, when ants is first imported: call this before any scan is worked on.
+    """
+    for variable in ("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[variable] = str(n_threads)
+
+
+def to_ants(image: nib.Nifti1Image):
+    """Convert a 3D nibabel image (RAS+ world) into a float32 ANTsImage (LPS+ world).
+
+    Raises
+    ------
+    ValueError
+        The affine has shear, which ITK cannot hold (``inputs.load_t1w`` never returns such an image).
+    """
+    import ants  # a second to import, and its threads are fixed at that moment
+
+    spacing = np.linalg.norm(image.affine[:3, :3], axis=0)
+    direction = image.affine[:3, :3] / spacing
+    if not np.allclose(direction.T @ direction, np.eye(3), atol=1e-3):
+        raise ValueError("The affine has shear; resample the image on an orthogonal grid first.")
+    # Tiny rounding in stored affines would otherwise make ITK reject the direction cosines.
+    u, _, vt = np.linalg.svd(direction)
+    return ants.from_numpy(
+        np.asarray(image.dataobj, dtype=np.float32),
+        origin=tuple(LPS @ image.affine[:3, 3]),
+        spacing=tuple(spacing),
+        direction=LPS @ (u @ vt),
+    )
+
+
+def from_ants(image, like: nib.Nifti1Image | None = None) -> nib.Nifti1Image:
+    """Convert an ANTsImage back to nibabel, float32; ``like`` gives the exact affine and the header codes."""
+    data = np.asarray(image.numpy(), dtype=np.float32)
+    if like is not None:
+        return image_like(data, like)
+    affine = np.eye(4)
+    affine[:3, :3] = LPS @ np.asarray(image.direction) @ np.diag(image.spacing)
+    affine[:3, 3] = LPS @ np.asarray(image.origin)
+    return nib.Nifti1Image(data, affine)
+
+
+def image_like(data: np.ndarray, like: nib.Nifti1Image, dtype=np.float32) -> nib.Nifti1Image:
+    """A NIfTI image on the grid of ``like``, unscaled, with its space codes."""
+    image = nib.Nifti1Image(np.ascontiguousarray(data, dtype=dtype), like.affine)
+    image.header.set_xyzt_units("mm")
+    code = int(like.header["sform_code"]) or int(like.header["qform_code"]) or 1
+    image.set_sform(like.affine, code)
+    image.set_qform(like.affine, code)
+    return image
+
+
+def voxel_volume(image: nib.Nifti1Image) -> float:
+    """Volume of a voxel in ml."""
+    return float(abs(np.linalg.det(image.affine[:3, :3]))) / 1000
+
+
+@contextmanager
+def scratch(work_dir: os.PathLike):
+    """Send every temporary file of antspyx into a folder under ``work_dir`` and remove it afterwards."""
+    work_dir = Path(work_dir)
+    work_dir.mkdir(parents=True, exist_ok=True)
+    previous = tempfile.tempdir
+    with tempfile.TemporaryDirectory(dir=work_dir, prefix="ants-") as folder:
+        tempfile.tempdir = folder
+        try:
+            yield Path(folder)
+        finally:
+            tempfile.tempdir = previous

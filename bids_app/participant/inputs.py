@@ -1,0 +1,138 @@
+"""Read a T1w image and make sure that the next steps can work on it."""
+
+from __future__ import annotations
+
+import logging
+from os import PathLike
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from nibabel.processing import resample_from_to
+
+from bids_app.errors import ScanError
+
+logger = logging.getLogger("latentatlas")
+
+MIN_EXTENT, MAX_EXTENT = 80.0, 600.0  # mm; a head is about 150 x 200 x 180
+MAX_VOXEL = 6.0  # mm; nothing can be segmented beyond
+
+
+def load_t1w(path: str | PathLike) -> nib.Nifti1Image:
+    """Load a T1w image as 3D float32 in RAS order.
+
+    Trailing axes of length one are dropped, single NaN or infinite voxels become zero, an sform with shear is
+    replaced by the qform (or the image resampled on an orthogonal grid).
+
+    Parameters
+    ----------
+    path : path-like
+        NIfTI file.
+
+    Returns
+    -------
+    Nifti1Image
+        float32, 3D, finite, closest to RAS, sform and qform equal.
+
+    Raises
+    ------
+    ScanError
+        Missing, unreadable, truncated, 4D, empty or constant image, no finite value, or a grid no head fits in.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ScanError("There is no such image.", file=path, remedy="Check that its content was fetched (git-annex).")
+    if path.stat().st_size == 0:
+        raise ScanError("The image file is empty.", file=path, remedy="Copy or convert it again.")
+    try:
+        source = nib.load(path)
+        with np.errstate(all="ignore"):
+            data = np.asarray(source.dataobj, dtype=np.float32)
+    except Exception as error:  # nibabel, gzip and zlib each raise their own kinds for damage
+        raise ScanError(
+            f"The image cannot be read; it is damaged, truncated or not NIfTI ({type(error).__name__}: {error}).",
+            file=path,
+            remedy="Copy or convert it again, or leave this scan out.",
+        ) from error
+    while data.ndim > 3 and data.shape[-1] == 1:
+        data = data[..., 0]
+    if data.ndim != 3:
+        raise ScanError(
+            f"The image has {data.ndim} dimensions {data.shape}; a T1w image has three.",
+            file=path,
+            remedy="Keep one volume, or average the repetitions after aligning them.",
+        )
+    data = _check_values(data, path)
+    image = _with_usable_affine(data, source, path)
+    image = nib.as_closest_canonical(image)
+    _check_grid(image, path)
+    code = int(source.header.get("sform_code", 1)) or int(source.header.get("qform_code", 1)) or 1
+    clean = nib.Nifti1Image(np.ascontiguousarray(image.dataobj, dtype=np.float32), image.affine)
+    clean.header.set_xyzt_units("mm")
+    clean.set_sform(image.affine, code)
+    clean.set_qform(image.affine, code)
+    return clean
+
+
+def _check_values(data: np.ndarray, path: Path) -> np.ndarray:
+    finite = np.isfinite(data)
+    if not finite.any():
+        raise ScanError("The image has no finite value.", file=path, remedy="Convert it again from DICOM.")
+    if not finite.all():
+        logger.warning("%s: %d voxels without a finite value were set to zero.", path.name, int((~finite).sum()))
+        data = np.where(finite, data, 0)
+    if not data.any():
+        raise ScanError("The image is empty: every voxel is zero.", file=path, remedy="Convert it again from DICOM.")
+    low, high = np.percentile(data, [0.1, 99.9])
+    if data.min() == data.max() or low == high:
+        raise ScanError(
+            "The image is constant (or has a handful of differing voxels).",
+            file=path,
+            remedy="Convert it again from DICOM, or leave this scan out.",
+        )
+    if min(data.shape) < 16:
+        raise ScanError(
+            f"The image is only {data.shape} voxels large.", file=path, remedy="A T1w image of the whole head is needed."
+        )
+    return data
+
+
+def _with_usable_affine(data: np.ndarray, source, path: Path) -> nib.Nifti1Image:
+    """Image with an affine free of shear: sform, else qform, else resampled."""
+    affine = np.asarray(source.affine, dtype=float)
+    if not np.all(np.isfinite(affine)) or abs(np.linalg.det(affine[:3, :3])) < 1e-6:
+        raise ScanError(
+            "The header does not say where the voxels are (its affine is singular).",
+            file=path,
+            remedy="Repair the sform and qform of the image.",
+        )
+    image = nib.Nifti1Image(data, affine)
+    if shear(affine) < 1e-3:
+        return image
+    if hasattr(source, "get_qform") and int(source.header["qform_code"]) > 0:
+        logger.warning("%s: its sform has shear; the qform is used.", path.name)
+        return nib.Nifti1Image(data, source.get_qform())
+    logger.warning("%s: its affine has shear; it was resampled on an orthogonal grid.", path.name)
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    return resample_from_to(image, nib.processing.vox2out_vox(image, float(spacing.min())), order=1)
+
+
+def shear(affine: np.ndarray) -> float:
+    """Largest cosine between two axes of an affine: zero for an orthogonal grid."""
+    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    return float(np.max(np.abs(axes.T @ axes - np.eye(3))))
+
+
+def _check_grid(image: nib.Nifti1Image, path: Path) -> None:
+    zooms = np.asarray(image.header.get_zooms()[:3], dtype=float)
+    extent = zooms * image.shape
+    if zooms.max() > MAX_VOXEL or extent.min() < MIN_EXTENT or extent.max() > MAX_EXTENT:
+        raise ScanError(
+            f"No whole head at a usable resolution: voxels {_by(zooms)} mm, field of view {_by(extent)} mm.",
+            file=path,
+            remedy="Check the voxel size in the header; leave slabs and localisers out.",
+        )
+
+
+def _by(values: np.ndarray) -> str:
+    return " x ".join(f"{value:.3g}" for value in values)

@@ -1,0 +1,154 @@
+"""Find the brain, and tell whether the scan came without a skull."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from functools import lru_cache
+
+import nibabel as nib
+import numpy as np
+from scipy import ndimage
+
+from bids_app.errors import ScanError
+from bids_app.participant._ants import image_like, voxel_volume
+
+logger = logging.getLogger("latentatlas")
+
+SHELL_MM = (6.0, 14.0)  # where skull and scalp are, away from the brain
+STRIPPED_SHARE = 0.9  # of that shell is constant background in a stripped scan
+PLAUSIBLE_ML = (500.0, 2600.0)
+
+
+@dataclass(frozen=True)
+class BrainMask:
+    """A brain mask and how it came about.
+
+    Attributes
+    ----------
+    mask : Nifti1Image, uint8
+    method : str
+        ``"deepbet"`` or ``"support"`` (the non-background voxels of a stripped scan).
+    input_was_stripped : bool
+    background_share : float
+        Share of constant background in the shell round the brain, on which the automatic choice rests.
+    """
+
+    mask: nib.Nifti1Image
+    method: str
+    input_was_stripped: bool
+    background_share: float
+
+
+def extract_brain(t1w: nib.Nifti1Image, mode: str = "auto", n_threads: int = 1, use_gpu: bool = False) -> BrainMask:
+    """Brain mask of a T1w image.
+
+    Parameters
+    ----------
+    t1w : Nifti1Image
+        3D, RAS (``inputs.load_t1w``).
+    mode : {"auto", "force", "skip"}
+        auto: strip unless the scan is stripped already; force: always strip; skip: take the scan as stripped.
+    n_threads : int
+        Threads of the network.
+    use_gpu : bool
+        Let the network use a GPU.
+
+    Returns
+    -------
+    BrainMask
+
+    Raises
+    ------
+    ScanError
+        No brain was found.
+
+    References
+    ----------
+    Fisch et al. 2024, deepbet: fast brain extraction of T1-weighted MRI using convolutional neural networks.
+    """
+    if mode == "skip":
+        mask = support(t1w)
+        _check_volume(mask, t1w)
+        return BrainMask(image_like(mask, t1w, np.uint8), "support", True, 1.0)
+    brain = _deepbet_mask(t1w, n_threads, use_gpu)
+    _check_volume(brain, t1w)
+    share = background_share(t1w, brain)
+    stripped = share > STRIPPED_SHARE
+    if mode == "auto" and stripped:
+        # What the stripping left is taken as it is, unless it left non-brain that the network sees as such.
+        mask = support(t1w)
+        outside = np.count_nonzero(mask & ~ndimage.binary_dilation(brain, iterations=2)) / np.count_nonzero(mask)
+        if outside < 0.02:
+            return BrainMask(image_like(mask, t1w, np.uint8), "support", True, share)
+    return BrainMask(image_like(brain, t1w, np.uint8), "deepbet", stripped, share)
+
+
+def background_share(t1w: nib.Nifti1Image, brain: np.ndarray) -> float:
+    """Share of the shell 6 to 14 mm outside the brain that holds the background value, 0 to 1.
+
+    A head has scalp and skull there, a stripped scan nothing. Where a scan ends at the brain (a cropped field of
+    view) the missing part of the shell counts neither way.
+    """
+    data = np.asarray(t1w.dataobj)
+    distance = ndimage.distance_transform_edt(~brain, sampling=t1w.header.get_zooms()[:3])
+    shell = (distance > SHELL_MM[0]) & (distance < SHELL_MM[1])
+    if not shell.any():
+        return 0.0
+    # Defacing zeroes the front of a head, which says nothing about the rest: look above and behind the centre.
+    centre = ndimage.center_of_mass(brain)
+    axes = np.ogrid[tuple(slice(n) for n in shell.shape)]
+    vault = shell & ((axes[2] > centre[2]) | (axes[1] < centre[1]))
+    if np.count_nonzero(vault) > 0.2 * np.count_nonzero(shell):
+        shell = vault
+    return float(np.mean(_is_background(data)[shell]))
+
+
+def support(t1w: nib.Nifti1Image) -> np.ndarray:
+    """Brain of a stripped scan: its largest non-background component, holes filled."""
+    foreground = ~_is_background(np.asarray(t1w.dataobj))
+    labels, n = ndimage.label(foreground)
+    if n == 0:
+        raise ScanError("The scan holds nothing but background.", remedy="Use --skull-strip auto.")
+    largest = labels == 1 + np.argmax(np.bincount(labels.ravel())[1:])
+    return ndimage.binary_fill_holes(largest)
+
+
+def _is_background(data: np.ndarray) -> np.ndarray:
+    """Voxels of exactly the value that fills a stripped (or defaced) scan: the commonest one on its border."""
+    border = np.concatenate([np.take(data, [0, -1], axis=axis).ravel() for axis in range(3)])
+    values, counts = np.unique(border, return_counts=True)
+    return data == values[np.argmax(counts)]
+
+
+def _check_volume(mask: np.ndarray, t1w: nib.Nifti1Image) -> None:
+    volume = np.count_nonzero(mask) * voxel_volume(t1w)
+    if not PLAUSIBLE_ML[0] <= volume <= PLAUSIBLE_ML[1]:
+        raise ScanError(
+            f"No brain was found: the mask holds {volume:.0f} ml.",
+            remedy="Look at the image: is it a T1w scan of a whole head? For a stripped scan use --skull-strip skip.",
+        )
+
+
+@lru_cache(maxsize=1)
+def _network(use_gpu: bool):
+    from deepbet import BrainExtraction  # imports torch
+
+    return BrainExtraction(no_gpu=not use_gpu)
+
+
+def _deepbet_mask(t1w: nib.Nifti1Image, n_threads: int, use_gpu: bool) -> np.ndarray:
+    import torch
+
+    previous = torch.get_num_threads()
+    torch.set_num_threads(max(1, n_threads))
+    try:
+        _, mask, _ = _network(use_gpu).run(t1w)
+    except (AssertionError, ValueError, RuntimeError) as error:
+        raise ScanError(
+            f"No brain was found ({error}).",
+            remedy="Look at the image: is it a T1w scan of a whole head? For a stripped scan use --skull-strip skip.",
+        ) from error
+    finally:
+        torch.set_num_threads(previous)
+    return np.asarray(mask.dataobj) > 0

@@ -1,0 +1,150 @@
+"""Pages out of reportlets with nireports, carrying everything inside: no second file, no network."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from .. import __version__
+from .style import data_uri, esc
+
+HERE = Path(__file__).parent
+_IMAGE = re.compile(r'<div class="reportlet">\s*<img class="[a-z]+-reportlet" src="\./([^"]+)"[^>]*/>\s*</div>\s*<small>.*?</small>', re.S)
+
+
+@dataclass(frozen=True)
+class Reportlet:
+    """One element of a page.
+
+    Attributes
+    ----------
+    desc : str
+        The ``desc-`` label of its file; alphanumeric.
+    title : str
+        Heading, plain text; empty for none.
+    caption : str
+        HTML under it: what it shows, how to read it, when not to trust it.
+    alt : str
+        Text in place of the picture for those who cannot see it.
+    """
+
+    desc: str
+    title: str = ""
+    caption: str = ""
+    alt: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading and its reportlets.
+
+    Attributes
+    ----------
+    name : str
+        Anchor, unique in the page.
+    title : str
+        Heading, plain text.
+    reportlets : sequence of Reportlet
+    entities : dict
+        What else tells the files of this section from those of another (`session`, `run`, ...); None: must be absent.
+    """
+
+    name: str
+    title: str
+    reportlets: Sequence[Reportlet]
+    entities: dict = field(default_factory=dict)
+
+
+def build_page(
+    out_file: Path,
+    *,
+    title: str,
+    lead: str,
+    sections: Sequence[Section],
+    reportlets_dir: Path,
+    scripts: Sequence[str] = (),
+) -> Path:
+    """Write a page.
+
+    Parameters
+    ----------
+    out_file : Path
+        The page.
+    title : str
+        Plain text.
+    lead : str
+        HTML under the title.
+    sections : sequence of Section
+        Those without any file are left out.
+    reportlets_dir : Path
+        Folder that holds the ``figures`` folder; below the folder of `out_file`, or that folder itself.
+    scripts : sequence of str
+        JavaScript libraries the page needs, as text.
+
+    Returns
+    -------
+    Path
+    """
+    from nireports.assembler.report import Report  # half a second to import
+
+    bootstrap = {
+        "template_path": str(HERE / "report.tpl"),
+        "title": esc(title),
+        "sections": [
+            {
+                "name": section.name,
+                "title": esc(section.title),
+                "reportlets": [
+                    {
+                        "name": f"{section.name}-{item.desc}",
+                        "bids": {"datatype": "figures", "desc": item.desc, **section.entities},
+                        "subtitle": esc(item.title),
+                        "caption": item.caption,
+                    }
+                    for item in section.reportlets
+                ],
+            }
+            for section in sections
+        ],
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        settings = Path(folder) / "bootstrap.yml"
+        settings.write_text(yaml.safe_dump(bootstrap, allow_unicode=True, width=10**6), encoding="utf-8")
+        report = Report(
+            out_file.parent,
+            None,
+            bootstrap_file=settings,
+            out_filename=out_file.name,
+            reportlets_dir=reportlets_dir,
+            plugins=[],
+            metadata={"filename": out_file.stem},
+        )
+        report.header = [f"<script>{script}</script>" for script in scripts]
+        report.navbar = [lead]
+        report.footer = [f"LatentAtlas {esc(__version__)}. Assembled with nireports."]
+        # Written under another name first: a page that is being read is never half a page.
+        report.out_filename = out_file.with_name(f".{out_file.name}.part")
+        report.generate_report()
+    alts = {f"desc-{item.desc}_": item.alt for section in sections for item in section.reportlets}
+    page = report.out_filename.read_text(encoding="utf-8")
+    report.out_filename.write_text(_embed(page, out_file.parent, alts), encoding="utf-8")
+    return report.out_filename.replace(out_file)
+
+
+def _embed(page: str, root: Path, alts: dict[str, str]) -> str:
+    """Put every picture that nireports linked into the page itself."""
+
+    def replace(match: re.Match) -> str:
+        path = root / match.group(1)
+        alt = next((text for key, text in alts.items() if key in path.name), "")
+        return (
+            f'<div class="scroll picture" tabindex="0" role="region" aria-label="{esc(alt)}">'
+            f'<img class="figure{" plot" if path.suffix == ".svg" else ""}" src="{data_uri(path)}" alt="{esc(alt)}"></div>'
+        )
+
+    return _IMAGE.sub(replace, page)

@@ -1,0 +1,234 @@
+"""The pictures of one scan, drawn from its output files.
+
+Every function takes a `Scan` (and what is no output file: the template, the Jacobian) and returns the path of the
+reportlet it wrote into ``sub-X/figures``, or None where a file it needs is missing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LinearSegmentedColormap, Normalize
+
+from ..space.templates import Template
+from .scans import Scan, load
+from .slices import Layout, canonical, mosaic, on_grid, open_figure, plan_layout, window
+from .style import GREEN, ORANGE, SKY, data_uri, esc, save_png, styled
+
+HOT = LinearSegmentedColormap.from_list("hot", ["#3b0f70", "#8c2981", "#de4968", "#fe9f6d", "#fcfdbf"])
+DIVERGING = "PuOr"
+JACOBIAN_LIMIT = 2.0  # colours end at half and at twice the volume
+GM_LIMIT = 1.2  # ml of grey matter per ml of template
+
+
+def make_scan_figures(scan: Scan, template: Template | None, jacobian: Path | None = None) -> list[Path]:
+    """Draw every reportlet that the files of a scan allow.
+
+    Parameters
+    ----------
+    scan : Scan
+    template : Template or None
+        The template of the maps at any resolution; without it (not available offline) the comparison with the
+        template is left out.
+    jacobian : Path, optional
+        Jacobian determinant of the whole native-to-template transform, on the template grid. It is a work file: left
+        out on a later call, the reportlet drawn by the first one stays.
+
+    Returns
+    -------
+    list of Path
+    """
+    with styled():
+        drawn = [
+            draw_mask(scan),
+            draw_tissues(scan),
+            draw_normalisation(scan, template),
+            draw_jacobian(scan, jacobian, template),
+            draw_modulated(scan, template),
+            draw_reconstruction(scan),
+        ]
+    return [path for path in drawn if path is not None]
+
+
+def draw_mask(scan: Scan) -> Path | None:
+    """Outline of the brain mask on the native T1w."""
+    t1w, mask = load(scan.find("desc-preproc", "T1w")), load(scan.find("desc-brain", "mask"))
+    if t1w is None or mask is None:
+        return None
+    data, affine = canonical(t1w)
+    inside = canonical(on_grid(mask, t1w, order=0))[0] > 0.5
+    low, high = window(data, inside)
+    head = data > high * 0.08
+    layout = plan_layout(_main_body(head) if head.any() else inside, affine, pixel=1.2, margin_mm=3)
+    figure, axes, _ = open_figure(layout)
+    axes.imshow(mosaic(data, layout), cmap="gray", vmin=low, vmax=high)
+    if inside.any():
+        axes.contour(mosaic(inside, layout), levels=[0.5], colors=ORANGE, linewidths=1.4)
+    return save_png(figure, scan.figure("brainmask", ".png"))
+
+
+def draw_tissues(scan: Scan) -> Path | None:
+    """Where grey and white matter are more likely than not, on the native T1w."""
+    t1w = load(scan.find("desc-preproc", "T1w"))
+    gm, wm = (load(scan.find(f"label-{tissue}", "probseg")) for tissue in ("GM", "WM"))
+    if t1w is None or gm is None or wm is None:
+        return None
+    data, affine = canonical(t1w)
+    tissues = {ORANGE: canonical(on_grid(gm, t1w))[0], SKY: canonical(on_grid(wm, t1w))[0]}
+    brain = sum(tissues.values()) > 0.5
+    low, high = window(data, brain)
+    layout = plan_layout(brain, affine, columns=5, pixel=0.8)
+    figure, axes, _ = open_figure(layout)
+    axes.imshow(mosaic(data, layout), cmap="gray", vmin=low, vmax=high)
+    for colour, tissue in tissues.items():
+        if (tissue > 0.5).any():
+            axes.contour(mosaic(tissue, layout), levels=[0.5], colors=colour, linewidths=1.0)
+    return save_png(figure, scan.figure("tissues", ".png"))
+
+
+def draw_normalisation(scan: Scan, template: Template | None) -> Path | None:
+    """The template and the warped scan in one place, one after the other, each with the template's grey matter."""
+    warped = load(scan.template_space("desc-preproc", "T1w"))
+    if warped is None or template is None:
+        return None
+    layers = []
+    layout = _template_layout(template)
+    outline = mosaic(canonical(template.gm)[0], layout)
+    inside = canonical(template.mask)[0] > 0.5
+    for name, image in (("template", template.t1w), ("scan", on_grid(warped, template.t1w))):
+        data = canonical(image)[0]
+        low, high = window(data, inside)
+        figure, axes, _ = open_figure(layout)
+        axes.imshow(mosaic(data, layout), cmap="gray", vmin=low, vmax=high)
+        axes.contour(outline, levels=[0.5], colors=GREEN, linewidths=0.7)
+        layers.append((name, save_png(figure, scan.figure(f"{name}Aligned", ".png"))))
+    page = scan.figure("normalisation", ".html")
+    page.write_text(_flicker(layers, scan.space or "template"), encoding="utf-8")
+    for _, picture in layers:
+        picture.unlink()
+    return page
+
+
+def draw_jacobian(scan: Scan, jacobian: Path | None, template: Template | None) -> Path | None:
+    """How much volume every place of the template has in this brain, on a logarithmic scale."""
+    image = load(jacobian)
+    if image is None:
+        return None
+    data, affine = canonical(image)
+    inside = canonical(on_grid(template.mask, image, order=0))[0] > 0.5 if template else data > 0
+    layout = plan_layout(inside, affine, columns=7, pixel=1.0)
+    figure, axes, colours = open_figure(layout, colourbar=True)
+    # The logarithm makes halving and doubling equally strong colours.
+    logs = np.log2(np.clip(data, 1e-6, None))
+    norm = Normalize(-np.log2(JACOBIAN_LIMIT), np.log2(JACOBIAN_LIMIT))
+    axes.imshow(np.where(mosaic(inside, layout, order=0) > 0.5, mosaic(logs, layout), np.nan), cmap=DIVERGING, norm=norm)
+    folded = (data <= 0) & inside
+    if folded.any():
+        axes.contour(mosaic(folded, layout, order=0), levels=[0.5], colors="red", linewidths=1.2)
+    bar = figure.colorbar(ScalarMappable(norm, DIVERGING), cax=colours, orientation="horizontal", extend="both")
+    ticks = [0.5, 0.71, 1.0, 1.41, 2.0]
+    bar.set_ticks([np.log2(tick) for tick in ticks], labels=["½", "0.71", "1", "1.41", "2"])
+    bar.set_label("volume here / volume in the template (log scale):  brown smaller, purple larger", fontsize=9)
+    return save_png(figure, scan.figure("jacobian", ".png"))
+
+
+def draw_modulated(scan: Scan, template: Template | None) -> Path | None:
+    """The grey-matter map that all later stages use."""
+    image = load(scan.modulated)
+    if image is None:
+        return None
+    data, affine = canonical(image)
+    layout = plan_layout(data > 0.1, affine, columns=7, pixel=1.0)
+    figure, axes, colours = open_figure(layout, colourbar=True)
+    norm = Normalize(0, GM_LIMIT)
+    axes.imshow(mosaic(data, layout), cmap="inferno", norm=norm)
+    if template is not None:
+        axes.contour(
+            mosaic(canonical(on_grid(template.mask, image, order=0))[0], layout), levels=[0.5], colors="white", linewidths=0.5
+        )
+    bar = figure.colorbar(ScalarMappable(norm, "inferno"), cax=colours, orientation="horizontal", extend="max")
+    modulated = "desc-modulated" in scan.modulated.name
+    bar.set_label("ml of grey matter per ml of template" if modulated else "grey-matter probability (not modulated)", fontsize=9)
+    return save_png(figure, scan.figure("modulated", ".png"))
+
+
+def draw_reconstruction(scan: Scan) -> Path | None:
+    """Map, what the model made of it, and the difference, in the same slices."""
+    recon = load(scan.template_space("label-GM", "desc-recon", "probseg"))
+    source = load(scan.template_space("label-GM", "desc-smoothed", "probseg")) or load(scan.modulated)
+    if recon is None or source is None:
+        return None
+    made, affine = canonical(recon)
+    given = canonical(on_grid(source, recon))[0]
+    layout = plan_layout(given > 0.1, affine, planes=("axial",) * 3, columns=7, pixel=1.2)
+    tall = layout.tile[0]
+    figure, axes, colours = open_figure(layout, colourbar=True)
+    one = Layout(layout.rows[:1], layout.box, layout.spacing, layout.affine, layout.pixel)
+    maps, difference = Normalize(0, GM_LIMIT), Normalize(-0.5, 0.5)
+    width = mosaic(given, one).shape[1]
+    pictures = ((given, "inferno", maps, "map"), (made, "inferno", maps, "reconstruction"),
+                (given - made, DIVERGING, difference, "difference"))
+    for row, (data, colour, norm, name) in enumerate(pictures):
+        place = (-0.5, width - 0.5, (row + 1) * tall - 0.5, row * tall - 0.5)
+        axes.imshow(mosaic(data, one), cmap=colour, norm=norm, extent=place)
+        axes.text(width / 2, row * tall + 4, name, color="white" if row < 2 else "black", ha="center", va="top", fontsize=11)
+    axes.set(xlim=(-0.5, width - 0.5), ylim=(3 * tall - 0.5, -0.5))
+    left, bottom, _, height = colours.get_position().bounds
+    colours.set_position((0.08, bottom, 0.36, height))
+    second = figure.add_axes((0.56, bottom, 0.36, height))
+    figure.colorbar(ScalarMappable(maps, "inferno"), cax=colours, orientation="horizontal", extend="max").set_label(
+        "map and reconstruction: ml of grey matter per ml of template", fontsize=9
+    )
+    figure.colorbar(ScalarMappable(difference, DIVERGING), cax=second, orientation="horizontal", extend="both").set_label(
+        "map − reconstruction, ml/ml:  purple more than the model expects", fontsize=9
+    )
+    return save_png(figure, scan.figure("reconstruction", ".png"))
+
+
+def _main_body(head: np.ndarray) -> np.ndarray:
+    """Head without stray bright voxels in the air: rows, columns and slices with next to nothing in them are dropped."""
+    kept = head.copy()
+    for axis in range(3):
+        share = head.mean(axis=tuple(a for a in range(3) if a != axis))
+        empty = share < 0.02 * share.max()
+        index = [slice(None)] * 3
+        index[axis] = empty
+        kept[tuple(index)] = False
+    return kept if kept.any() else head
+
+
+def _template_layout(template: Template) -> Layout:
+    return plan_layout(canonical(template.mask)[0] > 0.5, template.affine, columns=6, pixel=0.9)
+
+
+def _flicker(layers: list[tuple[str, Path]], space: str) -> str:
+    """Two pictures on top of each other; the page's style sheet fades the upper one in and out, the button stops it."""
+    (_, below), (_, above) = layers
+    names = esc(space), "this scan"
+    return f"""<div class="flicker" data-flicker>
+<div class="flicker-controls" role="group" aria-label="Compare template and scan">
+<button type="button" data-show="both" aria-pressed="true">flicker</button>
+<button type="button" data-show="below" aria-pressed="false">template</button>
+<button type="button" data-show="above" aria-pressed="false">this scan</button>
+<span class="flicker-label"><span class="on-below">{names[0]}</span><span class="on-above">{names[1]}</span></span>
+</div>
+<div class="scroll picture" tabindex="0" role="region" aria-label="Template and scan, flickering"><div class="flicker-stack">
+<img class="below" src="{data_uri(below)}" alt="Slices of the template {names[0]} with the outline of its grey matter">
+<img class="above" src="{data_uri(above)}" alt="The same slices of the scan in template space with the same outline">
+</div></div></div>"""
+
+
+def template_or_none(name: str | None, resolution: float = 2.0) -> Template | None:
+    """The template by name, or None where it is not at hand (a picture less is better than no report)."""
+    from ..errors import LatentAtlasError
+    from ..space.templates import get_template
+
+    try:
+        return get_template(name, resolution) if name else None
+    except LatentAtlasError:
+        return None
+
+

@@ -1,0 +1,123 @@
+"""Find the scans of a participant in an output folder, and the files of each."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import nibabel as nib
+
+# Entities that may tell two T1w scans of one participant apart, by their BIDS key and the name nireports gives them.
+ENTITIES = {"ses": "session", "acq": "acquisition", "ce": "ceagent", "rec": "reconstruction", "run": "run"}
+_DERIVED = re.compile(
+    r"^(?P<prefix>sub-[a-zA-Z0-9]+(?:_(?:ses|acq|ce|rec|run|echo|part|inv)-[a-zA-Z0-9]+)*)"
+    r"_(?:space|res|label|desc|from|to|cohort)-"
+)
+
+
+@dataclass(frozen=True)
+class Scan:
+    """The files of one scan.
+
+    Attributes
+    ----------
+    prefix : str
+        ``sub-X[_ses-Y][_acq-..][_run-..]``, which starts the name of every file of the scan.
+    anat : Path
+        The folder of its images.
+    figures : Path
+        The folder of its reportlets, ``sub-X/figures``.
+    """
+
+    prefix: str
+    anat: Path
+    figures: Path
+
+    @property
+    def entities(self) -> dict[str, str]:
+        """BIDS key -> value, as in the prefix."""
+        return dict(part.split("-", 1) for part in self.prefix.split("_"))
+
+    @property
+    def title(self) -> str:
+        """What to call the scan in a heading."""
+        names = {"ses": "session", "acq": "acquisition", "rec": "reconstruction", "run": "run", "ce": "contrast agent"}
+        rest = [f"{names.get(key, key)} {value}" for key, value in self.entities.items() if key != "sub"]
+        return ", ".join(rest) or "T1-weighted scan"
+
+    def find(self, *parts: str, ending: str = ".nii.gz") -> Path | None:
+        """The one file of this scan whose name holds exactly these parts after the prefix.
+
+        Parameters
+        ----------
+        *parts : str
+            Entities and suffix, such as ``"desc-brain"``, ``"mask"``; ``"space-*"`` and ``"res-*"`` match any value,
+            or none of them where they are not asked for.
+        ending : str
+            File name extension.
+        """
+        wanted = [part for part in parts if not part.endswith("*")]
+        loose = tuple(part[:-1] for part in parts if part.endswith("*"))
+        for path in sorted(self.anat.glob(f"{self.prefix}_*{ending}")):
+            rest = path.name[len(self.prefix) + 1 : -len(ending)].split("_")
+            strict = [part for part in rest if not (loose and part.startswith(loose))]
+            if strict == wanted and (not loose or len(strict) < len(rest)):
+                return path
+        return None
+
+    def template_space(self, *parts: str, ending: str = ".nii.gz") -> Path | None:
+        """As `find`, for a file in template space (any space, cohort and resolution)."""
+        return self.find("space-*", "cohort-*", "res-*", *parts, ending=ending)
+
+    @cached_property
+    def modulated(self) -> Path | None:
+        """The modulated grey-matter map, or the unmodulated one where nothing could modulate it."""
+        return self.template_space("label-GM", "desc-modulated", "probseg") or self.template_space("label-GM", "probseg")
+
+    @cached_property
+    def sidecar(self) -> dict:
+        """Metadata of the modulated map, which carry all quality numbers; empty where there are none."""
+        if self.modulated is None:
+            return {}
+        path = self.modulated.with_name(self.modulated.name.replace(".nii.gz", ".json"))
+        return json.loads(path.read_text()) if path.exists() else {}
+
+    @property
+    def space(self) -> str | None:
+        """Name of the template the map lies on."""
+        match = re.search(r"_space-([a-zA-Z0-9]+)", self.modulated.name) if self.modulated else None
+        return match.group(1) if match else None
+
+    def figure(self, desc: str, ending: str) -> Path:
+        """Path of a reportlet of this scan."""
+        return self.figures / f"{self.prefix}_desc-{desc}_T1w{ending}"
+
+
+def find_scans(output_dir: Path, participant_label: str) -> list[Scan]:
+    """All scans of a participant that have any derivative or any reportlet, in the order of their names.
+
+    Parameters
+    ----------
+    output_dir : Path
+        The derivative data set.
+    participant_label : str
+        With or without ``sub-``.
+    """
+    folder = Path(output_dir) / f"sub-{participant_label.removeprefix('sub-')}"
+    figures = folder / "figures"
+    found: dict[str, Path] = {}
+    for path in sorted([*folder.glob("anat/*"), *folder.glob("ses-*/anat/*"), *figures.glob("*")]):
+        match = _DERIVED.match(path.name)
+        if match:
+            prefix = match.group("prefix")
+            session = dict(part.split("-", 1) for part in prefix.split("_")).get("ses")
+            found[prefix] = folder / f"ses-{session}" / "anat" if session else folder / "anat"
+    return [Scan(prefix, anat, figures) for prefix, anat in sorted(found.items())]
+
+
+def load(path: Path | None) -> nib.Nifti1Image | None:
+    """The image of a file, or None where there is no file."""
+    return nib.load(path) if path is not None else None

@@ -1,0 +1,189 @@
+"""One look for every figure and every piece of HTML: colours, fonts, numbers, escaping."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from PIL import Image
+
+# Okabe and Ito's palette: told apart by people with any of the common colour-vision deficiencies.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5195", "#000000")
+BLUE, VERMILION, GREEN, PINK, ORANGE, SKY, PURPLE, BLACK = PALETTE
+INK, FAINT = "#1f2933", "#52606d"
+
+MIME = {".svg": "image/svg+xml", ".png": "image/png", ".jpg": "image/jpeg", ".webp": "image/webp"}
+
+_RC = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": INK,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "text.color": INK,
+    "axes.prop_cycle": matplotlib.cycler(color=PALETTE),
+    "legend.frameon": False,
+    "svg.fonttype": "path",  # the same letters on every machine
+    "svg.hashsalt": "latentatlas",  # the same run gives the same file
+}
+
+
+def styled():
+    """Context manager in which every Matplotlib figure takes the reports' look."""
+    return matplotlib.rc_context(_RC)
+
+
+def save_svg(figure: Figure, path: Path) -> Path:
+    """Write a plot as SVG; the same figure always gives the same bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, format="svg", bbox_inches="tight", dpi=150, metadata={"Date": None, "Creator": None})
+    return path
+
+
+def save_png(figure: Figure, path: Path, dpi: int = 100, colours: int = 200) -> Path:
+    """Write a brain picture as a palette PNG, about a third of the size of a true-colour one."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi, facecolor=figure.get_facecolor())
+    picture = Image.open(buffer).convert("RGB").quantize(colours, dither=Image.Dither.NONE)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(path, format="PNG", optimize=True)
+    return path
+
+
+def data_uri(path: Path) -> str:
+    """The picture itself, as an address that needs no second file."""
+    return f"data:{MIME[path.suffix]};base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
+
+
+def esc(text: object) -> str:
+    """Make any value safe inside HTML, in text and in quoted attributes."""
+    return html.escape(str(text), quote=True)
+
+
+def number(value: object, digits: int = 3) -> str:
+    """A number as a person would write it; an en dash where there is none.
+
+    Parameters
+    ----------
+    value : object
+        Number, string or missing value.
+    digits : int
+        Significant digits of a fractional number.
+    """
+    if value is None or (isinstance(value, float | np.floating) and not math.isfinite(value)):
+        return "–" if value is None or math.isnan(value) else ("∞" if value > 0 else "−∞")
+    if isinstance(value, bool | np.bool_):
+        return "yes" if value else "no"
+    if isinstance(value, int | np.integer):
+        return str(value)
+    if not isinstance(value, float | np.floating):
+        return str(value)
+    value = float(value)
+    if value == 0:
+        return "0"
+    if abs(value) >= 10 ** max(digits, 3):
+        text = f"{value:,.0f}"
+    elif abs(value) < 1e-3:
+        text = f"{value:.1e}"
+    else:
+        text = f"{value:.{max(0, digits - 1 - math.floor(math.log10(abs(value))))}f}"
+    return text.replace("-", "−")
+
+
+def p_value(p: object) -> str:
+    """``p = 0.012``, ``p < 0.001``; an en dash where it was not computed."""
+    if p is None or pd.isna(p):
+        return "–"
+    return "< 0.001" if float(p) < 0.001 else f"{float(p):.3f}"
+
+
+def html_table(
+    table: pd.DataFrame,
+    *,
+    caption: str = "",
+    headers: dict[str, str] | None = None,
+    formats: dict[str, object] | None = None,
+    sortable: bool = False,
+    table_id: str = "",
+    max_height: bool = False,
+) -> str:
+    """A table as HTML; every cell is escaped, so that text from a data set can never become markup.
+
+    Parameters
+    ----------
+    table : DataFrame
+        What to show, one row a row.
+    caption : str
+        One sentence for the table's ``caption`` element.
+    headers : dict, optional
+        Column name -> heading (default: the column's name).
+    formats : dict, optional
+        Column name -> function from a value to text (default: `number`).
+    sortable : bool
+        Give the headings buttons that sort the rows, and the table a filter box.
+    table_id : str
+        HTML id.
+    max_height : bool
+        Scroll inside a box instead of running down the page.
+
+    Returns
+    -------
+    str
+    """
+    headers, formats = headers or {}, formats or {}
+    columns = list(table.columns)
+    heads = []
+    for column in columns:
+        text = esc(headers.get(column, column))
+        heads.append(f'<th scope="col"><button type="button">{text}</button></th>' if sortable else f'<th scope="col">{text}</th>')
+    rows = []
+    for values in table.itertuples(index=False, name=None):
+        cells = []
+        for column, value in zip(columns, values, strict=True):
+            numeric = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+            text = formats[column](value) if column in formats else number(value)
+            key = f' data-key="{float(value)!r}"' if sortable and numeric and not pd.isna(value) else ""
+            cells.append(f'<td{" class=num" if numeric else ""}{key}>{text if isinstance(text, Markup) else esc(text)}</td>')
+        rows.append("<tr>" + "".join(cells) + "</tr>")
+    name = f' id="{esc(table_id)}"' if table_id else ""
+    box = "scroll tall" if max_height else "scroll"
+    return (
+        f'<div class="{box}" tabindex="0" role="region" aria-label="{esc(caption or "table")}">'
+        f'<table{name}{" class=sortable" if sortable else ""}>'
+        + (f"<caption>{esc(caption)}</caption>" if caption else "")
+        + f"<thead><tr>{''.join(heads)}</tr></thead><tbody>\n"
+        + "\n".join(rows)
+        + "\n</tbody></table></div>"
+    )
+
+
+class Markup(str):
+    """Text that is HTML already and must not be escaped again."""
+
+
+def definition_list(items: Iterable[tuple[str, object]]) -> str:
+    """Pairs of name and value as an HTML description list (values escaped unless they are `Markup`)."""
+    rows = [
+        f"<div><dt>{esc(name)}</dt><dd>{value if isinstance(value, Markup) else esc(number(value))}</dd></div>"
+        for name, value in items
+    ]
+    return '<dl class="facts">' + "".join(rows) + "</dl>"
+
+
+def join_words(words: Sequence[object], last: str = "and") -> str:
+    """``a, b and c``."""
+    words = [str(word) for word in words]
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {last} {words[-1]}" if words else ""

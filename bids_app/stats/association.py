@@ -1,0 +1,137 @@
+"""Association of every region with every latent: partial correlation with family-wise permutation p values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from bids_app.stats.linear import nuisance_basis
+from bids_app.stats.permutation import benjamini_hochberg, p_value, permutation_chunks
+
+_CHUNK_BYTES = 64e6
+
+
+@dataclass(frozen=True)
+class Association:
+    """Association of R regions with K latents.
+
+    Attributes
+    ----------
+    rho : ndarray of shape (R, K)
+        Partial (Pearson or Spearman) correlation, 0 where either side is constant.
+    p : ndarray of shape (R, K)
+        Two-sided parametric p value with `df` degrees of freedom.
+    p_fwe : ndarray of shape (R, K)
+        Permutation p value, family-wise over all R x K.
+    q : ndarray of shape (R, K)
+        Benjamini-Hochberg q value of `p`.
+    null_max : ndarray of shape (B,)
+        Largest \\|rho\\| of each permutation.
+    df : int
+        N - 2 - (number of independent covariates).
+    """
+
+    rho: np.ndarray
+    p: np.ndarray
+    p_fwe: np.ndarray
+    q: np.ndarray
+    null_max: np.ndarray
+    df: int
+
+    def threshold(self, alpha: float) -> float:
+        """|rho| from which the family-wise p value is at most `alpha` (infinite when B is too small for that)."""
+        allowed = int(np.floor(alpha * (1 + len(self.null_max)) + 1e-9)) - 1
+        if allowed < 0:
+            return np.inf
+        ordered = np.sort(self.null_max)[::-1]
+        return float(np.nextafter(ordered[allowed], np.inf)) if allowed < len(ordered) else 0.0
+
+
+def associate(
+    regions: np.ndarray,
+    latents: np.ndarray,
+    covariates: np.ndarray | None = None,
+    *,
+    n_permutations: int = 1000,
+    method: str = "pearson",
+    seed: int = 0,
+) -> Association:
+    """Partial correlation of every region with every latent.
+
+    The permutation test is Freedman & Lane's (1983): residuals of the regions given the covariates are permuted, the
+    covariates are removed again, and the largest \\|rho\\| over all pairs is kept (Winkler et al. 2014). Permuting the
+    latents and the nuisance basis by the inverse permutation gives the same numbers and needs one matrix product for
+    a whole chunk of permutations, in single precision.
+
+    Parameters
+    ----------
+    regions : ndarray of shape (N, R)
+        Regional grey matter. Rows must be exchangeable: one row a participant.
+    latents : ndarray of shape (N, K)
+    covariates : ndarray of shape (N, P), optional
+    n_permutations : int
+    method : {"pearson", "spearman"}
+        Spearman: regions and latents are ranked before the covariates are removed.
+    seed : int
+
+    Returns
+    -------
+    Association
+
+    Raises
+    ------
+    ValueError
+        If there are no degrees of freedom left.
+    """
+    regions, latents = np.asarray(regions, float), np.asarray(latents, float)
+    n = len(regions)
+    if method == "spearman":
+        regions, latents = stats.rankdata(regions, axis=0), stats.rankdata(latents, axis=0)
+    elif method != "pearson":
+        raise ValueError(f"method is {method!r}: 'pearson' or 'spearman'")
+    basis = nuisance_basis(covariates, n)
+    df = n - basis.shape[1] - 1
+    if df < 1:
+        raise ValueError(f"{n} rows and {basis.shape[1] - 1} covariates leave no degrees of freedom")
+    g, z = _unit_residuals(regions, basis), _unit_residuals(latents, basis)
+    rho = np.clip(g.T @ z, -1.0, 1.0)
+    with np.errstate(divide="ignore"):
+        t = rho * np.sqrt(df / np.maximum(1 - rho**2, 0.0))
+    p = 2 * stats.t.sf(np.abs(t), df)
+    null_max = _null_max(g, z, basis, n_permutations, seed)
+    return Association(rho, p, p_value(np.abs(rho), null_max), benjamini_hochberg(p), null_max, df)
+
+
+def _unit_residuals(x: np.ndarray, basis: np.ndarray) -> np.ndarray:
+    """Residual columns of unit length; columns that the basis explains entirely (constant ones, too) are zero."""
+    residual = x - basis @ (basis.T @ x)
+    length, before = np.linalg.norm(residual, axis=0), np.linalg.norm(x, axis=0)
+    alive = length > 1e-9 * np.maximum(before, 1e-300)
+    return np.where(alive, residual / np.where(alive, length, 1.0), 0.0)
+
+
+def _null_max(g: np.ndarray, z: np.ndarray, basis: np.ndarray, n_permutations: int, seed: int) -> np.ndarray:
+    """Largest |rho| over all pairs, for every permutation."""
+    n, k = z.shape
+    regressors = np.ascontiguousarray(np.hstack([z, basis]).T, dtype=np.float32)  # (K + p, N)
+    g32 = np.ascontiguousarray(g, dtype=np.float32)
+    alive = np.linalg.norm(g32, axis=0) > 0
+    g32 = g32[:, alive]
+    if not alive.any() or k == 0:
+        return np.zeros(n_permutations)
+    chunk = max(1, int(_CHUNK_BYTES / (4 * len(regressors) * max(n, g32.shape[1]))))
+    only_intercept = basis.shape[1] == 1
+    out = []
+    for perms in permutation_chunks(n, n_permutations, seed, chunk):
+        shuffled = np.take(regressors[:k] if only_intercept else regressors, perms, axis=1)  # (K + p, B, N)
+        product = shuffled.reshape(-1, n) @ g32
+        product = product.reshape(len(shuffled), len(perms), -1)
+        largest = np.maximum(product[:k].max(axis=0), -product[:k].min(axis=0))  # (B, R)
+        if not only_intercept:
+            # Length of the permuted residuals once the covariates are removed again.
+            left = 1.0 - np.einsum("pbr,pbr->br", product[k:], product[k:])
+            largest = largest / np.sqrt(np.maximum(left, 1e-6))
+        out.append(largest.max(axis=1))
+    return np.concatenate(out).astype(float)

@@ -1,0 +1,124 @@
+"""Cross-fitted prediction where everything is linear in the response: thousands of permutations as matrix products."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+from scipy.special import gammaln
+
+from bids_app.stats.linear import residual_operator, residualise, ridge_operator, standardise
+from bids_app.stats.permutation import p_value, permutation_chunks
+
+
+@dataclass(frozen=True)
+class CrossFitTest:
+    """Out-of-fold partial correlation of ridge predictions with a response, and its permutation p value.
+
+    Attributes
+    ----------
+    statistic : float
+        Correlation of prediction and response out of fold, both free of the covariates.
+    p : float
+        One-sided Freedman-Lane permutation p value.
+    prediction : ndarray of shape (n,)
+    response : ndarray of shape (n,)
+        The response's out-of-fold residuals given the covariates.
+    """
+
+    statistic: float
+    p: float
+    prediction: np.ndarray
+    response: np.ndarray
+
+
+def fold_rows(fold: np.ndarray) -> list[tuple[int, np.ndarray, np.ndarray]]:
+    """(fold, training rows, held-out rows) for every fold number that occurs."""
+    return [(int(f), np.flatnonzero(fold != f), np.flatnonzero(fold == f)) for f in np.unique(fold)]
+
+
+def features_of_fold(features: np.ndarray, f: int) -> np.ndarray:
+    """Features of all rows for fold f: (N, K) features are the same in all folds, (F, N, K) are the fold model's."""
+    return features if features.ndim == 2 else features[f]
+
+
+def crossfit_operators(
+    features: np.ndarray, fold: np.ndarray, covariates: np.ndarray | None, shrinkage: float = 0.1
+) -> tuple[np.ndarray, np.ndarray]:
+    """Matrices H and T (n, n): H v are the out-of-fold ridge predictions of v, T v its out-of-fold residuals.
+
+    In each fold the covariates' coefficients, the standardisation and the ridge weights come from the training rows.
+    The penalty depends on the features only (``max(shrinkage * n, K)``), so H does not depend on the response.
+    """
+    n = len(fold)
+    predict, residual = np.zeros((n, n)), np.zeros((n, n))
+    for f, train, test in fold_rows(fold):
+        x = features_of_fold(features, f)
+        on_train = residual_operator(covariates, train, train, n)
+        on_test = residual_operator(covariates, train, test, n)
+        x_train, x_test = standardise(on_train @ x, on_test @ x)
+        ridge = ridge_operator(x_train, x_test, max(shrinkage * len(train), x_train.shape[1]))
+        predict[test] = ridge @ on_train
+        residual[test] = on_test
+    return predict, residual
+
+
+def crossfit_test(
+    features: np.ndarray,
+    response: np.ndarray,
+    fold: np.ndarray,
+    covariates: np.ndarray | None = None,
+    *,
+    n_permutations: int = 1000,
+    seed: int = 0,
+) -> CrossFitTest:
+    """Do the features predict the response beyond the covariates, out of fold?
+
+    The residuals of the response given the covariates are permuted (Freedman-Lane); prediction and target are fixed
+    linear maps of them, so a permutation costs two rows of a matrix product.
+
+    Parameters
+    ----------
+    features : ndarray of shape (n, K) or (F, n, K)
+        (F, n, K): the features of fold f's model, used where fold f is held out.
+    response : ndarray of shape (n,)
+        0/1 groups, ranks of an ordinal, or a score.
+    fold : ndarray of shape (n,), int
+    covariates : ndarray of shape (n, P), optional
+    n_permutations, seed : int
+    """
+    predict, residual = crossfit_operators(features, fold, covariates)
+    v = residualise(response, covariates)
+    prediction, target = predict @ v, residual @ v
+    observed = float(_correlation(prediction[None], target[None])[0])
+    null = []
+    for perms in permutation_chunks(len(v), n_permutations, seed, 512):
+        shuffled = v[perms]
+        null.append(_correlation(shuffled @ predict.T, shuffled @ residual.T))
+    return CrossFitTest(observed, float(p_value(observed, np.concatenate(null))), prediction, target)
+
+
+def smallest_p(y: np.ndarray) -> float:
+    """Smallest p value that any permutation test can give with these labels: 1 / (number of distinct relabellings)."""
+    _, counts = np.unique(y, return_counts=True)
+    return float(np.exp(-(gammaln(len(y) + 1) - gammaln(counts + 1).sum())))
+
+
+def _correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    a, b = a - a.mean(axis=1, keepdims=True), b - b.mean(axis=1, keepdims=True)
+    scale = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    return np.where(scale > 1e-12, (a * b).sum(axis=1) / np.maximum(scale, 1e-12), 0.0)
+
+
+def out_of_fold_r2(target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    """1 - SSE / SST along the first axis; target and prediction free of the training mean. NaN if target is constant."""
+    sst = (target**2).sum(axis=0)
+    return np.where(sst > 1e-300, 1 - ((target - prediction) ** 2).sum(axis=0) / np.maximum(sst, 1e-300), np.nan)
+
+
+def spearman(a: np.ndarray, b: np.ndarray) -> float:
+    """Spearman's correlation, 0 where a side is constant."""
+    if np.ptp(a) == 0 or np.ptp(b) == 0:
+        return 0.0
+    return float(stats.spearmanr(a, b).statistic)

@@ -1,0 +1,117 @@
+"""How well one number a participant separates two groups, follows an order of groups, or follows a score."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import stats
+
+from bids_app.stats.linear import residualise
+from bids_app.stats.permutation import permutation_chunks
+
+
+def auc(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Area under the ROC curve of every column of `x`, ties counted half (Mann-Whitney).
+
+    Parameters
+    ----------
+    x : ndarray of shape (N,) or (N, M)
+    y : ndarray of shape (N,)
+        1 for the positive group, 0 for the other.
+
+    Returns
+    -------
+    ndarray of shape (M,) or float
+        P(x of a positive > x of a negative); NaN if a group is empty.
+    """
+    y = np.asarray(y) > 0.5
+    positive, negative = int(y.sum()), int((~y).sum())
+    ranks = stats.rankdata(x, axis=0)
+    if not positive or not negative:
+        return np.full(ranks.shape[1:], np.nan)[()]
+    return (ranks[y].sum(axis=0) - positive * (positive + 1) / 2) / (positive * negative)
+
+
+def concordance(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """P(x_i > x_j given y_i > y_j), ties in x counted half: the AUC for two groups, the c-index for a score.
+
+    Parameters
+    ----------
+    x : ndarray of shape (N,) or (N, M)
+    y : ndarray of shape (N,)
+
+    Returns
+    -------
+    ndarray of shape (M,) or float
+    """
+    y = np.asarray(y, float)
+    if len(np.unique(y)) == 2:
+        return auc(x, (y == y.max()).astype(float))
+    x = np.asarray(x, float)
+    columns = x.reshape(len(x), -1)
+    above = y[:, None] > y[None, :]
+    pairs = above.sum()
+    if not pairs:
+        return np.full(x.shape[1:], np.nan)[()]
+    out = np.array([0.5 + 0.5 * np.sign(c[:, None] - c[None, :])[above].sum() / pairs for c in columns.T])
+    return out.reshape(x.shape[1:])[()]
+
+
+def discriminability(x: np.ndarray, y: np.ndarray, kind: str) -> np.ndarray:
+    """Discriminability d of every column: \\|2 AUC - 1\\| for two groups, \\|Spearman\\| for an order or a score.
+
+    Parameters
+    ----------
+    x : ndarray of shape (N, K)
+    y : ndarray of shape (N,)
+    kind : {"groups", "ordinal", "score"}
+
+    Returns
+    -------
+    ndarray of shape (K,)
+        Between 0 and 1; 0 for constant columns.
+    """
+    if kind == "groups":
+        return np.abs(2 * auc(x, y) - 1)
+    return np.abs(_unit(stats.rankdata(x, axis=0)).T @ _unit(stats.rankdata(y)))
+
+
+def permuted_discriminability(
+    x: np.ndarray,
+    y: np.ndarray,
+    kind: str,
+    covariates: np.ndarray | None = None,
+    *,
+    n_permutations: int = 1000,
+    seed: int = 0,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Discriminability with the labels' residuals permuted (Freedman-Lane), as matrix products.
+
+    Both discriminabilities are linear in the ranks of x, ``d = \\|ranks' y\\| / constant``. The ranks (of covariate-free
+    x) and the labels are made orthogonal to the covariates, and the labels' residuals are permuted; without
+    covariates the observed value is `discriminability` exactly.
+
+    Returns
+    -------
+    observed : ndarray of shape (K,)
+    null : ndarray of shape (n_permutations, K)
+    """
+    ranks = residualise(stats.rankdata(residualise(x, covariates), axis=0), covariates)
+    # A constant column has no ranks to speak of: rounding must not make any.
+    ranks[:, np.std(x, axis=0) <= 1e-12 * np.abs(x).max(initial=1e-300)] = 0.0
+    if kind == "groups":
+        labels = (np.asarray(y) > 0.5).astype(float)
+        scale = 2.0 / (labels.sum() * (1 - labels).sum())
+        residual = residualise(labels, covariates)
+        weights = scale * ranks
+    else:
+        residual = residualise(stats.rankdata(y), covariates)
+        residual = residual / np.maximum(np.linalg.norm(stats.rankdata(y) - (len(y) + 1) / 2), 1e-12)
+        weights = ranks / np.maximum(np.linalg.norm(ranks, axis=0), 1e-12)
+    observed = np.abs(residual @ weights)
+    null = [np.abs(residual[p] @ weights) for p in permutation_chunks(len(y), n_permutations, seed, 256)]
+    return observed, np.concatenate(null) if null else np.empty((0, x.shape[1]))
+
+
+def _unit(x: np.ndarray) -> np.ndarray:
+    centred = x - x.mean(axis=0)
+    return centred / np.maximum(np.linalg.norm(centred, axis=0), 1e-12)

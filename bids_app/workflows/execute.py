@@ -1,0 +1,142 @@
+"""Run a Nipype workflow: plugin, progress, and failures told in words."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..config import Config
+from ..errors import ConfigError
+
+logger = logging.getLogger("latentatlas")
+
+FAILURE_FILE = "failure.json"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A step that failed: of which scan or stage, and why."""
+
+    where: str
+    step: str
+    message: str
+
+
+def execute(workflow, config: Config, *, nprocs: int, memory_gb: float, logs: Path) -> list[Failure]:
+    """Run a workflow to its end and tell what failed.
+
+    Steps that do not depend on a failed one still run (unless ``--stop-on-first-crash``), and steps whose results lie
+    in the work folder from an earlier run are not run again.
+
+    Parameters
+    ----------
+    workflow : nipype Workflow
+        With ``base_dir`` set.
+    nprocs, memory_gb
+        What all steps together may use.
+    logs : Path
+        Where crash files, the graph and the resource monitor's records go.
+
+    Returns
+    -------
+    list of Failure
+        Empty when every step ended well.
+    """
+    root = Path(workflow.base_dir) / workflow.name
+    for stale in root.rglob(FAILURE_FILE):
+        stale.unlink()
+    workflow.config["execution"]["crashdump_dir"] = str(logs)
+    if config.write_graph:
+        _write_graph(workflow, logs)
+    with _progress(workflow) as callback:
+        plugin, arguments = _plugin(config, nprocs, memory_gb)
+        arguments["status_callback"] = callback
+        try:
+            workflow.run(plugin=plugin, plugin_args=arguments)
+            return []
+        except Exception as error:
+            failures = [_read_failure(f, root) for f in sorted(root.rglob(FAILURE_FILE))]
+            if not failures and config.verbose > 1:
+                raise
+            return failures or [Failure("the run", plugin, f"{type(error).__name__}: {error}")]
+
+
+def record_failure(folder: Path, error: Exception) -> None:
+    """Leave word of a failed step in its folder, where :func:`execute` finds it whatever the plugin."""
+    kind = "" if hasattr(error, "exit_code") else f"{type(error).__name__}: "
+    (folder / FAILURE_FILE).write_text(json.dumps({"message": f"{kind}{error}"}))
+
+
+def _read_failure(file: Path, root: Path) -> Failure:
+    parts = file.relative_to(root).parts[:-1]
+    where = parts[0].replace("_", "-") if len(parts) > 1 else "group"
+    return Failure(where, parts[-1], json.loads(file.read_text())["message"])
+
+
+def _plugin(config: Config, nprocs: int, memory_gb: float) -> tuple[str, dict[str, Any]]:
+    if config.use_plugin is None:
+        return "MultiProc", {"n_procs": nprocs, "memory_gb": memory_gb, "raise_insufficient": False}
+    try:
+        settings = yaml.safe_load(config.use_plugin.read_text())
+        return settings["plugin"], dict(settings.get("plugin_args") or {})
+    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(
+            f"the plugin configuration is not readable ({type(error).__name__}: {error})",
+            file=config.use_plugin,
+            remedy="write YAML such as: {plugin: SLURM, plugin_args: {sbatch_args: '--time 1:00:00'}}",
+        ) from None
+
+
+def _write_graph(workflow, logs: Path) -> None:
+    from shutil import which
+
+    target = logs / f"{workflow.name}_graph.dot"
+    workflow.write_graph(dotfilename=str(target), graph2use="colored", format="svg" if which("dot") else "dot")
+
+
+@contextmanager
+def _progress(workflow) -> Iterator[Any]:
+    """A bar over the steps on a terminal, a line a scan elsewhere."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    total = len(workflow.list_node_names())
+    with Progress(
+        TextColumn("{task.description:<34}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        disable=not sys.stderr.isatty(),
+        transient=True,
+    ) as bar:
+        task = bar.add_task("starting", total=total)
+
+        def callback(node, status):
+            name = node.fullname.split(".", 1)[-1].replace("_", "-")
+            if status == "start":
+                bar.update(task, description=name[:34])
+                logger.debug("%s: started", name)
+            elif status == "end":
+                bar.advance(task)
+                logger.debug("%s: done", name)
+            if status == "end" and node.name in ("write", "report"):
+                logger.info("%s: done", name.split(".")[0])
+
+        yield callback
