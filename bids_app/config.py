@@ -58,6 +58,12 @@ def _positive(kind):
     return check
 
 
+def _folds(text) -> int:
+    if int(text) < 2:
+        raise ValueError(f"'{text}' is too few: cross-fitting needs at least two folds")
+    return int(text)
+
+
 def _not_negative(text) -> float:
     value = float(text)
     if value < 0:
@@ -185,7 +191,7 @@ class Config:
         read=_positive(int),
         metavar="N",
     )
-    folds: int = _option(5, "folds of the cross-fitting", "model", read=_positive(int), metavar="N")
+    folds: int = _option(5, "folds of the cross-fitting", "model", read=_folds, metavar="N")
     device: str = _option("auto", "where the model trains", "model", choices=("auto", "cpu", "cuda"))
 
     group_column: str | None = _option(

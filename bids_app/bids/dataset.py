@@ -24,7 +24,6 @@ DESCRIPTIONS = {
     "desc-brain": "Brain mask",
     "desc-preproc": "Bias-field corrected image",
     "desc-modulated": "Grey-matter probability scaled by the Jacobian determinant of the native-to-template transform",
-    "desc-unmodulated": "Grey-matter probability that could not be modulated, for want of a transform",
     "desc-smoothed": "Modulated grey matter after Gaussian smoothing",
     "desc-recon": "Modulated grey matter as reconstructed by the autoencoder",
 }

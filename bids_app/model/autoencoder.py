@@ -109,15 +109,18 @@ def traverse(model: Model, latent: int, values: tuple[float, ...] = (-2, -1, 1, 
     latent : int
         Column of Z, from 0.
     values : tuple of float
-        Where to put the latent, in standard deviations of the training cohort's.
+        Where to put the latent, in standard deviations of the training cohort's (from the card of a loaded model;
+        otherwise those of the linear path).
 
     Returns
     -------
     Nifti1Image
         4D, one difference from the decoded centre per value, on the model grid.
     """
-    centre = getattr(model, "latent_mean", np.zeros(model.latent_dim, np.float32))
-    spread = getattr(model, "latent_sd", getattr(model, "scale", np.ones(model.latent_dim, np.float32)))
+    training = getattr(model, "card", {}).get("training", {})
+    linear = model.linear if isinstance(model, Autoencoder) else model
+    centre = np.asarray(training.get("latent_mean", np.zeros(model.latent_dim)), np.float32)
+    spread = np.asarray(training.get("latent_sd", linear.scale), np.float32)
     Z = np.tile(centre, (len(values) + 1, 1)).astype(np.float32)
     Z[1:, latent] += np.asarray(values, np.float32) * spread[latent]
     maps = model.decode(Z)

@@ -84,7 +84,7 @@ class Sampling:
         if np.allclose(self.steps, whole, atol=1e-4):  # the grid's points are points of the map: nothing to interpolate
             i, j, k = (int(s) for s in whole)
             return np.ascontiguousarray(data[::i, ::j, ::k])
-        return ndimage.affine_transform(data, self.steps, output_shape=self.shape, order=1, mode="nearest")
+        return ndimage.affine_transform(data, np.diag(self.steps), output_shape=self.shape, order=1, mode="nearest")
 
 
 def model_resolution(voxel_size: float, fwhm: float) -> float:
@@ -166,6 +166,16 @@ class Grid:
         partner[inside] = order[tuple(mirrored[inside].T)]
         paired = (partner >= 0) & (partner[partner] == own)
         return np.where(paired, partner, own)
+
+    def smooth(self, values: np.ndarray, fwhm: float) -> np.ndarray:
+        """Smooth maps (n, V) within the mask, zeros around it, by a Gaussian of ``fwhm`` mm."""
+        box = np.zeros(self.box_shape, np.float32)
+        out = np.empty_like(values, np.float32)
+        for row, value in enumerate(values):
+            box.ravel()[self.box_index] = value
+            smoothed = ndimage.gaussian_filter(box, fwhm * FWHM_TO_SIGMA / self.sampling.resolution, mode="constant")
+            out[row] = smoothed.ravel()[self.box_index]
+        return out
 
     def sample(self, image: Image, *, name: str | PathLike | None = None) -> np.ndarray:
         """Bring one map to the model grid.

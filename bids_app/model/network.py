@@ -12,6 +12,8 @@ W stays as fitted: it already is the best linear map of the training cohort.
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import nn
 
@@ -27,7 +29,7 @@ class ConvEncoder(nn.Module):
         super().__init__()
         # The first block folds 2x2x2 neighbours into channels: one-channel convolutions at full size are slow.
         steps = [nn.Conv3d(8, channels[0], 3, padding=1), nn.GELU()]
-        for before, after in zip(channels, channels[1:], strict=False):
+        for before, after in itertools.pairwise(channels):
             steps += [nn.Conv3d(before, after, 3, stride=2, padding=1), nn.GELU()]
         self.blocks = nn.Sequential(*steps)
         self.bottleneck = nn.Linear(channels[-1] * _size(box_shape, 16), latent_dim)

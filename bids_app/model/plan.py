@@ -35,8 +35,10 @@ class Plan:
         Maps a step.
     learning_rate, weight_decay : float
         Of AdamW.
+    prior : bool
+        Whether the linear path may assume smoothness and left-right symmetry, as far as held-out participants gain.
     mirror : bool
-        Whether left-right mirror images may join the cohort.
+        Whether half the maps of a batch are mirrored.
     mix : float
         Share of the maps of a batch that are replaced by a mixture with another.
     latent_noise : float
@@ -55,6 +57,7 @@ class Plan:
     batch_size: int = 4
     learning_rate: float = 5e-4
     weight_decay: float = 0.05
+    prior: bool = True
     mirror: bool = True
     mix: float = 0.5
     latent_noise: float = 0.2
@@ -127,11 +130,18 @@ def make_plan(participant_ids: Sequence, folds: np.ndarray | None, *, latent_dim
             f"{len(set(ids))} participants are too few: the smallest training split would hold {max(inner, 0)}.",
             remedy="Use at least six participants, or encode them with a model trained elsewhere (--model).",
         )
-    plan = Plan(min(latent_dim, inner - 1), latent_dim, inner_runs=2 if smallest < 60 else 1)
+    plan = Plan(
+        min(latent_dim, inner - 1),
+        latent_dim,
+        # Many maps make many steps an epoch: fewer and larger ones then do.
+        max_epochs=int(np.clip(30_000 / smallest, 15, 60)),
+        batch_size=4 if smallest < 200 else 8 if smallest < 1000 else 16,
+        inner_runs=2 if smallest < 60 else 1,
+    )
     if plan.latent_dim < latent_dim:
         note = (
-            f"latent_dim is {plan.latent_dim}, not {latent_dim}: the smallest training split holds {inner} participants "
-            "besides those that decide when to stop, and n maps span n - 1 dimensions about their mean"
+            f"latent_dim is {plan.latent_dim}, not {latent_dim}: the smallest training split holds {inner} "
+            "participants besides those that decide when to stop, and n maps span n - 1 dimensions about their mean"
         )
         log.warning("%s.", note[0].upper() + note[1:])
         plan = replace(plan, notes=(note,))

@@ -112,28 +112,30 @@ def train(
     keeper = _Keeper(plan.patience)
     extra, last = [], None
     if folder is not None:
-        stamp = _fingerprint(plan, seed, epochs, train_index, valid_index, linear)
+        stamp = _fingerprint(plan, seed, epochs, train_index, valid_index, volumes, linear)
         last = _checkpoint_folder(Path(folder), stamp) / "last.ckpt"
-        extra = [ModelCheckpoint(last.parent, save_last=True, save_top_k=0, save_on_train_epoch_end=True)]
-    trainer = pl.Trainer(
-        max_epochs=epochs,
-        accelerator=device,
-        devices=1,
-        precision="bf16-mixed" if device == "cuda" else "32-true",
-        plugins=[LightningEnvironment()],  # one process: a scheduler's own variables must not make it wait for others
-        logger=False,
-        enable_checkpointing=bool(extra),
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        gradient_clip_val=1.0,
-        default_root_dir=str(folder) if folder is not None else None,
-        callbacks=[keeper, _Progress(), *callbacks, *extra],  # the keeper decides before the checkpoint is written
-    )
+        extra = [
+            ModelCheckpoint(last.parent, filename="last", enable_version_counter=False, save_on_train_epoch_end=True)
+        ]
+    resume = str(last) if last is not None and last.exists() else None
+    if resume:
+        log.info("Resuming an interrupted training from %s.", resume)
     with _quiet():
-        resume = str(last) if last is not None and last.exists() else None
-        if resume:
-            log.info("Resuming an interrupted training from %s.", resume)
+        trainer = pl.Trainer(
+            max_epochs=epochs,
+            accelerator=device,
+            devices=1,
+            precision="bf16-mixed" if device == "cuda" else "32-true",
+            plugins=[LightningEnvironment()],  # one process: do not wait for others that a scheduler's variables name
+            logger=False,
+            enable_checkpointing=bool(extra),
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            gradient_clip_val=1.0,
+            default_root_dir=str(folder) if folder is not None else None,
+            callbacks=[keeper, _Progress(), *extra, *callbacks],  # the keeper decides before the checkpoint is written
+        )
         trainer.fit(
             task,
             _loader(volumes, train_index, plan.batch_size, seed),
@@ -155,7 +157,9 @@ def pick_device(device: str) -> str:
     if device not in ("auto", "cpu", "cuda"):
         raise UsageError(f"There is no device called {device!r}.", remedy="Use auto, cpu or cuda.")
     if device == "cuda" and not torch.cuda.is_available():
-        raise UsageError("No CUDA device can be seen.", remedy="Use --device auto, or give the container its GPU (--nv).")
+        raise UsageError(
+            "No CUDA device can be seen.", remedy="Use --device auto, or give the container its GPU (--nv)."
+        )
     return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
 
 
@@ -179,7 +183,7 @@ class _Task(pl.LightningModule):
         if self.plan.mirror:
             x = torch.where(self._draw(rng.random(len(x)) < 0.5), x[:, self.mirror], x)
         if self.plan.mix:
-            # Two people's average varies too little: a share a of one and b of the other, a^2 + b^2 = 1, varies as they.
+            # An average of two people varies too little; with shares a and b, a^2 + b^2 = 1, it varies as they do.
             angle = rng.random(len(x)) * np.pi / 2 * (rng.random(len(x)) < self.plan.mix)
             other = x[torch.from_numpy(rng.permutation(len(x))).to(x.device)]
             mean = self.network.mean
@@ -323,11 +327,11 @@ def _as_is(batch):
     return batch
 
 
-def _fingerprint(plan: Plan, seed: int, epochs: int, *arrays) -> str:
-    """A hash of all that a training depends on."""
-    digest = hashlib.sha256(json.dumps([asdict(plan), seed, epochs], sort_keys=True).encode())
-    for array in arrays:
-        digest.update(array.components.tobytes() if isinstance(array, LinearModel) else np.asarray(array).tobytes())
+def _fingerprint(plan, seed, epochs, train_index, valid_index, volumes, linear) -> str:
+    """A hash of all that a training depends on: of the maps every thousandth voxel."""
+    said = [asdict(plan), seed, epochs, train_index.tolist(), valid_index.tolist(), linear.latent_dim, linear.prior]
+    digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
+    digest.update(np.ascontiguousarray(volumes.data[:, ::997]).tobytes())
     return digest.hexdigest()
 
 

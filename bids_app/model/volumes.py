@@ -118,7 +118,7 @@ def build_volumes(
     scratch = out_path.with_name(out_path.name + ".partial")
     store = open_memmap(scratch, mode="w+", dtype=np.float16, shape=(len(paths), width))
     kept, rejected, total = [], [], np.zeros(width)
-    results = Parallel(n_jobs=n_jobs, return_as="generator")(delayed(_read)(p, sampling, chosen) for p in paths)
+    results = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")(delayed(_read)(p, sampling, chosen) for p in paths)
     for path, (values, problem) in zip(paths, results, strict=True):
         if problem:
             log.warning("Left out of the cohort: %s: %s.", path, problem)

@@ -120,6 +120,15 @@ def warp(
     return from_ants(warped, like=reference)
 
 
+def warp_priors(
+    template: Template, native: nib.Nifti1Image, transforms: Transforms
+) -> tuple[nib.Nifti1Image, nib.Nifti1Image, nib.Nifti1Image, nib.Nifti1Image | None]:
+    """The template's GM, WM, CSF and deep-grey priors (None where it has no deep prior) on the grid of ``native``."""
+    gm, wm, csf = (warp(getattr(template, key), native, transforms.inverse) for key in ("gm", "wm", "csf"))
+    deep = None if template.deep is None else warp(template.deep, native, transforms.inverse)
+    return gm, wm, csf, deep
+
+
 def jacobian(reference: nib.Nifti1Image, transform: str | PathLike, work_dir: str | PathLike) -> nib.Nifti1Image:
     """Jacobian determinant of the whole transform (affine included) at every voxel of ``reference``.
 
@@ -165,7 +174,7 @@ def displacement_jacobian(displacement: np.ndarray, affine: np.ndarray) -> np.nd
     (X, Y, Z) array
     """
     u = displacement * np.array([-1, -1, 1], dtype=np.float32)  # LPS -> RAS
-    by_voxel = np.stack([np.gradient(u[..., i])for i in range(3)])  # component, voxel axis, x, y, z
+    by_voxel = np.stack([np.gradient(u[..., i]) for i in range(3)])  # component, voxel axis, x, y, z
     by_world = np.einsum("iaxyz,aj->ijxyz", by_voxel, np.linalg.inv(affine[:3, :3]).astype(np.float32))
     m = by_world + np.eye(3, dtype=np.float32)[:, :, None, None, None]
     return (

@@ -144,3 +144,13 @@ def segment_arrays(y3, inside, priors, zooms, p: Params):
     tmp[:, inside] = frac
     out[(slice(None), *box)] = tmp
     return out, dict(mu=mu, sd=sd, scale=scale)
+
+
+def segment(corrected, mask, gm_prior, wm_prior, csf_prior, deep_prior=None, sloppy=False) -> Tissues:
+    """Tissue fractions of a bias-corrected scan (native space)."""
+    inside = np.asarray(mask.dataobj) > 0
+    priors = np.stack([np.asarray(i.dataobj, dtype=np.float32) for i in (csf_prior, gm_prior, wm_prior)])
+    zooms = np.asarray(corrected.header.get_zooms()[:3], dtype=float)
+    fractions, stats = segment_arrays(np.asarray(corrected.dataobj), inside, priors, zooms, Params())
+    csf, gm, wm = (image_like(f, corrected) for f in fractions)
+    return Tissues(csf, gm, wm, stats)

@@ -31,12 +31,15 @@ class Reportlet:
         HTML under it: what it shows, how to read it, when not to trust it.
     alt : str
         Text in place of the picture for those who cannot see it.
+    faded : bool
+        Draw the picture in grey: it must not be interpreted.
     """
 
     desc: str
     title: str = ""
     caption: str = ""
     alt: str = ""
+    faded: bool = False
 
 
 @dataclass(frozen=True)
@@ -130,21 +133,31 @@ def build_page(
         # Written under another name first: a page that is being read is never half a page.
         report.out_filename = out_file.with_name(f".{out_file.name}.part")
         report.generate_report()
-    alts = {f"desc-{item.desc}_": item.alt for section in sections for item in section.reportlets}
+    items = {item.desc: item for section in sections for item in section.reportlets}
     page = report.out_filename.read_text(encoding="utf-8")
-    report.out_filename.write_text(_embed(page, out_file.parent, alts), encoding="utf-8")
+    report.out_filename.write_text(_embed(page, out_file.parent, items), encoding="utf-8")
     return report.out_filename.replace(out_file)
 
 
-def _embed(page: str, root: Path, alts: dict[str, str]) -> str:
+def _embed(page: str, root: Path, items: dict[str, Reportlet]) -> str:
     """Put every picture that nireports linked into the page itself."""
 
     def replace(match: re.Match) -> str:
         path = root / match.group(1)
-        alt = next((text for key, text in alts.items() if key in path.name), "")
+        item = items[path.name.split("_desc-")[1].split("_")[0]]
+        plot = path.suffix == ".svg"
+        kinds = "figure" + (" plot" if plot else "") + (" unsupported" if item.faded else "")
+        width = _plot_width(path) if plot else 0
+        size = f' style="width: {width}px; min-width: {round(0.55 * width)}px"' if plot else ""
         return (
-            f'<div class="scroll picture" tabindex="0" role="region" aria-label="{esc(alt)}">'
-            f'<img class="figure{" plot" if path.suffix == ".svg" else ""}" src="{data_uri(path)}" alt="{esc(alt)}"></div>'
+            f'<div class="scroll picture" tabindex="0" role="region" aria-label="{esc(item.alt)}">'
+            f'<img class="{kinds}"{size} src="{data_uri(path)}" alt="{esc(item.alt)}"></div>'
         )
 
     return _IMAGE.sub(replace, page)
+
+
+def _plot_width(path: Path, enlarge: float = 1.5) -> int:
+    """Width in pixels that gives every plot the same size of letters (nireports takes the size out of SVG files)."""
+    box = re.search(r'viewBox="[\d.]+ [\d.]+ ([\d.]+) ', path.read_text(encoding="utf-8")[:2000])
+    return round(float(box.group(1)) * enlarge) if box else 800

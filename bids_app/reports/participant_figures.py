@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
@@ -61,8 +60,8 @@ def draw_mask(scan: Scan) -> Path | None:
     data, affine = canonical(t1w)
     inside = canonical(on_grid(mask, t1w, order=0))[0] > 0.5
     low, high = window(data, inside)
-    head = data > high * 0.08
-    layout = plan_layout(_main_body(head) if head.any() else inside, affine, pixel=1.2, margin_mm=3)
+    # Wide enough to see what the mask has missed; the whole volume where there is hardly any mask.
+    layout = plan_layout(inside if inside.mean() > 0.01 else data > 0.1 * high, affine, pixel=1.1, margin_mm=18)
     figure, axes, _ = open_figure(layout)
     axes.imshow(mosaic(data, layout), cmap="gray", vmin=low, vmax=high)
     if inside.any():
@@ -186,18 +185,6 @@ def draw_reconstruction(scan: Scan) -> Path | None:
         "map − reconstruction, ml/ml:  purple more than the model expects", fontsize=9
     )
     return save_png(figure, scan.figure("reconstruction", ".png"))
-
-
-def _main_body(head: np.ndarray) -> np.ndarray:
-    """Head without stray bright voxels in the air: rows, columns and slices with next to nothing in them are dropped."""
-    kept = head.copy()
-    for axis in range(3):
-        share = head.mean(axis=tuple(a for a in range(3) if a != axis))
-        empty = share < 0.02 * share.max()
-        index = [slice(None)] * 3
-        index[axis] = empty
-        kept[tuple(index)] = False
-    return kept if kept.any() else head
 
 
 def _template_layout(template: Template) -> Layout:

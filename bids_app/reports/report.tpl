@@ -61,5 +61,13 @@
 <script>
 {% include "report.js" %}
 </script>
+{% if header %}
+<script>
+{% include "explorer.js" %}
+</script>
+{% endif %}
+<script>
+{% include "viewer.js" %}
+</script>
 </body>
 </html>

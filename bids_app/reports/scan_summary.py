@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,23 +11,60 @@ import pandas as pd
 from .scans import Scan
 from .style import Markup, definition_list, esc, number
 
-# (key of the sidecar, what to call it, unit, usual from, usual to, drawn from, drawn to). The volumes are wide bounds for
-# adults on T1w scans; they are to catch a failure, not to judge a person.
+
+@dataclass(frozen=True)
+class Measure:
+    """A number of the sidecar and how to draw it.
+
+    Attributes
+    ----------
+    key, name, unit : str
+        Key of the sidecar, what to call it, its unit.
+    low, high : float
+        Usual range (of the share, where `rule` names one), unless the sidecar's ``QualityLimits`` say otherwise.
+    start, stop : float
+        Ends of the drawn scale, in the unit of the number.
+    rule : str
+        The quality rule it falls under; default its own key. A rule on a share of the intracranial volume is drawn in ml.
+    """
+
+    key: str
+    name: str
+    unit: str
+    low: float
+    high: float
+    start: float
+    stop: float
+    rule: str = ""
+
+    def limits(self, meta: dict) -> tuple[float, float]:
+        """Usual range in the unit of the number."""
+        given = (meta.get("QualityLimits") or {}).get(self.rule or self.key) or (self.low, self.high)
+        low, high = (default if bound is None else bound for bound, default in zip(given[:2], (self.start, self.stop), strict=True))
+        share = float(meta["TIV"]) if self.rule and isinstance(meta.get("TIV"), int | float) else 1.0
+        return max(low * share, self.start), min(high * share, self.stop)
+
+
+# Wide bounds for adults' T1w scans: they are to catch a failure, not to judge a person.
 MEASURES = (
-    ("GMVolume", "Grey matter", "ml", 500, 950, 200, 1200),
-    ("WMVolume", "White matter", "ml", 350, 750, 150, 1000),
-    ("CSFVolume", "Cerebrospinal fluid", "ml", 100, 600, 0, 900),
-    ("TIV", "Total intracranial volume", "ml", 1100, 1950, 700, 2300),
-    ("GMVolumeConservation", "Grey matter kept by modulation", "ratio", 0.98, 1.02, 0.94, 1.06),
-    ("MaskOverlap", "Overlap with the template's brain", "Dice", 0.94, 1.0, 0.8, 1.0),
-    ("ReconstructionErrorPercentile", "Reconstruction error among the training cohort", "percentile", 0, 95, 0, 100),
+    Measure("GMVolume", "Grey matter", "ml", 0.32, 0.62, 200, 1300, "GMFraction"),
+    Measure("WMVolume", "White matter", "ml", 0.22, 0.50, 100, 1100, "WMFraction"),
+    Measure("CSFVolume", "Cerebrospinal fluid", "ml", 0.02, 0.35, 0, 900, "CSFFraction"),
+    Measure("TIV", "Intracranial volume", "ml", 1050, 2000, 700, 2400),
+    Measure("GMVolumeConservation", "Grey matter kept by modulation", "", 0.995, 1.005, 0.97, 1.03),
+    Measure("MaskOverlap", "Overlap with the template's brain", "Dice", 0.93, 1.0, 0.8, 1.0),
+    Measure("PriorCorrelation", "Likeness to the template's grey matter", "r", 0.70, 1.0, 0.4, 1.0),
+    Measure("GreyWhiteContrast", "Contrast of grey and white matter", "SD", 2.0, 10.0, 0, 10),
+    Measure("SurfaceBrightness", "Brightness of the mask's rim", "of white matter", 0.0, 1.15, 0, 2),
+    Measure("CutShare", "Rim where brain seems cut off", "of the rim", 0.0, 0.35, 0, 1),
+    Measure("ReconstructionErrorPercentile", "Reconstruction error within the training cohort", "percentile", 0, 95, 0, 100),
 )
 VERDICTS = {
     "pass": "Nothing in the numbers speaks against using this map. The pictures below are still worth twenty seconds.",
     "look": "Something is unusual. Look at the pictures below before this scan enters an analysis.",
     "fail": "This map should not be used as it is.",
 }
-_SHOWN_ELSEWHERE = {key for key, *_ in MEASURES} | {"QualityVerdict", "QualityReasons", "JacobianRange", "ModulatedGMVolume"}
+_SHOWN_ELSEWHERE = {measure.key for measure in MEASURES} | {measure.rule for measure in MEASURES} | {"QualityVerdict", "QualityReasons", "JacobianRange", "ModulatedGMVolume"}
 
 
 def scan_summary(scan: Scan, cohort: pd.DataFrame | None = None) -> str:
@@ -41,12 +79,12 @@ def scan_summary(scan: Scan, cohort: pd.DataFrame | None = None) -> str:
     """
     meta = scan.sidecar
     parts = [_banner(meta)]
-    rows = [_row(measure, meta, cohort) for measure in MEASURES if isinstance(meta.get(measure[0]), int | float)]
+    rows = [_row(measure, meta, cohort) for measure in MEASURES if isinstance(meta.get(measure.key), int | float)]
     if rows:
-        heads = ["Measure", "This scan", "usual range, and where this scan lies"] + (["Cohort"] if _has_cohort(cohort) else [])
+        heads = ["Measure", "This scan", "Usual range, and where this scan lies"] + (["Cohort"] if _has_cohort(cohort) else [])
         cells = "".join(f'<th scope="col">{head}</th>' for head in heads)
         parts.append(
-            '<div class="scroll" tabindex="0" role="region" aria-label="Numbers of this scan"><table>'
+            '<div class="scroll" tabindex="0" role="region" aria-label="Numbers of this scan"><table class="cards">'
             f"<thead><tr>{cells}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
         )
     parts.append(definition_list(_facts(scan)))
@@ -70,18 +108,20 @@ def _has_cohort(cohort: pd.DataFrame | None) -> bool:
     return cohort is not None and len(cohort) > 2
 
 
-def _row(measure: tuple, meta: dict, cohort: pd.DataFrame | None) -> str:
-    key, name, unit, low, high, start, stop = measure
+def _row(measure: Measure, meta: dict, cohort: pd.DataFrame | None) -> str:
+    key, name, unit = measure.key, measure.name, measure.unit
     value = float(meta[key])
+    low, high = measure.limits(meta)
     others = np.array([])
     if _has_cohort(cohort) and key in cohort:
         others = pd.to_numeric(cohort[key], errors="coerce").dropna().to_numpy()
     outside = not low <= value <= high
-    shown = f"{number(value, 4 if unit in ('ratio', 'Dice') else 3)} {unit}" + (" (unusual)" if outside else "")
+    digits = 4 if measure.stop - measure.start < 0.1 else 3
+    shown = f"{number(value, digits)} {unit}".strip() + (" (unusual)" if outside else "")
     cells = [
         f'<th scope="row">{name}</th>',
         f'<td class="num">{"<strong>" if outside else ""}{shown}{"</strong>" if outside else ""}</td>',
-        f"<td>{_range_picture(value, low, high, start, stop, others, unit)}</td>",
+        f"<td>{_range_picture(value, low, high, measure, others)}</td>",
     ]
     if _has_cohort(cohort):
         if others.size > 2:
@@ -92,9 +132,9 @@ def _row(measure: tuple, meta: dict, cohort: pd.DataFrame | None) -> str:
     return f"<tr>{''.join(cells)}</tr>"
 
 
-def _range_picture(value, low, high, start, stop, others, unit) -> str:
+def _range_picture(value: float, low: float, high: float, measure: Measure, others: np.ndarray) -> str:
     """The usual range as a bar, the cohort as ticks, this scan as a diamond."""
-    start, stop = min(start, value), max(stop, value)
+    start, stop = min(measure.start, value), max(measure.stop, value)
 
     def at(x: float) -> float:
         return 4 + 232 * (min(max(x, start), stop) - start) / (stop - start)
@@ -102,14 +142,18 @@ def _range_picture(value, low, high, start, stop, others, unit) -> str:
     ticks = "".join(f'<path d="M{at(x):.1f} 5v10" stroke="#52606d" stroke-opacity=".45"/>' for x in others[:400])
     here = at(value)
     fill = "#004c7a" if low <= value <= high else "#b3400a"
-    text = f"{number(value, 4)} {unit}; usual {number(low)} to {number(high)}"
+    text = f"{number(value, 4)} {measure.unit}; usual {number(low)} to {number(high)}"
     return (
         f'<svg class="range" viewBox="0 0 240 30" role="img" aria-label="{esc(text)}" preserveAspectRatio="xMinYMid meet">'
         f'<path d="M4 10h232" stroke="#9aa5b1"/><rect x="{at(low):.1f}" y="6" width="{at(high) - at(low):.1f}" height="8" fill="#a9d3ec"/>'
         f'{ticks}<path d="M{here:.1f} 2l6 8l-6 8l-6 -8z" fill="{fill}" stroke="#fff"/>'
-        f'<text x="{at(low):.1f}" y="28" font-size="9" fill="#52606d" text-anchor="middle">{number(low)}</text>'
-        f'<text x="{at(high):.1f}" y="28" font-size="9" fill="#52606d" text-anchor="{"end" if at(high) > 225 else "middle"}">{number(high)}</text></svg>'
+        f'<text x="{at(low):.1f}" y="28" font-size="10" fill="#52606d" text-anchor="{_anchor(at(low))}">{number(low, 4)}</text>'
+        f'<text x="{at(high):.1f}" y="28" font-size="10" fill="#52606d" text-anchor="{_anchor(at(high))}">{number(high, 4)}</text></svg>'
     )
+
+
+def _anchor(x: float) -> str:
+    return "start" if x < 15 else "end" if x > 225 else "middle"
 
 
 def _facts(scan: Scan) -> list[tuple[str, object]]:
@@ -127,8 +171,10 @@ def _facts(scan: Scan) -> list[tuple[str, object]]:
     if isinstance(span, list | tuple) and len(span) == 2:
         warning = " (a value of 0 or less is a fold: the deformation is not invertible there)" if span[0] <= 0 else ""
         facts.append(("Local volume, against the template", f"{number(float(span[0]), 2)} to {number(float(span[1]), 3)} times{warning}"))
-    if scan.modulated is not None and "desc-modulated" not in scan.modulated.name:
+    if scan.modulated is not None and not meta.get("Modulated", "desc-modulated" in scan.modulated.name):
         facts.append(("Modulation", Markup("<strong>none</strong>: no transform was there to modulate the map with")))
+    if meta.get("SkullStripMethod"):
+        facts.append(("Brain outline from", meta["SkullStripMethod"]))
     for key, value in meta.items():
         simple = isinstance(value, int | float) and not isinstance(value, bool)
         if simple and key not in _SHOWN_ELSEWHERE:

@@ -79,11 +79,14 @@ class Scan:
 
     @cached_property
     def sidecar(self) -> dict:
-        """Metadata of the modulated map, which carry all quality numbers; empty where there are none."""
-        if self.modulated is None:
-            return {}
-        path = self.modulated.with_name(self.modulated.name.replace(".nii.gz", ".json"))
-        return json.loads(path.read_text()) if path.exists() else {}
+        """Metadata of the map, which carry all quality numbers, and of its reconstruction; empty where there are none."""
+        found = {}
+        # What the model says of the map stands beside its reconstruction; the map's own numbers win.
+        for image in (self.template_space("label-GM", "desc-recon", "probseg"), self.modulated):
+            path = image and image.with_name(image.name.replace(".nii.gz", ".json"))
+            if path and path.exists():
+                found |= json.loads(path.read_text(encoding="utf-8"))
+        return found
 
     @property
     def space(self) -> str | None:

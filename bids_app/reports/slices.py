@@ -93,17 +93,18 @@ def plan_layout(
     """
     spacing = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
     shape = np.array(inside.shape)
-    box = np.stack([np.zeros(3, int), shape], axis=1)
+    filled = np.stack([np.zeros(3, int), shape - 1], axis=1)
     if inside.any():
         for axis in range(3):
-            filled = np.flatnonzero(inside.any(axis=tuple(a for a in range(3) if a != axis)))
-            pad = round(margin_mm / spacing[axis])
-            box[axis] = max(0, filled[0] - pad), min(shape[axis], filled[-1] + 1 + pad)
+            stops = np.flatnonzero(inside.any(axis=tuple(a for a in range(3) if a != axis)))
+            filled[axis] = stops[0], stops[-1]
+    pad = np.round(margin_mm / spacing).astype(int)
+    box = np.stack([np.maximum(0, filled[:, 0] - pad), np.minimum(shape, filled[:, 1] + 1 + pad)], axis=1)
     rows = []
     for plane in planes:
-        low, high = box[_AXIS[plane]]
-        # The outermost eighth of a brain shows little but rind.
-        stops = np.linspace(low + (high - low) * 0.14, high - 1 - (high - low) * 0.14, columns)
+        low, high = filled[_AXIS[plane]]
+        # The outermost tenth of a brain shows little but rind.
+        stops = np.linspace(low + (high - low) * 0.1, high - (high - low) * 0.1, columns)
         rows.append((plane, tuple(int(round(stop)) for stop in stops)))
     return Layout(tuple(rows), box, spacing, np.asarray(affine), pixel)
 
@@ -131,10 +132,11 @@ def mosaic(data: np.ndarray, layout: Layout, order: int = 1, fill: float = 0.0) 
     for row, (plane, stops) in enumerate(layout.rows):
         axis = _AXIS[plane]
         across, up = (a for a in range(3) if a != axis)
-        window = tuple(slice(*layout.box[a]) for a in (across, up))
+        cutter = [slice(*layout.box[a]) for a in range(3)]
         factors = (layout.spacing[up] / layout.pixel, layout.spacing[across] / layout.pixel)
         for column, stop in enumerate(stops):
-            cut = np.take(data, stop, axis=axis)[window].T[::-1]
+            cutter[axis] = stop
+            cut = data[tuple(cutter)].T[::-1]
             cut = zoom(cut.astype(np.float32), factors, order=order, grid_mode=True, mode="grid-constant", cval=fill)
             cut = cut[:height, :width]
             top = row * height + (height - cut.shape[0]) // 2
@@ -167,7 +169,7 @@ def open_figure(layout: Layout, *, colourbar: bool = False, width_px: int = 1400
     rows, columns = len(layout.rows), max(len(stops) for _, stops in layout.rows)
     inches = width_px / 100
     picture = inches * (rows * height) / (columns * width)
-    bar = 0.62 if colourbar else 0.0
+    bar = 0.68 if colourbar else 0.0
     figure = Figure(figsize=(inches, picture + bar), facecolor="white")
     axes = figure.add_axes((0, bar / (picture + bar), 1, picture / (picture + bar)), facecolor="black")
     axes.set(xticks=[], yticks=[], xlim=(-0.5, columns * width - 0.5), ylim=(rows * height - 0.5, -0.5))
@@ -192,5 +194,5 @@ def open_figure(layout: Layout, *, colourbar: bool = False, width_px: int = 1400
     colours = None
     if colourbar:
         total = picture + bar
-        colours = figure.add_axes((0.3, 0.40 / total, 0.4, 0.13 / total))
+        colours = figure.add_axes((0.3, 0.47 / total, 0.4, 0.13 / total))
     return figure, axes, colours

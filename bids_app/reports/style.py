@@ -22,6 +22,8 @@ INK, FAINT = "#1f2933", "#52606d"
 
 MIME = {".svg": "image/svg+xml", ".png": "image/png", ".jpg": "image/jpeg", ".webp": "image/webp"}
 
+_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
 _RC = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
@@ -53,11 +55,13 @@ def save_svg(figure: Figure, path: Path) -> Path:
     return path
 
 
-def save_png(figure: Figure, path: Path, dpi: int = 100, colours: int = 200) -> Path:
-    """Write a brain picture as a palette PNG, about a third of the size of a true-colour one."""
+def save_png(figure: Figure, path: Path, dpi: int = 100) -> Path:
+    """Write a brain picture as a PNG with a palette of 256 colours, about a third of the size of a true-colour one."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi, facecolor=figure.get_facecolor())
-    picture = Image.open(buffer).convert("RGB").quantize(colours, dither=Image.Dither.NONE)
+    picture = Image.open(buffer).convert("RGB")
+    # The median cut would spend its colours on the many dark pixels and leave colour bars with steps.
+    picture = picture.quantize(256, method=Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE)
     path.parent.mkdir(parents=True, exist_ok=True)
     picture.save(path, format="PNG", optimize=True)
     return path
@@ -88,16 +92,17 @@ def number(value: object, digits: int = 3) -> str:
     if isinstance(value, bool | np.bool_):
         return "yes" if value else "no"
     if isinstance(value, int | np.integer):
-        return str(value)
+        return f"{value:,}"
     if not isinstance(value, float | np.floating):
         return str(value)
     value = float(value)
-    if value == 0:
-        return "0"
+    if value == round(value) and abs(value) < 10 ** digits:
+        return f"{value:.0f}".replace("-", "−")
     if abs(value) >= 10 ** max(digits, 3):
         text = f"{value:,.0f}"
     elif abs(value) < 1e-3:
-        text = f"{value:.1e}"
+        mantissa, exponent = f"{value:.1e}".split("e")
+        text = f"{mantissa}×10{str(int(exponent)).translate(_SUPERSCRIPT)}"
     else:
         text = f"{value:.{max(0, digits - 1 - math.floor(math.log10(abs(value))))}f}"
     return text.replace("-", "−")
@@ -119,6 +124,7 @@ def html_table(
     sortable: bool = False,
     table_id: str = "",
     max_height: bool = False,
+    cards: bool = False,
 ) -> str:
     """A table as HTML; every cell is escaped, so that text from a data set can never become markup.
 
@@ -138,6 +144,8 @@ def html_table(
         HTML id.
     max_height : bool
         Scroll inside a box instead of running down the page.
+    cards : bool
+        On a small screen set the cells of a row below each other.
 
     Returns
     -------
@@ -156,13 +164,15 @@ def html_table(
             numeric = isinstance(value, int | float | np.number) and not isinstance(value, bool)
             text = formats[column](value) if column in formats else number(value)
             key = f' data-key="{float(value)!r}"' if sortable and numeric and not pd.isna(value) else ""
-            cells.append(f'<td{" class=num" if numeric else ""}{key}>{text if isinstance(text, Markup) else esc(text)}</td>')
+            css = " class=num" if numeric else " class=short" if len(str(text)) < 20 else ""
+            cells.append(f'<td{css}{key}>{text if isinstance(text, Markup) else esc(text)}</td>')
         rows.append("<tr>" + "".join(cells) + "</tr>")
     name = f' id="{esc(table_id)}"' if table_id else ""
+    kinds = " ".join(kind for kind, wanted in (("sortable", sortable), ("cards", cards)) if wanted)
     box = "scroll tall" if max_height else "scroll"
     return (
         f'<div class="{box}" tabindex="0" role="region" aria-label="{esc(caption or "table")}">'
-        f'<table{name}{" class=sortable" if sortable else ""}>'
+        f'<table{name} class="{kinds}">'
         + (f"<caption>{esc(caption)}</caption>" if caption else "")
         + f"<thead><tr>{''.join(heads)}</tr></thead><tbody>\n"
         + "\n".join(rows)

@@ -92,6 +92,13 @@ def load_atlas(name: str | Path, reference: nib.Nifti1Image) -> Atlas:
     return Atlas(short, labels, table, licence)
 
 
+def read_dseg(path: Path) -> Atlas:
+    """Read an atlas back from an output dataset: ``*_dseg.nii.gz`` with its ``.tsv`` beside it."""
+    table = pd.read_csv(path.with_name(path.name.replace(".nii.gz", ".tsv")), sep="\t")
+    short = re.search(r"_atlas-([a-zA-Z0-9]+)", path.name)[1]
+    return Atlas(short, nib.load(path), table, "as in the dataset")
+
+
 def regional_volumes(maps: Iterable[nib.Nifti1Image | str | Path], atlas: Atlas) -> np.ndarray:
     """Grey-matter volume of every region: the sum of the modulated map over the region times the voxel volume.
 

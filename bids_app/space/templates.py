@@ -13,6 +13,7 @@ import numpy as np
 from scipy import ndimage
 
 from bids_app.errors import ConfigError, UnavailableError
+from bids_app.space.deep_grey import deep_grey_prior
 
 logger = logging.getLogger("latentatlas")
 
@@ -38,6 +39,9 @@ class Template:
         Prior probabilities; they sum to one inside ``mask`` and are zero outside.
     cohort : str or None
         Cohort of a template that has several (MNIPediatricAsym, ...).
+    deep : Nifti1Image, float32, or None
+        Probability of thalamus, pallidum, putamen and caudate, whose intensity is close to white matter's; only for
+        templates in MNI152 space.
     """
 
     name: str
@@ -48,6 +52,7 @@ class Template:
     wm: nib.Nifti1Image
     csf: nib.Nifti1Image
     cohort: str | None = None
+    deep: nib.Nifti1Image | None = None
 
     @property
     def affine(self) -> np.ndarray:
@@ -105,7 +110,12 @@ def get_template(name: str = BUNDLED, resolution: float | None = None) -> Templa
     # A voxel of the mask where no prior says anything (a rim at most) is fluid.
     priors[2] += priors.sum(0) < 1e-3
     priors = np.where(mask_grid, priors / priors.sum(0), 0)
+    wm_source = wm
     gm, wm, csf = (_image(prior, affine) for prior in priors)
+    deep = None
+    if identifier.startswith("MNI152"):
+        source = deep_grey_prior(head, np.asarray(wm_source.dataobj, dtype=np.float32), t1w.affine)
+        deep = _image(_to_grid(source, t1w.affine, affine, shape) * mask_grid, affine)
     return Template(
         name=identifier,
         resolution=resolution,
@@ -115,6 +125,7 @@ def get_template(name: str = BUNDLED, resolution: float | None = None) -> Templa
         wm=wm,
         csf=csf,
         cohort=modifiers.get("cohort"),
+        deep=deep,
     )
 
 

@@ -28,7 +28,7 @@ class Association:
     q : ndarray of shape (R, K)
         Benjamini-Hochberg q value of `p`.
     null_max : ndarray of shape (B,)
-        Largest \\|rho\\| of each permutation.
+        Largest |rho| of each permutation.
     df : int
         N - 2 - (number of independent covariates).
     """
@@ -61,7 +61,7 @@ def associate(
     """Partial correlation of every region with every latent.
 
     The permutation test is Freedman & Lane's (1983): residuals of the regions given the covariates are permuted, the
-    covariates are removed again, and the largest \\|rho\\| over all pairs is kept (Winkler et al. 2014). Permuting the
+    covariates are removed again, and the largest |rho| over all pairs is kept (Winkler et al. 2014). Permuting the
     latents and the nuisance basis by the inverse permutation gives the same numbers and needs one matrix product for
     a whole chunk of permutations, in single precision.
 

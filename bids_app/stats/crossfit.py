@@ -100,9 +100,13 @@ def crossfit_test(
 
 
 def smallest_p(y: np.ndarray) -> float:
-    """Smallest p value that any permutation test can give with these labels: 1 / (number of distinct relabellings)."""
+    """Smallest p value that `crossfit_test` can give with these labels, whatever the features.
+
+    1 / (number of distinct relabellings); twice that for two groups of one size, whose swap changes nothing.
+    """
     _, counts = np.unique(y, return_counts=True)
-    return float(np.exp(-(gammaln(len(y) + 1) - gammaln(counts + 1).sum())))
+    ties = 2.0 if len(counts) == 2 and counts[0] == counts[1] else 1.0
+    return float(min(1.0, ties * np.exp(gammaln(counts + 1).sum() - gammaln(len(y) + 1))))
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -112,7 +116,7 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def out_of_fold_r2(target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-    """1 - SSE / SST along the first axis; target and prediction free of the training mean. NaN if target is constant."""
+    """1 - SSE / SST along the first axis, both free of the training mean; NaN where the target is constant."""
     sst = (target**2).sum(axis=0)
     return np.where(sst > 1e-300, 1 - ((target - prediction) ** 2).sum(axis=0) / np.maximum(sst, 1e-300), np.nan)
 

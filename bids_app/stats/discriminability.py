@@ -57,7 +57,7 @@ def concordance(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def discriminability(x: np.ndarray, y: np.ndarray, kind: str) -> np.ndarray:
-    """Discriminability d of every column: \\|2 AUC - 1\\| for two groups, \\|Spearman\\| for an order or a score.
+    """Discriminability d of every column: |2 AUC - 1| for two groups, |Spearman| for an order or a score.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def permuted_discriminability(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Discriminability with the labels' residuals permuted (Freedman-Lane), as matrix products.
 
-    Both discriminabilities are linear in the ranks of x, ``d = \\|ranks' y\\| / constant``. The ranks (of covariate-free
+    Both discriminabilities are linear in the ranks of x, ``d = |ranks' y| / constant``. The ranks (of covariate-free
     x) and the labels are made orthogonal to the covariates, and the labels' residuals are permuted; without
     covariates the observed value is `discriminability` exactly.
 

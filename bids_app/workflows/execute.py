@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,7 +31,15 @@ class Failure:
     message: str
 
 
-def execute(workflow, config: Config, *, nprocs: int, memory_gb: float, logs: Path) -> list[Failure]:
+def execute(
+    workflow,
+    config: Config,
+    *,
+    nprocs: int,
+    memory_gb: float,
+    logs: Path,
+    finished: dict[str, float] | None = None,
+) -> list[Failure]:
     """Run a workflow to its end and tell what failed.
 
     Steps that do not depend on a failed one still run (unless ``--stop-on-first-crash``), and steps whose results lie
@@ -44,6 +53,8 @@ def execute(workflow, config: Config, *, nprocs: int, memory_gb: float, logs: Pa
         What all steps together may use.
     logs : Path
         Where crash files, the graph and the resource monitor's records go.
+    finished : dict, optional
+        Filled with the steps that ended well and the seconds each took (next to none for one from an earlier run).
 
     Returns
     -------
@@ -56,7 +67,7 @@ def execute(workflow, config: Config, *, nprocs: int, memory_gb: float, logs: Pa
     workflow.config["execution"]["crashdump_dir"] = str(logs)
     if config.write_graph:
         _write_graph(workflow, logs)
-    with _progress(workflow) as callback:
+    with _progress(workflow, {} if finished is None else finished) as callback:
         plugin, arguments = _plugin(config, nprocs, memory_gb)
         arguments["status_callback"] = callback
         try:
@@ -103,8 +114,8 @@ def _write_graph(workflow, logs: Path) -> None:
 
 
 @contextmanager
-def _progress(workflow) -> Iterator[Any]:
-    """A bar over the steps on a terminal, a line a scan elsewhere."""
+def _progress(workflow, finished: dict[str, float]) -> Iterator[Any]:
+    """A bar over the steps on a terminal, a line a scan elsewhere; keeps the time each step took."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -127,13 +138,17 @@ def _progress(workflow) -> Iterator[Any]:
         transient=True,
     ) as bar:
         task = bar.add_task("starting", total=total)
+        started: dict[str, float] = {}
 
         def callback(node, status):
-            name = node.fullname.split(".", 1)[-1].replace("_", "-")
+            step = node.fullname.split(".", 1)[-1]
+            name = step.replace("_", "-")
             if status == "start":
+                started[step] = time.monotonic()
                 bar.update(task, description=name[:34])
                 logger.debug("%s: started", name)
             elif status == "end":
+                finished[step] = time.monotonic() - started.get(step, time.monotonic())
                 bar.advance(task)
                 logger.debug("%s: done", name)
             if status == "end" and node.name in ("write", "report"):

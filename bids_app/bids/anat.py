@@ -1,0 +1,110 @@
+"""Names and sidecars of what the participant level writes for one scan."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from .files import copy_file, write_json
+from .query import Scan
+
+#: Output -> (entities after the scan's own, suffix and extension). ``std`` stands for the template's entities.
+NAMES = {
+    "t1w": "desc-preproc_T1w.nii.gz",
+    "mask": "desc-brain_mask.nii.gz",
+    "gm": "label-GM_probseg.nii.gz",
+    "wm": "label-WM_probseg.nii.gz",
+    "csf": "label-CSF_probseg.nii.gz",
+    "t1w_std": "{std}_desc-preproc_T1w.nii.gz",
+    "mask_std": "{std}_desc-brain_mask.nii.gz",
+    "gm_std": "{std}_label-GM_probseg.nii.gz",
+    "wm_std": "{std}_label-WM_probseg.nii.gz",
+    "csf_std": "{std}_label-CSF_probseg.nii.gz",
+    "forward": "from-T1w_to-{space}_mode-image_xfm.h5",
+    "inverse": "from-{space}_to-T1w_mode-image_xfm.h5",
+    "smoothed": "{std}_label-GM_desc-smoothed_probseg.nii.gz",
+    "recon": "{std}_label-GM_desc-recon_probseg.nii.gz",
+    "modulated": "{std}_label-GM_desc-modulated_probseg.nii.gz",
+}
+
+_DESCRIPTION = {
+    "t1w": "T1-weighted image after N4 bias-field correction",
+    "mask": "Brain mask",
+    "gm": "Grey-matter probability",
+    "wm": "White-matter probability",
+    "csf": "Cerebrospinal-fluid probability",
+    "smoothed": "Modulated grey matter after Gaussian smoothing",
+    "recon": "Modulated grey matter as reconstructed by the autoencoder",
+    "modulated": "Grey-matter probability scaled by the Jacobian determinant of the whole native-to-template transform "
+    "(ml of native tissue per ml of template); values may exceed 1",
+}
+
+
+def output_path(output_dir: Path, scan: Scan, kind: str, *, template: str = "", res: str = "", cohort: str = "") -> Path:
+    """Where an output of :data:`NAMES` belongs.
+
+    Parameters
+    ----------
+    output_dir : Path
+    scan : Scan
+    kind : str
+        A key of :data:`NAMES`.
+    template, cohort, res : str
+        Labels of the ``space-``, ``cohort-`` and ``res-`` entities.
+    """
+    std = "_".join([f"space-{template}", *([f"cohort-{cohort}"] if cohort else []), f"res-{res}"])
+    space = f"{template}+{cohort}" if cohort else template
+    return output_dir / scan.folder / f"{scan.prefix}_{NAMES[kind].format(std=std, space=space)}"
+
+
+def sidecar_path(image: Path) -> Path:
+    """The JSON file beside a NIfTI image."""
+    return image.with_name(image.name.removesuffix(".gz").removesuffix(".nii") + ".json")
+
+
+def write_outputs(
+    files: dict[str, Path], output_dir: Path, scan: Scan, space: dict[str, str], metadata: dict[str, dict[str, Any]]
+) -> None:
+    """Copy a scan's images into the output dataset, each with its sidecar.
+
+    The modulated map's sidecar comes last: that it is there says that all else is there too.
+
+    Parameters
+    ----------
+    files : dict
+        Kind (a key of :data:`NAMES`) -> image in the work folder.
+    space : dict
+        ``template``, ``res``, ``cohort`` labels, and ``resolution`` in words.
+    metadata : dict
+        Kind -> what its sidecar says beyond the common.
+    """
+    source = {"Sources": [_uri(scan)], "LatentAtlasVersion": __version__}
+    labels = {k: space[k] for k in ("template", "res", "cohort")}
+    for kind in sorted(files, key=list(NAMES).index):
+        target = output_path(output_dir, scan, kind, **labels)
+        copy_file(Path(files[kind]), target)
+        if kind in ("forward", "inverse"):
+            continue
+        content = {"Description": _DESCRIPTION[kind.removesuffix("_std")], **source}
+        if kind.startswith("mask"):
+            content["Type"] = "Brain"
+        if "{std}" in NAMES[kind]:
+            content["Resolution"] = space["resolution"]
+        write_json(sidecar_path(target), {**content, **metadata.get(kind, {})})
+
+
+def finished(output_dir: Path, scan: Scan, kinds: list[str], fingerprint: str, **labels: str) -> bool:
+    """Whether all outputs of a scan are there and were made with the same options from the same file."""
+    paths = {kind: output_path(output_dir, scan, kind, **labels) for kind in kinds}
+    if not all(p.exists() for p in paths.values()):
+        return False
+    try:
+        return json.loads(sidecar_path(paths["modulated"]).read_text()).get("Fingerprint") == fingerprint
+    except (OSError, ValueError):
+        return False
+
+
+def _uri(scan: Scan) -> str:
+    return f"bids:raw:{(scan.folder / scan.path.name).as_posix()}"

@@ -1,0 +1,97 @@
+"""Latents beside what a sceptic would use instead: PCA of the same size, regional grey matter, the covariates alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from bids_app.group.classify import balanced_weights, classify
+from bids_app.group.design import Contrast, Covariates
+from bids_app.group.rows import rows_of
+from bids_app.stats.crossfit import crossfit_operators
+from bids_app.stats.discriminability import concordance
+from bids_app.stats.resampling import nadeau_bengio
+
+COLUMNS = ["contrast", "features", "n", "balanced_accuracy", "ci_low", "ci_high", "auc"]
+COLUMNS += ["delta_vs_latent", "delta_ci_low", "delta_ci_high", "delta_p", "delta_of"]
+LATENT, COVARIATES = "latent", "covariates"
+
+
+def baselines(
+    Z: np.ndarray,
+    Zf: np.ndarray | None,
+    Zpca: np.ndarray | None,
+    Zpca_f: np.ndarray | None,
+    G: np.ndarray,
+    fold: np.ndarray,
+    contrasts: list[Contrast],
+    covariates: Covariates,
+    participants: np.ndarray,
+) -> pd.DataFrame:
+    """The same question put to every set of features, in the same folds, nothing removed from any of them.
+
+    Rows: "latent", "latent, covariates removed", "pca", "regional GM", "covariates" (where there are any). Two groups:
+    linear SVM, balanced accuracy (chance 1/2) and AUC. Orders and scores: ridge, c-index in `auc`. The difference
+    ``delta_vs_latent`` (latent minus baseline, in `delta_of`) has a corrected resampled interval over the folds
+    (Nadeau & Bengio 2003): positive and clear of zero means that the latents do better.
+
+    Returns
+    -------
+    DataFrame
+        `contrast, features, n, balanced_accuracy, ci_low, ci_high, auc, delta_vs_latent, delta_ci_low,
+        delta_ci_high, delta_p, delta_of`; no rows for contrasts that cannot be tested.
+    """
+    table = []
+    for contrast in contrasts:
+        rows = rows_of(participants, covariates.complete & np.isfinite(G).all(axis=1), contrast.y)
+        if contrast.problem or len(rows) < 6 or np.ptp(rows.take(contrast.y)) == 0:
+            continue
+        y, f, c = rows.take(contrast.y), rows.take(fold), rows.mean(covariates.matrix)
+        latents = rows.mean(Z if Zf is None else Zf)
+        sets = {LATENT: (latents, None), "latent, covariates removed": (latents, c)}
+        if Zpca is not None or Zpca_f is not None:
+            sets["pca"] = (rows.mean(Zpca if Zpca_f is None else Zpca_f), None)
+        sets["regional GM"] = (rows.mean(G), None)
+        if not covariates.none:
+            sets[COVARIATES] = (c, None)
+        else:
+            del sets["latent, covariates removed"]
+        scored = {name: _score(x, y, f, nuisance, contrast.kind) for name, (x, nuisance) in sets.items()}
+        table += [_compare(name, scored, f, contrast, len(rows)) for name in scored]
+    return pd.DataFrame(table, columns=COLUMNS)
+
+
+def _score(x, y, fold, covariates, kind) -> dict:
+    """Overall and fold-wise performance of one set of features."""
+    if kind == "groups":
+        result = classify(x, y, fold, covariates)
+        weights = balanced_weights(y)
+        folds = [np.average(~result.wrong[fold == f], weights=weights[fold == f]) for f in np.unique(fold)]
+        return {"balanced_accuracy": 1 - result.balanced_error, "auc": result.auc, "folds": np.array(folds)}
+    predict, residual = crossfit_operators(x, fold, covariates)
+    guess, truth = predict @ (y - y.mean()), y if covariates is None else residual @ y
+    folds = [float(concordance(guess[fold == f], truth[fold == f])) for f in np.unique(fold)]
+    return {"balanced_accuracy": np.nan, "auc": float(concordance(guess, truth)), "folds": np.array(folds)}
+
+
+def _compare(name, scored, fold, contrast, n) -> dict:
+    one, latent = scored[name], scored[LATENT]
+    sizes = np.unique(fold, return_counts=True)[1]
+    share = sizes.mean() / (n - sizes.mean()) if len(sizes) > 1 else np.nan
+    _, low, high, _ = nadeau_bengio(one["folds"], share)
+    overall = one["balanced_accuracy"] if contrast.kind == "groups" else one["auc"]
+    half = (high - low) / 2
+    row = {
+        "contrast": contrast.name,
+        "features": name,
+        "n": n,
+        "balanced_accuracy": one["balanced_accuracy"],
+        "ci_low": max(0.0, overall - half),
+        "ci_high": min(1.0, overall + half),
+        "auc": one["auc"],
+        "delta_of": "balanced accuracy" if contrast.kind == "groups" else "c-index",
+    }
+    if name == LATENT:
+        return row
+    mean, low, high, p = nadeau_bengio(latent["folds"] - one["folds"], share)
+    return row | {"delta_vs_latent": mean, "delta_ci_low": low, "delta_ci_high": high, "delta_p": p}

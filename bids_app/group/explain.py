@@ -1,0 +1,214 @@
+"""Which regions' grey matter goes with a large reconstruction error: exact, out-of-fold SHAP values."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import shap
+from sklearn.ensemble import GradientBoostingRegressor
+from sklearn.linear_model import RidgeCV
+
+from bids_app.group.design import Covariates
+from bids_app.group.rows import rows_of
+from bids_app.stats.crossfit import crossfit_test, fold_rows
+from bids_app.stats.linear import residual_operator, standardise
+from bids_app.stats.resampling import bootstrap_mean_interval
+from bids_app.stats.sar import SarResult, sar
+
+_LOG = logging.getLogger("latentatlas")
+_ALPHAS = np.geomspace(1e-1, 1e5, 13)
+
+
+@dataclass(frozen=True)
+class ExplainResult:
+    """SHAP values of the reconstruction error.
+
+    Attributes
+    ----------
+    regions : DataFrame
+        `index, name, mean_abs_shap, ci_low, ci_high, mean_abs_shap_<group>..., direction, supported`; SHAP in units
+        of the error, `direction` +1 where more grey matter goes with a larger error.
+    values : DataFrame of shape (N, R)
+        Out-of-fold SHAP values, one row a scan, one column a region; NaN for scans left out.
+    base : ndarray of shape (N,)
+        Expected prediction; ``base + values.sum(axis=1)`` is the out-of-fold prediction.
+    models : DataFrame
+        `model, r2, chosen_folds`: out-of-fold R2 of the linear model, the trees, and the one picked inside each fold.
+    r2, p : float
+        Out-of-fold R2 of the picked models; permutation p value of the linear relation.
+    sar : SarResult or None
+    supported : bool
+        The permutation test and the out-of-fold R2 both carry the relation. Shown greyed otherwise.
+    reason : str
+        Why, in plain words.
+    """
+
+    regions: pd.DataFrame
+    values: pd.DataFrame
+    base: np.ndarray
+    models: pd.DataFrame
+    r2: float
+    p: float
+    sar: SarResult | None
+    supported: bool
+    reason: str
+    n: int
+
+
+def explain(
+    err: np.ndarray,
+    G: np.ndarray,
+    regions: pd.DataFrame,
+    fold: np.ndarray,
+    covariates: Covariates,
+    participants: np.ndarray,
+    groups: np.ndarray | None = None,
+    *,
+    n_permutations: int = 1000,
+    n_bootstrap: int = 1000,
+    alpha: float = 0.05,
+    seed: int = 0,
+) -> ExplainResult:
+    """Regress the out-of-fold reconstruction error on regional grey matter and attribute it to the regions.
+
+    In each outer fold, ridge (exact linear SHAP, ``beta_j (x_j - mean_j)``) and gradient-boosted trees (exact path-
+    dependent tree SHAP) compete in an inner cross-validation on the training rows; the better explains the held-out
+    rows. Covariates are removed with coefficients of the training rows.
+
+    Parameters
+    ----------
+    err : ndarray of shape (N,)
+        Reconstruction error of every scan by a model that never saw the participant.
+    G : ndarray of shape (N, R)
+    regions : DataFrame with `index, name`
+    fold : ndarray of shape (N,)
+    covariates : Covariates
+    participants : ndarray of shape (N,)
+    groups : ndarray of shape (N,) of str or None, optional
+        Group of every scan, for means by group.
+    n_permutations, n_bootstrap, alpha, seed
+    """
+    err, G, fold = np.asarray(err, float), np.asarray(G, float), np.asarray(fold)
+    usable = covariates.complete & np.isfinite(err) & np.isfinite(G).all(axis=1)
+    values, base = np.full(G.shape, np.nan), np.full(len(err), np.nan)
+    names = [str(name) for name in regions["name"]]
+    rows = rows_of(participants, usable)
+    n = len(rows)
+    if n < 8 or np.ptp(err[usable]) == 0:
+        reason = "too few participants with all values" if n < 8 else "the reconstruction error does not vary"
+        table = _table(regions, values, G, groups, n_bootstrap, seed, False)
+        models = pd.DataFrame(columns=["model", "r2", "chosen_folds"])
+        return ExplainResult(
+            table, pd.DataFrame(values, columns=names), base, models, np.nan, np.nan, None, False, reason, n
+        )
+
+    scans = np.flatnonzero(usable)
+    fit = _shap_out_of_fold(G[scans], err[scans], fold[scans], covariates.matrix[scans], seed)
+    values[scans], base[scans] = fit["shap"], fit["base"]
+    args = rows.mean(G), rows.mean(err), rows.take(fold), rows.mean(covariates.matrix)
+    test = crossfit_test(*args, n_permutations=n_permutations, seed=seed + 501)
+    bound = sar(*args, eta=alpha)
+    r2 = fit["r2"]["picked"]
+    supported = test.p <= alpha and r2 > 0
+    reason = f"out-of-fold R2 = {r2:.2f}, permutation p = {test.p:.3g}"
+    chosen = fit["chosen"]
+    models = pd.DataFrame(
+        {
+            "model": ["linear", "trees", "picked"],
+            "r2": [fit["r2"][m] for m in ("linear", "trees", "picked")],
+            "chosen_folds": [chosen.count("linear"), chosen.count("trees"), len(chosen)],
+        }
+    )
+    table = _table(regions, values, G, groups, n_bootstrap, seed, supported)
+    frame = pd.DataFrame(values, columns=names)
+    return ExplainResult(table, frame, base, models, r2, test.p, bound, bool(supported), reason, n)
+
+
+def linear_shap(coef: np.ndarray, mean: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Exact SHAP values of a linear model with independent features: ``coef_j (x_ij - mean_j)``, shape of `x`."""
+    return (x - mean) * coef
+
+
+def _shap_out_of_fold(G, err, fold, c, seed) -> dict:
+    """SHAP values, base values and out-of-fold R2; all rows are scans."""
+    n = len(err)
+    phi, base = np.zeros(G.shape), np.zeros(n)
+    target, predictions, chosen = np.zeros(n), {m: np.zeros(n) for m in ("linear", "trees")}, []
+    for f, train, test in fold_rows(fold):
+        on_train, on_test = residual_operator(c, train, train, n), residual_operator(c, train, test, n)
+        x_train, x_test = standardise(on_train @ G, on_test @ G)
+        y = on_train @ err
+        scale = max(y.std(), 1e-300)
+        y, target[test] = y / scale, (on_test @ err)
+        inner = fold[train]
+        loss = {m: _inner_loss(m, x_train, y, inner, seed) for m in ("linear", "trees")}
+        best = min(loss, key=loss.get)
+        chosen.append(best)
+        for m in ("linear", "trees"):
+            model = _fit(m, x_train, y, seed + f)
+            predictions[m][test] = scale * model.predict(x_test)
+            if m != best:
+                continue
+            if m == "linear":
+                phi[test] = scale * linear_shap(model.coef_, x_train.mean(axis=0), x_test)
+                base[test] = scale * (model.intercept_ + x_train.mean(axis=0) @ model.coef_)
+            else:
+                explainer = shap.TreeExplainer(model, feature_perturbation="tree_path_dependent")
+                phi[test] = scale * explainer.shap_values(x_test)
+                base[test] = scale * float(np.ravel(explainer.expected_value)[0])
+            gap = np.abs(base[test] + phi[test].sum(axis=1) - predictions[m][test]).max()
+            if gap > 1e-4 * scale:
+                raise AssertionError(f"SHAP values do not add up to the prediction (gap {gap:.3g})")
+    picked = base + phi.sum(axis=1)
+    sst = max((target**2).sum(), 1e-300)
+    r2 = {m: float(1 - ((target - p) ** 2).sum() / sst) for m, p in (*predictions.items(), ("picked", picked))}
+    return {"shap": phi, "base": base, "r2": r2, "chosen": chosen}
+
+
+def _fit(model: str, x: np.ndarray, y: np.ndarray, seed: int):
+    if model == "linear":
+        return RidgeCV(_ALPHAS).fit(x, y)
+    trees = GradientBoostingRegressor(
+        n_estimators=100, max_depth=2, learning_rate=0.05, subsample=0.7, max_features=0.3, random_state=seed
+    )
+    return trees.fit(x, y)
+
+
+def _inner_loss(model: str, x: np.ndarray, y: np.ndarray, fold: np.ndarray, seed: int) -> float:
+    """Squared error of the inner cross-validation, on at most three splits made of whole outer folds."""
+    folds = np.unique(fold)
+    if len(folds) < 2:
+        return 0.0 if model == "linear" else np.inf
+    part = np.searchsorted(folds, fold) % 3
+    total = 0.0
+    for p in np.unique(part):
+        out = part == p
+        total += ((y[out] - _fit(model, x[~out], y[~out], seed).predict(x[out])) ** 2).sum()
+    return float(total)
+
+
+def _table(regions, values, G, groups, n_bootstrap, seed, supported) -> pd.DataFrame:
+    known = np.isfinite(values).all(axis=1)
+    size = np.abs(values[known])
+    if known.any():
+        low, high = bootstrap_mean_interval(size, n_bootstrap, seed)
+        mean = size.mean(axis=0)
+        g, v = G[known] - G[known].mean(axis=0), values[known] - values[known].mean(axis=0)
+        direction = np.sign((g * v).sum(axis=0))
+    else:
+        low = high = mean = direction = np.full(len(regions), np.nan)
+    table = {
+        "index": regions["index"].to_numpy(),
+        "name": regions["name"].to_numpy(),
+        "mean_abs_shap": mean,
+        "ci_low": low,
+        "ci_high": high,
+    }
+    if groups is not None:
+        labels = np.array(["" if g is None or g != g else str(g) for g in groups])
+        for label in sorted(set(labels[known]) - {""}):
+            table[f"mean_abs_shap_{label}"] = np.abs(values[known & (labels == label)]).mean(axis=0)
+    return pd.DataFrame(table | {"direction": direction, "supported": supported})

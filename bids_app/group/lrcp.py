@@ -1,0 +1,245 @@
+"""Latent-regional correlation profile (LRCP): which regions the latent space carries, and whether they separate groups.
+
+The published equations were not at hand: this is LatentAtlas' own reading of "statistical association combined with
+supervised discriminability" (Gorriz et al. 2026, doi 10.1142/S012906572650053X).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from bids_app.group.design import Contrast, Covariates
+from bids_app.group.rows import rows_of
+from bids_app.stats.association import Association, associate
+from bids_app.stats.crossfit import features_of_fold, fold_rows, out_of_fold_r2
+from bids_app.stats.discriminability import concordance, discriminability, permuted_discriminability
+from bids_app.stats.linear import residual_operator, residualise, ridge_predict
+from bids_app.stats.permutation import max_statistic_p
+from bids_app.stats.resampling import bootstrap_rows
+
+_PENALTIES = np.geomspace(1e-3, 1e2, 11)
+
+
+@dataclass(frozen=True)
+class LRCPResult:
+    """Latent-regional correlation profile.
+
+    Attributes
+    ----------
+    regions : DataFrame
+        `index, name, contrast, lrcp, p_fwe, r2, auc, rank_median, rank_iqr, auc_p_fwe, higher_in, n_latents, n`; one
+        row a region and contrast, contrasts in the order given (one with contrast "n/a" if there is none).
+    profile : DataFrame
+        `index, name, latent, rho, p_fwe, q`; one row a region and latent.
+    notes : list of str
+        What a reader must know: participants left out, scans averaged, contrasts not tested.
+    """
+
+    regions: pd.DataFrame
+    profile: pd.DataFrame
+    notes: list[str] = field(default_factory=list)
+
+
+def lrcp(
+    Z: np.ndarray,
+    Zf: np.ndarray | None,
+    fold: np.ndarray,
+    G: np.ndarray,
+    regions: pd.DataFrame,
+    contrasts: list[Contrast],
+    covariates: Covariates,
+    participants: np.ndarray,
+    *,
+    n_permutations: int = 1000,
+    alpha: float = 0.05,
+    method: str = "pearson",
+    n_bootstrap: int = 100,
+    seed: int = 0,
+) -> LRCPResult:
+    """Association of regions with latents, weighted by how well each latent answers the question.
+
+    ``LRCP_r = sum over latents k with p_fwe(r, k) <= alpha of rho_rk^2 d_k``
+
+    rho is a partial correlation given the covariates and d_k the discriminability of latent k, |2 AUC - 1| or
+    |Spearman|. ``p_fwe``: residual labels permuted, the largest studentised LRCP over the regions. Because the axes of
+    a latent space are arbitrary, two numbers that no rotation changes stand beside it: ``r2``, the out-of-fold share
+    of the region's variance that all latents predict (ridge), and ``auc``, how well that predicted signal separates
+    the groups (0.5..1; `higher_in` names the group with more of it; c-index for orders and scores), with its own
+    family-wise `auc_p_fwe`. ``rank_median, rank_iqr``: rank of the region by LRCP (1 = first) over the fold models and
+    bootstrap samples of participants, each in the latents of one of the fold models.
+
+    Parameters
+    ----------
+    Z : ndarray of shape (N, K)
+        Latents of the full model, one row a scan.
+    Zf : ndarray of shape (F, N, K) or None
+        Latents of every scan in every fold's model; None if one model made beforehand encoded everybody.
+    fold : ndarray of shape (N,), int
+        Fold that holds the scan out.
+    G : ndarray of shape (N, R)
+        Regional grey matter.
+    regions : DataFrame
+        `index, name`, in the order of the columns of `G`.
+    contrasts : list of Contrast
+    covariates : Covariates
+    participants : ndarray of shape (N,)
+        Participant of every scan; scans of one participant are averaged.
+    n_permutations : int
+    alpha : float
+        Family-wise level at which a latent counts for a region.
+    method : {"pearson", "spearman"}
+    n_bootstrap : int
+    seed : int
+
+    Returns
+    -------
+    LRCPResult
+    """
+    fold = np.asarray(fold)
+    everyone = rows_of(participants, covariates.complete & np.isfinite(G).all(axis=1))
+    notes = []
+    if everyone.averaged:
+        notes.append("Scans of one participant were averaged before testing, because they are not independent.")
+    left_out = len(set(participants)) - len(everyone)
+    if left_out:
+        notes.append(f"{left_out} participants without complete covariates or regional values were left out.")
+    association = associate(
+        everyone.mean(G),
+        everyone.mean(Z),
+        everyone.mean(covariates.matrix),
+        n_permutations=n_permutations,
+        method=method,
+        seed=seed,
+    )
+    latents = Z if Zf is None else Zf
+    target, predicted = encoded_signal(
+        everyone.mean(G), everyone.mean(latents), everyone.take(fold), everyone.mean(covariates.matrix)
+    )
+    r2 = out_of_fold_r2(target, predicted)
+    # The out-of-fold signal of every scan's participant, so that a contrast can pick its rows.
+    signal = np.full(G.shape, np.nan)
+    position = {p: i for i, p in enumerate(np.asarray(participants)[everyone.first])}
+    for scan, participant in enumerate(participants):
+        if participant in position:
+            signal[scan] = predicted[position[participant]]
+
+    shared = {"index": regions["index"].to_numpy(), "name": regions["name"].to_numpy()}
+    tables = []
+    for number, contrast in enumerate(contrasts):
+        rows = rows_of(participants, covariates.complete & np.isfinite(signal).all(axis=1), contrast.y)
+        if contrast.problem or len(rows) < 6:
+            notes.append(f"{contrast.name} was not tested: {contrast.problem or 'too few complete participants'}.")
+            continue
+        y, c = rows.take(contrast.y), rows.mean(covariates.matrix)
+        columns = _score_regions(association, rows.mean(Z), y, contrast, c, alpha, n_permutations, seed + 1 + number)
+        columns["r2"] = r2
+        columns |= _signal_auc(rows.mean(signal), y, contrast, c, n_permutations, seed + 101 + number)
+        ranks = _ranks(
+            rows.mean(latents), rows.mean(G), y, contrast, c, association.threshold(alpha), n_bootstrap, seed
+        )
+        columns["rank_median"] = np.median(ranks, axis=0)
+        columns["rank_iqr"] = np.subtract(*np.percentile(ranks, [75, 25], axis=0))
+        tables.append(pd.DataFrame(shared | {"contrast": contrast.name} | columns | {"n": len(rows)}))
+    if not tables:
+        tables = [pd.DataFrame(shared | {"contrast": "n/a", "r2": r2, "n": len(everyone)})]
+    order = ["index", "name", "contrast", "lrcp", "p_fwe", "r2", "auc", "rank_median", "rank_iqr"]
+    order += ["auc_p_fwe", "higher_in", "n_latents", "n"]
+    table = pd.concat(tables, ignore_index=True).reindex(columns=order)
+    return LRCPResult(table, _profile(association, shared), notes)
+
+
+def encoded_signal(
+    G: np.ndarray, latents: np.ndarray, fold: np.ndarray, covariates: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Regional grey matter and its out-of-fold ridge prediction from all latents, both free of the covariates.
+
+    Parameters
+    ----------
+    G : ndarray of shape (n, R)
+    latents : ndarray of shape (n, K) or (F, n, K)
+    fold : ndarray of shape (n,)
+    covariates : ndarray of shape (n, P) or None
+
+    Returns
+    -------
+    target, prediction : ndarray of shape (n, R)
+    """
+    n = len(G)
+    target, prediction = np.zeros_like(G, dtype=float), np.zeros_like(G, dtype=float)
+    for f, train, test in fold_rows(fold):
+        x = features_of_fold(latents, f)
+        on_train = residual_operator(covariates, train, train, n)
+        on_test = residual_operator(covariates, train, test, n)
+        target[test] = on_test @ G
+        prediction[test] = ridge_predict(on_train @ x, on_train @ G, on_test @ x, _PENALTIES)
+    return target, prediction
+
+
+def _score_regions(association: Association, Z, y, contrast, c, alpha, n_permutations, seed) -> dict:
+    """LRCP of every region, and its family-wise permutation p value."""
+    weights = np.where(association.p_fwe <= alpha, association.rho**2, 0.0)  # (R, K)
+    d = discriminability(residualise(Z, c), y, contrast.kind)
+    observed, null = permuted_discriminability(Z, y, contrast.kind, c, n_permutations=n_permutations, seed=seed)
+    p = max_statistic_p(weights @ observed, null @ weights.T)
+    return {"lrcp": weights @ d, "p_fwe": p, "n_latents": (weights > 0).sum(axis=1)}
+
+
+def _signal_auc(signal, y, contrast, c, n_permutations, seed) -> dict:
+    """How well the encoded signal of every region separates the groups (or follows the order, the score)."""
+    area = concordance(signal, y)
+    observed, null = permuted_discriminability(signal, y, contrast.kind, c, n_permutations=n_permutations, seed=seed)
+    high, low = ("up", "down") if contrast.kind != "groups" else contrast.labels
+    return {
+        "auc": np.maximum(area, 1 - area),
+        "higher_in": np.where(area >= 0.5, high, low),
+        "auc_p_fwe": max_statistic_p(observed, null),
+    }
+
+
+def _ranks(latents, G, y, contrast, c, threshold, n_bootstrap, seed) -> np.ndarray:
+    """Ranks of the regions by LRCP (F + n_bootstrap, R): all rows in every fold model, then bootstrap samples."""
+    models = [latents] if latents.ndim == 2 else list(latents)
+    models = [residualise(z, c) for z in models]
+    g = residualise(G, c)
+    strata = y if contrast.kind != "score" else None
+    everyone = np.arange(len(y))
+    draws = [(z, everyone) for z in models]
+    boots = bootstrap_rows(len(y), n_bootstrap, seed + 977, strata)
+    draws += [(models[b % len(models)], rows) for b, rows in enumerate(boots)]
+    ranks = []
+    for z, rows in draws:
+        rho = _correlations(g[rows], z[rows])
+        weights = np.where(np.abs(rho) >= threshold, rho**2, 0.0)
+        score = weights @ discriminability(z[rows], y[rows], contrast.kind)
+        ranks.append(stats.rankdata(-score))
+    return np.array(ranks)
+
+
+def _correlations(g: np.ndarray, z: np.ndarray) -> np.ndarray:
+    g, z = g - g.mean(axis=0), z - z.mean(axis=0)
+    g = g / np.maximum(np.linalg.norm(g, axis=0), 1e-12)
+    return g.T @ (z / np.maximum(np.linalg.norm(z, axis=0), 1e-12))
+
+
+def _profile(association: Association, shared: dict) -> pd.DataFrame:
+    r, k = association.rho.shape
+    return pd.DataFrame(
+        {
+            "index": np.repeat(shared["index"], k),
+            "name": np.repeat(shared["name"], k),
+            "latent": np.tile(latent_names(k), r),
+            "rho": association.rho.ravel(),
+            "p_fwe": association.p_fwe.ravel(),
+            "q": association.q.ravel(),
+        }
+    )
+
+
+def latent_names(k: int) -> list[str]:
+    """``latent_01`` ... as in phenotype/latents.tsv."""
+    width = max(2, len(str(k)))
+    return [f"latent_{i:0{width}d}" for i in range(1, k + 1)]

@@ -1,0 +1,198 @@
+"""Two- and three-dimensional views of the latent space, and how faithful each is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.spatial import procrustes
+from sklearn.cross_decomposition import PLSRegression
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE, trustworthiness
+from sklearn.neighbors import NearestNeighbors
+
+from bids_app.group.design import Contrast
+from bids_app.stats.crossfit import features_of_fold, fold_rows
+from bids_app.stats.discriminability import concordance
+from bids_app.stats.linear import standardise
+
+_LARGEST = 2000  # rows on which the quadratic quality measures are taken
+
+
+@dataclass(frozen=True)
+class Projections:
+    """Coordinates and their quality.
+
+    Attributes
+    ----------
+    coordinates : DataFrame
+        One row a scan: `pca_1..3, tsne_1, tsne_2, tsne3d_1..3, umap_1, umap_2, umap3d_1..3, pls_1..3` (first
+        contrast) and `pls_<contrast>_1..3` (the others). Methods that a small sample does not allow are left out.
+    quality : DataFrame
+        `method, trustworthiness, continuity, knn_auc, contrast, dimensions, seed_disparity`.
+    """
+
+    coordinates: pd.DataFrame
+    quality: pd.DataFrame
+
+
+def project(
+    Z: np.ndarray,
+    Zf: np.ndarray | None,
+    fold: np.ndarray,
+    contrasts: list[Contrast],
+    participants: np.ndarray | None = None,
+    *,
+    n_seeds: int = 3,
+    n_jobs: int = 1,
+    seed: int = 0,
+) -> Projections:
+    """Project the latents by PCA, t-SNE, UMAP (unsupervised) and PLS (supervised, out of fold).
+
+    Parameters
+    ----------
+    Z : ndarray of shape (N, K)
+    Zf : ndarray of shape (F, N, K) or None
+    fold : ndarray of shape (N,)
+    contrasts : list of Contrast
+        A PLS each; the kNN AUC is given for each.
+    participants : ndarray of shape (N,), optional
+        Scans of the same participant do not count as neighbours. Default: every scan is somebody else's.
+    n_seeds : int
+        Seeds of t-SNE and UMAP; ``seed_disparity`` is the mean Procrustes disparity (0 same shape .. 1) of the others
+        from the first, whose coordinates are given.
+    n_jobs : int
+        Threads of t-SNE.
+    seed : int
+    """
+    n = len(Z)
+    participants = np.arange(n) if participants is None else np.asarray(participants)
+    scaled, _ = standardise(np.asarray(Z, float), np.asarray(Z, float))
+    views: dict[tuple[str, int], np.ndarray] = {}
+    disparity: dict[tuple[str, int], float] = {}
+    size = min(3, *scaled.shape)
+    pca = PCA(size, random_state=seed).fit_transform(scaled)
+    views["pca", 2], views["pca", 3] = pca[:, :2], pca
+    for method, embed in (("tsne", _tsne), ("umap", _umap)):
+        for dims in (2, 3):
+            runs = [embed(scaled, dims, seed + i, n_jobs) for i in range(max(1, n_seeds))] if n >= 8 else []
+            runs = [run for run in runs if run is not None]
+            if runs:
+                views[method, dims] = runs[0]
+                disparity[method, dims] = _disparity(runs)
+    supervised = {}
+    for number, contrast in enumerate(contrasts):
+        scores = None if contrast.problem else pls_scores(Z if Zf is None else Zf, contrast.y, fold)
+        if scores is not None:
+            supervised[contrast.name] = (("pls" if number == 0 else f"pls_{contrast.slug}"), scores)
+
+    columns = {}
+    for (method, dims), xy in views.items():
+        if (method, dims) == ("pca", 2):
+            continue
+        prefix = f"{method}3d" if dims == 3 and method != "pca" else method
+        columns |= {f"{prefix}_{i + 1}": xy[:, i] for i in range(xy.shape[1])}
+    for prefix, xy in supervised.values():
+        columns |= {f"{prefix}_{i + 1}": xy[:, i] for i in range(xy.shape[1])}
+
+    rows = []
+    for (method, dims), xy in views.items():
+        faith = _faithfulness(scaled, xy, seed)
+        for contrast in contrasts or [None]:
+            rows.append(_quality(method, dims, faith, xy, contrast, participants, disparity.get((method, dims))))
+    for contrast in contrasts:
+        if contrast.name in supervised:
+            xy = supervised[contrast.name][1]
+            rows.append(_quality("pls", xy.shape[1], _faithfulness(scaled, xy, seed), xy, contrast, participants, None))
+    return Projections(pd.DataFrame(columns), pd.DataFrame(rows))
+
+
+def pls_scores(latents: np.ndarray, y: np.ndarray, fold: np.ndarray, components: int = 3) -> np.ndarray | None:
+    """Out-of-fold PLS scores (N, <= 3) of one response: a scan's coordinates come from weights that never saw it.
+
+    PLS with one response turns each axis towards larger y by itself, so the folds' axes agree without alignment.
+    Scans without y get coordinates, too. None if a fold has too few or constant training labels.
+    """
+    k = latents.shape[-1]
+    components = min(components, k)
+    out = np.zeros((len(y), components))
+    for f, train, test in fold_rows(fold):
+        x = features_of_fold(latents, f)
+        known = train[np.isfinite(y[train])]
+        if len(known) <= components + 1 or np.ptp(y[known]) == 0:
+            return None
+        x_train, x_test = standardise(x[known], x[test])
+        pls = PLSRegression(components, scale=False).fit(x_train, y[known])
+        score = pls.transform(x_test)
+        scale = pls.x_scores_.std(axis=0)
+        sign = np.sign(pls.y_loadings_[0])
+        out[test] = score * np.where(sign == 0, 1, sign) / np.where(scale > 1e-12, scale, 1.0)
+    return out
+
+
+def _tsne(x: np.ndarray, dims: int, seed: int, n_jobs: int) -> np.ndarray:
+    perplexity = min(30.0, max(2.0, (len(x) - 1) / 3))
+    # Random starts, so that the seeds show how much of the picture is the seed's. The library's own learning rate of
+    # at least 50 tears small cohorts apart in three dimensions.
+    rate = max(10.0, len(x) / 12)
+    model = TSNE(dims, perplexity=perplexity, init="random", learning_rate=rate, random_state=seed, n_jobs=n_jobs)
+    return model.fit_transform(x.astype(np.float32))
+
+
+def _umap(x: np.ndarray, dims: int, seed: int, n_jobs: int) -> np.ndarray | None:
+    import warnings
+
+    from umap import UMAP  # compiles on import: only where it is used
+
+    neighbours = int(min(15, max(2, len(x) // 3)))
+    if len(x) <= dims + 2:
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = UMAP(n_neighbors=neighbours, n_components=dims, random_state=seed, init="random", n_jobs=1)
+        return model.fit_transform(x.astype(np.float32))
+
+
+def _disparity(runs: list[np.ndarray]) -> float:
+    if len(runs) < 2:
+        return np.nan
+    return float(np.mean([procrustes(runs[0], other)[2] for other in runs[1:]]))
+
+
+def _faithfulness(x: np.ndarray, xy: np.ndarray, seed: int) -> tuple[float, float]:
+    """(trustworthiness, continuity), Venna & Kaski 2006: continuity is trustworthiness with the spaces exchanged."""
+    if len(x) > _LARGEST:
+        some = np.random.default_rng(seed).choice(len(x), _LARGEST, replace=False)
+        x, xy = x[some], xy[some]
+    k = min(10, (len(x) - 1) // 2)
+    if k < 1:
+        return np.nan, np.nan
+    return float(trustworthiness(x, xy, n_neighbors=k)), float(trustworthiness(xy, x, n_neighbors=k))
+
+
+def knn_auc(xy: np.ndarray, y: np.ndarray, participants: np.ndarray, k: int = 10) -> float:
+    """AUC (c-index) of the mean label among the k nearest other participants' scans."""
+    known = np.isfinite(y)
+    xy, y, participants = xy[known], y[known], participants[known]
+    repeats = int(np.unique(participants, return_counts=True)[1].max(initial=1))
+    k = min(k, len(y) - repeats)
+    if k < 1 or np.ptp(y) == 0:
+        return np.nan
+    index = NearestNeighbors(n_neighbors=min(len(y), k + repeats)).fit(xy).kneighbors(xy, return_distance=False)
+    other = participants[index] != participants[:, None]
+    nearest = other & (np.cumsum(other, axis=1) <= k)
+    return float(concordance((y[index] * nearest).sum(axis=1) / nearest.sum(axis=1), y))
+
+
+def _quality(method, dims, faith, xy, contrast, participants, disparity) -> dict:
+    testable = contrast is not None and contrast.problem is None
+    return {
+        "method": method,
+        "trustworthiness": faith[0],
+        "continuity": faith[1],
+        "knn_auc": knn_auc(xy, contrast.y, participants) if testable else np.nan,
+        "contrast": contrast.name if contrast is not None else "n/a",
+        "dimensions": dims,
+        "seed_disparity": np.nan if disparity is None else disparity,
+    }

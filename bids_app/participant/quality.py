@@ -1,0 +1,146 @@
+"""Numbers that tell whether a scan's maps can be trusted, and the verdict."""
+
+from __future__ import annotations
+
+import nibabel as nib
+import numpy as np
+from scipy import ndimage
+
+from bids_app.participant._ants import voxel_volume
+
+# Each rule: metric, lowest and highest value that pass, lowest and highest that are not a failure, what it means.
+# Volumes in ml. TIV of adults lies within 1000-2000 ml; children and disease widen it.
+RULES = (
+    ("TIV", 1050, 2000, 800, 2400, "intracranial volume of {:.0f} ml"),
+    ("GMFraction", 0.32, 0.62, 0.22, 0.72, "grey matter is {:.2f} of the intracranial volume"),
+    ("WMFraction", 0.22, 0.50, 0.15, 0.60, "white matter is {:.2f} of the intracranial volume"),
+    ("CSFFraction", 0.02, 0.35, 0.003, 0.55, "fluid is {:.2f} of the intracranial volume"),
+    ("MaskOverlap", 0.93, 1, 0.88, 1, "overlap of the warped brain with the template's is {:.3f}"),
+    ("GMVolumeConservation", 0.995, 1.005, 0.98, 1.02, "modulation keeps {:.4f} of the grey-matter volume"),
+    ("FoldedShare", 0, 1e-4, 0, 1e-2, "{:.2g} of the brain is folded by the normalisation"),
+    ("PriorCorrelation", 0.70, 1, 0.55, 1, "grey matter correlates {:.2f} with the template's"),
+    ("GreyWhiteContrast", 2.0, np.inf, 1.0, np.inf, "grey and white matter are {:.1f} standard deviations apart"),
+    ("SurfaceBrightness", 0, 1.15, 0, 1.6, "the rim of the mask is {:.2f} as bright as white matter (skull or scalp in it?)"),
+    ("CutShare", 0, 0.35, 0, 0.6, "{:.2f} of the brain's rim is as bright as grey matter on both sides (brain cut off?)"),
+)
+
+
+def measure(
+    corrected: nib.Nifti1Image,
+    mask: nib.Nifti1Image,
+    field: nib.Nifti1Image,
+    tissues,
+    modulated,
+    warped_mask: nib.Nifti1Image,
+    template,
+) -> dict[str, float | list[float]]:
+    """Quality numbers of one scan.
+
+    Parameters
+    ----------
+    corrected, mask, field : Nifti1Image
+        Bias-corrected scan, brain mask and bias field, native space.
+    tissues : tissue.Tissues
+    modulated : modulate.Modulated
+    warped_mask : Nifti1Image
+        The brain mask in template space.
+    template : Template
+
+    Returns
+    -------
+    dict
+        ``GMVolume WMVolume CSFVolume TIV ModulatedGMVolume`` in ml; ``GMVolumeConservation`` modulated / native;
+        ``JacobianRange`` [min, max] in the template mask; ``FoldedShare`` share of it with a determinant <= 0;
+        ``MaskOverlap`` Dice of the warped mask with the template's; ``PriorCorrelation`` of unmodulated GM with the
+        template's; ``Noise`` robust standard deviation of white matter against its neighbours, over the white-matter
+        mean; ``GreyWhiteContrast`` distance of the means over the pooled standard deviation; ``BiasRange`` ratio of the
+        98th to the 2nd percentile of the field; ``GMFraction WMFraction CSFFraction`` of TIV; ``SurfaceBrightness``;
+        ``CutShare``.
+    """
+    data = np.asarray(corrected.dataobj, dtype=np.float32)
+    inside = np.asarray(mask.dataobj) > 0
+    csf, gm, wm = (np.asarray(getattr(tissues, key).dataobj) for key in ("csf", "gm", "wm"))
+    ml = voxel_volume(corrected)
+    volumes = {name: float(part.sum(dtype=np.float64)) * ml for name, part in (("GM", gm), ("WM", wm), ("CSF", csf))}
+    tiv = float(np.count_nonzero(inside)) * ml
+    modulated_ml = float(np.asarray(modulated.gm.dataobj).sum(dtype=np.float64)) * voxel_volume(modulated.gm)
+
+    determinant = np.asarray(modulated.jacobian.dataobj)
+    brain = np.asarray(template.mask.dataobj) > 0
+    warped = np.asarray(warped_mask.dataobj) > 0.5
+    unmodulated = np.asarray(modulated.gm.dataobj) / np.maximum(determinant, 0.05)
+    both = brain | warped
+
+    white, grey = data[(wm > 0.9) & inside], data[(gm > 0.9) & inside]
+    if white.size < 100 or grey.size < 100:
+        noise = contrast = white_mean = float("nan")
+    else:
+        white_mean = float(white.mean())
+        contrast = float(abs(white_mean - grey.mean()) / np.sqrt((white.var() + grey.var()) / 2 + 1e-12))
+        noise = _noise(data, ndimage.binary_erosion(wm > 0.9)) / white_mean
+    surface, cut = _rim(data, inside, white_mean, grey.mean() if grey.size else float("nan"))
+    low, high = np.percentile(np.asarray(field.dataobj)[inside], [2, 98])
+    return {
+        **{f"{name}Volume": round(value, 3) for name, value in volumes.items()},
+        "TIV": round(tiv, 3),
+        "ModulatedGMVolume": round(modulated_ml, 3),
+        "GMVolumeConservation": round(modulated_ml / max(volumes["GM"], 1e-6), 5),
+        "JacobianRange": [round(float(determinant[brain].min()), 4), round(float(determinant[brain].max()), 4)],
+        "FoldedShare": float(np.mean(determinant[brain] <= 0)),
+        "MaskOverlap": round(2 * float((brain & warped).sum()) / float(brain.sum() + warped.sum()), 4),
+        "PriorCorrelation": round(float(np.corrcoef(unmodulated[both], np.asarray(template.gm.dataobj)[both])[0, 1]), 4),
+        "Noise": round(noise, 4),
+        "GreyWhiteContrast": round(contrast, 3),
+        "BiasRange": round(float(high / low), 4),
+        **{f"{name}Fraction": round(value / tiv, 4) for name, value in volumes.items()},
+        "SurfaceBrightness": round(surface, 3),
+        "CutShare": round(cut, 3),
+    }
+
+
+def judge(metrics: dict) -> tuple[str, list[str]]:
+    """Verdict on a scan from its quality numbers.
+
+    Returns
+    -------
+    verdict : {"pass", "look", "fail"}
+    reasons : list of str
+        One sentence a broken rule, the worst first.
+    """
+    fails, looks = [], []
+    for key, low, high, fail_low, fail_high, text in RULES:
+        value = metrics.get(key)
+        if value is None:
+            continue
+        if not np.isfinite(value):
+            fails.append(f"{key} could not be measured")
+        elif not fail_low <= value <= fail_high:
+            fails.append(text.format(value))
+        elif not low <= value <= high:
+            looks.append(text.format(value))
+    return ("fail" if fails else "look" if looks else "pass"), fails + looks
+
+
+def _noise(data: np.ndarray, white: np.ndarray) -> float:
+    """Immerkaer-like noise: robust spread of second differences in white matter, scaled to one voxel's deviation."""
+    if np.count_nonzero(white) < 100:
+        return float("nan")
+    second = data[1:-1] - (data[:-2] + data[2:]) / 2
+    inner = white[1:-1] & white[:-2] & white[2:]
+    if not inner.any():
+        return float("nan")
+    return float(1.4826 * np.median(np.abs(second[inner])) / np.sqrt(1.5))
+
+
+def _rim(data: np.ndarray, inside: np.ndarray, white: float, grey: float) -> tuple[float, float]:
+    """Brightness of the outermost voxels of the mask, and the share of its edge where brain goes on outside.
+
+    The first is their 95th percentile over the white-matter mean: fluid and cortex stay below one, marrow and fat do
+    not. The second counts rim voxels as bright as grey matter that have an equally bright voxel just outside.
+    """
+    inner = inside & ~ndimage.binary_erosion(inside)
+    outside = np.where(inside, 0, data)
+    across = ndimage.maximum_filter(outside, size=3)
+    bright = data[inner] > 0.85 * grey
+    brain_goes_on = bright & (across[inner] > 0.85 * grey) & (across[inner] < 1.1 * white)
+    return float(np.percentile(data[inner], 95) / white), float(np.mean(brain_goes_on))

@@ -1,0 +1,229 @@
+"""The methods text of a run and its references, as Markdown, HTML, LaTeX and BibTeX.
+
+The text is a template beside the bibliography (``boilerplate/``): every sentence that depends on an option or on what was
+found stands there under its condition, so the text cannot say what the run did not do.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import jinja2
+import pandas as pd
+
+from .. import __version__
+from ..config import Config
+from .citations import cited, html_page, read_bibliography, tex_document, with_references
+from .style import join_words, number
+
+PACKAGES = ("nipype", "deepbet", "antspyx", "torch", "scikit-learn", "nibabel", "nilearn", "numpy", "scipy", "nireports")
+ATLASES = {"AAL1": "aal1", "AAL": "aal1", "AAL2": "aal2", "AAL3": "aal3"}
+TEMPLATES = {"MNI152NLin2009": "fonov2011", "MNIPediatricAsym": "fonov2011"}
+BUNDLED = "MNI152NLin2009aSym"
+
+
+def write_boilerplate(output_dir: str | Path, config: Config | Mapping | None = None) -> dict[str, Path]:
+    """Write ``logs/CITATION.{md,html,tex,bib}``.
+
+    Parameters
+    ----------
+    output_dir : path-like
+        The derivative data set; what it holds already (sidecars, ``group/summary.json``) decides what the text says.
+    config : Config or mapping, optional
+        The options of the run; default: the newest ``logs/*.toml``.
+
+    Returns
+    -------
+    dict
+        Extension -> path.
+    """
+    output_dir = Path(output_dir)
+    text = methods_text(describe_run(output_dir, config))
+    library = read_bibliography(home() / "references.bib")
+    logs = output_dir / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    keys = cited(text)
+    written = {
+        "md": with_references(text, library),
+        "html": html_page(text, library),
+        "tex": tex_document(text),
+        "bib": "\n\n".join(library[key].source for key in keys) + "\n",
+    }
+    paths = {}
+    for ending, content in written.items():
+        paths[ending] = logs / f"CITATION.{ending}"
+        part = paths[ending].with_suffix(f".{ending}.part")
+        part.write_text(content, encoding="utf-8")
+        part.replace(paths[ending])
+    return paths
+
+
+def methods_text(run: Mapping) -> str:
+    """The methods text in Markdown, citations as ``[@key]``.
+
+    Parameters
+    ----------
+    run : mapping
+        As `describe_run` returns it.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(home()), trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    text = environment.get_template("methods.tpl").render(**run)
+    # One line a paragraph: the template breaks its lines wherever a condition stands.
+    paragraphs = [" ".join(block.split()) for block in re.split(r"\n\s*\n|(?<=\S)\n(?=#)|(?<=# Methods)\n", text) if block.strip()]
+    return "\n\n".join(re.sub(r" ([.,;])", r"\1", paragraph) for paragraph in paragraphs) + "\n"
+
+
+def describe_run(output_dir: Path, config: Config | Mapping | None = None) -> dict:
+    """Everything the methods text depends on.
+
+    Parameters
+    ----------
+    output_dir : Path
+    config : Config or mapping, optional
+        Options by their field names; default: the newest ``logs/*.toml``, else the defaults of `Config`.
+
+    Returns
+    -------
+    dict
+        Every name that the template uses.
+    """
+    output_dir = Path(output_dir)
+    options = _options(output_dir, config)
+    summary = _json(output_dir / "group" / "summary.json")
+    maps = [path for path in sorted(output_dir.glob("sub-*/**/anat/*_label-GM*_probseg.json")) if _is_map(path)]
+    sidecars = [_json(path) for path in maps]
+    covariates = list(summary.get("covariates", options["covariates"]))
+    contrasts = list(summary.get("contrasts") or _contrasts(output_dir) or options["contrast"])
+    template = str(summary.get("template") or options["template"]).split(":")[0]
+    atlas = Path(str(summary.get("atlas") or options["atlas"])).name.split(".")[0]
+    shap = summary.get("shap") or {}
+    fwhm = summary.get("smoothing_fwhm", options["smoothing_fwhm"])
+    given = summary.get("model") or options["model"]
+    return {
+        "version": __version__,
+        "versions": {name: _version(name) for name in PACKAGES} | dict(summary.get("versions", {})),
+        "participant_level": bool(sidecars) or options["analysis_level"] == "participant",
+        "group_level": bool(summary) or options["analysis_level"] == "group",
+        "precomputed": join_words([Path(path).name for path in options["derivatives"]]),
+        "modulated": all(meta.get("Modulated", "_desc-modulated_" in path.name) for path, meta in zip(maps, sidecars, strict=True)),
+        "template": template,
+        "template_citation": next((key for name, key in TEMPLATES.items() if template.startswith(name)), ""),
+        "template_source": "bundled" if template == BUNDLED else "templateflow",
+        "resolution": f"{float(summary.get('resolution') or _resolution(sidecars) or options['grid_mm']):g}",
+        "n_scans": len(sidecars),
+        "n_participants": len({path.name.split("_")[0] for path in maps}),
+        "skull_strip": options["skull_strip"],
+        "n_stripped": sum(bool(_came_stripped(meta)) for meta in sidecars),
+        "tissue_method": "by a mixture model with partial-volume classes, guided by the tissue priors of the template",
+        "tissue_citation": "",
+        "smoothing_fwhm": f"{float(fwhm):g}" if fwhm else "",
+        "model_given": Path(given).name if given else "",
+        "latent_dim": summary.get("latent_dim", options["latent_dim"]),
+        "n_group_scans": summary.get("n_scans", len(sidecars)),
+        "n_group_participants": summary.get("n_participants", len(sidecars)),
+        "model_sentence": _model_sentence(output_dir),
+        "folds": "" if given else summary.get("folds", options["folds"]),
+        "seed": summary.get("seed", options["random_seed"]),
+        "group_column": summary.get("group_column", options["group_column"]) or "",
+        "atlas": atlas,
+        "atlas_citation": ATLASES.get(atlas.upper(), ""),
+        "n_regions": _count_regions(output_dir, atlas),
+        "covariates": covariates,
+        "covariates_list": _capital(join_words(covariates)),
+        "contrasts": contrasts,
+        "contrasts_list": join_words(contrasts),
+        "n_permutations": f"{int(summary.get('n_permutations', options['permutations'])):,}",
+        "shap": bool(shap) or (output_dir / "group" / "shap_regions.tsv").exists(),
+        "shap_supported": bool(shap.get("supported", True)),
+        "shap_model": shap.get("model", ""),
+        "alpha": summary.get("alpha", 0.05),
+        "confidence": number(1 - float(summary.get("eta", 0.05)), 2),
+    }
+
+
+def home() -> Path:
+    """Where the template and the bibliography are: in the installed package, or at the top of a checkout."""
+    package = Path(__file__).resolve().parent.parent
+    inside = package / "boilerplate"
+    return inside if inside.is_dir() else package.parent / "boilerplate"
+
+
+def _options(output_dir: Path, config: Config | Mapping | None) -> dict:
+    """Options by their field names, with defaults for whatever is not given."""
+    if isinstance(config, Config):
+        given = {name: getattr(config, name) for name in Config.__dataclass_fields__}
+    elif config is not None:
+        given = dict(config)
+    else:
+        files = sorted(output_dir.glob("logs/*.toml"), key=lambda path: path.stat().st_mtime)
+        given = tomllib.loads(files[-1].read_text(encoding="utf-8")) if files else {}
+    given = {name.replace("-", "_"): value for name, value in given.items()}
+    first = {"bids_dir": Path(), "output_dir": output_dir, "analysis_level": ""}
+    known = first | {name: value for name, value in given.items() if name in Config.__dataclass_fields__}
+    complete = Config(**known)
+    return {name: getattr(complete, name) for name in Config.__dataclass_fields__} | {"grid_mm": complete.grid_mm}
+
+
+def _is_map(path: Path) -> bool:
+    """Whether a sidecar is that of the map which the later stages read."""
+    if "_space-" not in path.name:
+        return False
+    better = path.with_name(path.name.replace("_label-GM_probseg", "_label-GM_desc-modulated_probseg"))
+    return "_desc-modulated_" in path.name or (path.name.endswith("_label-GM_probseg.json") and not better.exists())
+
+
+def _came_stripped(meta: Mapping) -> bool:
+    return bool(meta.get("InputSkullStripped", meta.get("SkullStripped", False)))
+
+
+def _resolution(sidecars: list[dict]) -> float | None:
+    """Voxel size as the first sidecar words it."""
+    found = re.match(r"[\d.]+", str(sidecars[0].get("Resolution", ""))) if sidecars else None
+    return float(found.group()) if found else None
+
+
+def _model_sentence(output_dir: Path) -> str:
+    """What the trained model says of itself in its card."""
+    for path in sorted((output_dir / "group" / "model").glob("*.json")):
+        sentence = _json(path).get("training", {}).get("choices", {}).get("sentence", "")
+        if sentence:
+            return _capital(sentence.rstrip(".")) + "."
+    return ""
+
+
+def _contrasts(output_dir: Path) -> list[str]:
+    """The contrasts that were analysed, where nobody asked for certain ones."""
+    path = output_dir / "group" / "lrcp_regions.tsv"
+    return list(pd.read_csv(path, sep="\t", usecols=["contrast"])["contrast"].dropna().unique()) if path.exists() else []
+
+
+def _count_regions(output_dir: Path, atlas: str) -> int | str:
+    for path in sorted(output_dir.glob(f"tpl-*/anat/tpl-*_atlas-{atlas}_dseg.tsv")):
+        return len(pd.read_csv(path, sep="\t"))
+    return "all"
+
+
+def _json(path: Path) -> dict:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,247 @@
+"""Plots of the group report. Each takes tables and returns a Matplotlib figure; n stands in every panel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from .group_results import numeric
+from .style import BLUE, FAINT, GREEN, ORANGE, PALETTE, VERMILION
+
+MISSING = "(missing)"
+
+
+def group_colours(groups: Sequence[str]) -> dict[str, str]:
+    """One colour a group, the same in every figure; people without a group are grey."""
+    names = [name for name in dict.fromkeys(groups) if name != MISSING]
+    colours = {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(names)}
+    return colours | ({MISSING: "#9aa5b1"} if MISSING in groups else {})
+
+
+def age_figure(scans: pd.DataFrame, groups: Sequence[str], age: str = "age") -> Figure | None:
+    """Ages as one strip a group, a dot a scan and a bar at the median."""
+    groups = np.asarray(groups)
+    years = numeric(scans, age)
+    if not np.isfinite(years).any():
+        return None
+    names = list(dict.fromkeys(groups))
+    colours = group_colours(names)
+    figure = Figure(figsize=(6.4, 0.9 + 0.5 * len(names)))
+    axes = figure.subplots()
+    rng = np.random.default_rng(0)
+    for row, name in enumerate(names):
+        values = years[(groups == name) & np.isfinite(years)]
+        axes.scatter(values, row + rng.uniform(-0.22, 0.22, values.size), s=14, alpha=0.7, color=colours[name], lw=0, rasterized=values.size > 500)
+        if values.size:
+            axes.plot([np.median(values)] * 2, [row - 0.32, row + 0.32], color="black", lw=1.6)
+    counts = [int(((groups == name) & np.isfinite(years)).sum()) for name in names]
+    axes.set_yticks(range(len(names)), [f"{name} (n = {count})" for name, count in zip(names, counts, strict=True)])
+    axes.set(xlabel="age, years", ylim=(len(names) - 0.4, -0.6))
+    return figure
+
+
+def training_figure(training: pd.DataFrame) -> Figure:
+    """Loss against epoch for every fold model and the full model."""
+    figure = Figure(figsize=(6.4, 3.4))
+    axes = figure.subplots()
+    folds = list(dict.fromkeys(training["fold"].astype(str)))
+    for fold in folds:
+        part = training[training["fold"].astype(str) == fold].sort_values("epoch")
+        whole = fold == "all"
+        style = {"lw": 2.0 if whole else 0.9, "alpha": 1.0 if whole else 0.55, "zorder": 3 if whole else 2}
+        axes.plot(part["epoch"], part["train_loss"], color=BLUE, label="training" if whole or len(folds) == 1 else None, **style)
+        valid = numeric(part, "valid_loss")
+        axes.plot(part["epoch"], valid, color=VERMILION, label="held out for early stopping" if whole or len(folds) == 1 else None, **style)
+        if np.isfinite(valid).any():
+            best = int(np.nanargmin(valid))
+            axes.plot(part["epoch"].iloc[best], valid[best], "o", color=VERMILION, ms=6 if whole else 3.5, zorder=4)
+    lines, labels = axes.get_legend_handles_labels()
+    if lines:
+        axes.legend(lines, labels, loc="upper right")
+    axes.set(xlabel="epoch", ylabel="loss in the brain mask", title=f"n = {len(folds)} model{'s' if len(folds) > 1 else ''} (thick: full model; dot: best epoch)")
+    return figure
+
+
+def explained_figure(cross_fit: pd.DataFrame) -> Figure:
+    """Held-out explained variance of the autoencoder beside PCA of the same size, fold by fold."""
+    auto, pca = numeric(cross_fit, "ev_autoencoder"), numeric(cross_fit, "ev_pca")
+    weights = numeric(cross_fit, "n_test")
+    weights = np.where(np.isfinite(weights), weights, 1.0)
+    figure = Figure(figsize=(4.0, 3.4))
+    axes = figure.subplots()
+    for left, right in zip(auto, pca, strict=True):
+        axes.plot([0, 1], [left, right], color=FAINT, lw=0.8, alpha=0.7, zorder=1)
+    for x, values, colour in ((0, auto, BLUE), (1, pca, ORANGE)):
+        axes.scatter([x] * len(values), values, color=colour, s=26, zorder=2)
+        good = np.isfinite(values)
+        if good.any():
+            mean = float(np.average(values[good], weights=weights[good]))
+            axes.plot([x - 0.2, x + 0.2], [mean] * 2, color="black", lw=2)
+            axes.annotate(f"{mean:.3f}", (x + (-0.22 if x == 0 else 0.22), mean), ha="right" if x == 0 else "left", va="center")
+    axes.axhline(0, color=FAINT, lw=0.8, ls=":")
+    total = int(np.nansum(numeric(cross_fit, "n_test"))) if "n_test" in cross_fit else 0
+    axes.set_xticks([0, 1], ["autoencoder", "PCA, same size"])
+    axes.set(xlim=(-0.7, 1.7), ylabel="explained variance, held-out maps", title=f"{len(cross_fit)} folds{f', n = {total} held-out scans' if total else ''}")
+    return figure
+
+
+def lrcp_figure(regions: pd.DataFrame, n: int, top: int = 20) -> Figure:
+    """The highest LRCP values, and beside them how steady their rank is over fold models and bootstrap samples."""
+    best = regions[numeric(regions, "lrcp") > 0].sort_values("lrcp", ascending=False).head(top).reset_index(drop=True)
+    p = numeric(best, "p_fwe")
+    rows = np.arange(len(best))
+    figure = Figure(figsize=(8.6, 1.1 + 0.235 * len(best)))
+    left, right = figure.subplots(1, 2, sharey=True, gridspec_kw={"width_ratios": (1.4, 1), "wspace": 0.06})
+    solid = p < 0.05
+    left.hlines(rows, 0, best["lrcp"], color="#cbd2d9", lw=1.5, zorder=1)
+    left.scatter(best["lrcp"][solid], rows[solid], color=BLUE, s=34, zorder=2)
+    left.scatter(best["lrcp"][~solid], rows[~solid], facecolor="white", edgecolor=BLUE, s=34, zorder=2)
+    left.set_yticks(rows, best["name"])
+    left.set(xlabel="LRCP (sum of squared correlation × discriminability)", title=f"highest LRCP, n = {n}; filled: family-wise p < 0.05", xlim=(0, None))
+    median, half = numeric(best, "rank_median"), numeric(best, "rank_iqr") / 2
+    right.errorbar(median, rows, xerr=half, fmt="o", color=GREEN, ms=4, lw=1.4)
+    right.set(xlabel=f"rank of {len(regions)} regions (median, interquartile range)", title="steadiness", xlim=(0, None))
+    right.tick_params(left=False)
+    left.invert_yaxis()
+    return figure
+
+
+def forest_figure(validation: pd.DataFrame) -> Figure:
+    """Error of every bound and test, the worst case as the end of a line, chance as a tick."""
+    table = validation.reset_index(drop=True)
+    error, bound, chance = numeric(table, "error"), numeric(table, "bound"), numeric(table, "chance")
+    claims = list(dict.fromkeys(table["claim"]))
+    rows, labels, y = [], [], 0.0
+    figure = Figure(figsize=(8.6, 0.9 + 0.3 * (len(table) + 1.6 * len(claims))))
+    axes = figure.subplots()
+    finite = np.concatenate([error, bound, chance])
+    finite = finite[np.isfinite(finite)]
+    edge = float(np.clip(finite.max() * 1.06 if finite.size else 1.0, 0.6, 1.6))
+    for claim in claims:
+        axes.text(0, y, claim, fontweight="bold", va="center", fontsize=9)
+        y += 1
+        for i in np.flatnonzero(table["claim"] == claim):
+            excluded = np.isfinite(bound[i]) and np.isfinite(chance[i]) and bound[i] < chance[i]
+            colour = BLUE if excluded else VERMILION
+            if np.isfinite(bound[i]):
+                stop = min(bound[i], edge)
+                axes.plot([error[i], stop], [y, y], color=colour, lw=2.2, solid_capstyle="butt")
+                axes.plot(stop, y, ">" if bound[i] > edge else "|", color=colour, ms=8, mew=2, clip_on=False)
+            axes.plot(error[i], y, "o", color=colour if np.isfinite(bound[i]) else FAINT, ms=5.5)
+            if np.isfinite(chance[i]):
+                axes.plot([chance[i]] * 2, [y - 0.42, y + 0.42], color="black", lw=1.6)
+            note = f"n = {int(table['n'][i])}" if "n" in table and np.isfinite(table["n"][i]) else ""
+            p = numeric(table, "p")[i]
+            note += f",  p = {p:.3f}" if np.isfinite(p) else ""
+            axes.text(edge * 1.02, y, note, va="center", fontsize=8, color=FAINT)
+            rows.append(y)
+            labels.append(table["method"][i])
+            y += 1
+        y += 0.5
+    axes.set_yticks(rows, labels)
+    axes.set(xlim=(0, edge), ylim=(y - 0.4, -0.8), xlabel="error (dot), its upper bound (end of the line), chance (black tick)")
+    axes.tick_params(left=False)
+    axes.spines["left"].set_visible(False)
+    return figure
+
+
+def baselines_figure(baselines: pd.DataFrame) -> Figure:
+    """Balanced accuracy of the latents beside that of simpler features, one panel a contrast."""
+    contrasts = list(dict.fromkeys(baselines["contrast"]))
+    longest = max((baselines["contrast"] == contrast).sum() for contrast in contrasts)
+    figure = Figure(figsize=(8.6, len(contrasts) * (0.75 + 0.3 * longest)))
+    panels = np.atleast_1d(figure.subplots(len(contrasts), 1, sharex=True, gridspec_kw={"hspace": 0.55}))
+    for axes, contrast in zip(panels, contrasts, strict=True):
+        part = baselines[baselines["contrast"] == contrast].reset_index(drop=True)
+        # A score has no balanced accuracy: its concordance (c index) stands in the column of the AUC.
+        score = not np.isfinite(numeric(part, "balanced_accuracy")).any()
+        value = numeric(part, "auc" if score else "balanced_accuracy")
+        low, high = (numeric(part, column) for column in ("ci_low", "ci_high"))
+        for i in range(len(part)):
+            latent = "autoencoder" in str(part["features"][i]).lower() or str(part["features"][i]).lower().startswith("latent")
+            colour = BLUE if latent else FAINT
+            if np.isfinite(low[i]) and np.isfinite(high[i]):
+                axes.plot([low[i], high[i]], [i, i], color=colour, lw=2)
+            axes.plot(value[i], i, "o", color=colour, ms=6)
+        axes.axvline(0.5, color="black", lw=1, ls="--")
+        axes.set_yticks(range(len(part)), part["features"])
+        axes.set(ylim=(len(part) - 0.5, -0.5))
+        n = numeric(part, "n")
+        measure = "concordance with the score" if score else "balanced accuracy"
+        axes.set_title(f"{contrast}: {measure}" + (f", n = {int(np.nanmax(n))}" if np.isfinite(n).any() else ""))
+    panels[-1].set_xlabel("out of fold (dot) with confidence interval (line); dashed: guessing")
+    return figure
+
+
+def beeswarm_figure(values: pd.DataFrame, amounts: pd.DataFrame | None, order: Sequence[str], n: int) -> Figure:
+    """SHAP values of the regions that matter most, one dot a scan, coloured by the region's grey matter.
+
+    Parameters
+    ----------
+    values : DataFrame (N scans, R regions)
+        SHAP values.
+    amounts : DataFrame (N scans, R regions) or None
+        Grey matter, ml, for the colours.
+    order : sequence of str
+        Regions to show, the most important first.
+    n : int
+        Scans.
+    """
+    figure = Figure(figsize=(8.0, 1.2 + 0.3 * len(order)))
+    axes = figure.subplots()
+    norm = Normalize(0, 1)
+    for row, name in enumerate(order):
+        x = numeric(values, name)
+        good = np.isfinite(x)
+        colour = _rank01(numeric(amounts, name))[good] if amounts is not None and name in amounts else None
+        axes.scatter(x[good], row + _pile(x[good]), c=colour if colour is not None else FAINT, cmap="cividis", norm=norm if colour is not None else None, s=11, lw=0, rasterized=True)
+    axes.axvline(0, color=FAINT, lw=0.9)
+    axes.set_yticks(range(len(order)), order)
+    axes.set(ylim=(len(order) - 0.4, -0.6), xlabel="SHAP value: change of the predicted reconstruction error (mean squared error)", title=f"n = {n} scans")
+    axes.ticklabel_format(axis="x", style="sci", scilimits=(-3, 3), useMathText=True)
+    if amounts is not None:
+        bar = figure.colorbar(ScalarMappable(norm, "cividis"), ax=axes, fraction=0.025, pad=0.02)
+        bar.set_ticks([0, 1], labels=["least", "most"])
+        bar.set_label("grey matter of the region (rank)")
+    return figure
+
+
+def truth_figure(ranked_truth: np.ndarray, title: str) -> Figure:
+    """How many planted regions have been found among the k highest ranks, against guessing and against the best possible."""
+    total, planted = ranked_truth.size, int(ranked_truth.sum())
+    k = np.arange(1, total + 1)
+    figure = Figure(figsize=(5.6, 3.4))
+    axes = figure.subplots()
+    axes.plot(k, np.minimum(k, planted), color=GREEN, lw=1.2, ls=":", label="best possible")
+    axes.plot(k, np.cumsum(ranked_truth), color=BLUE, lw=2, label="LRCP")
+    axes.plot(k, k * planted / total, color=FAINT, lw=1.2, ls="--", label="guessing")
+    axes.axvline(planted, color=FAINT, lw=0.8)
+    axes.legend(loc="lower right")
+    axes.set(xlabel="regions taken from the top of the LRCP list", ylabel="planted regions among them", title=title, xlim=(1, total), ylim=(0, planted * 1.05))
+    return figure
+
+
+def _rank01(values: np.ndarray) -> np.ndarray:
+    """Ranks between 0 and 1; one extreme scan does not wash out the colours of the others."""
+    ranks = pd.Series(values).rank().to_numpy()
+    return (ranks - 1) / max(1.0, np.nanmax(ranks) - 1) if np.isfinite(ranks).any() else np.full(values.size, 0.5)
+
+
+def _pile(x: np.ndarray, bins: int = 60, reach: float = 0.38) -> np.ndarray:
+    """Vertical offsets that stack dots with similar x beside each other."""
+    if x.size < 2 or x.max() == x.min():
+        return np.linspace(-reach, reach, x.size) if x.size > 1 else np.zeros(x.size)
+    place = np.digitize(x, np.linspace(x.min(), x.max(), bins))
+    offsets = np.zeros(x.size)
+    counts = np.bincount(place)
+    for which in np.unique(place):
+        members = np.flatnonzero(place == which)
+        steps = np.arange(members.size)
+        signed = np.where(steps % 2, -(steps + 1) // 2, steps // 2)
+        offsets[members] = signed
+    return offsets / max(6, counts.max()) * 2 * reach

@@ -1,0 +1,130 @@
+"""``group.html``: what the cohort's latent space encodes and what may be claimed of it, from the output files alone."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from ..errors import NoInputError
+from . import group_sections as sections
+from .assemble import Reportlet, Section, build_page
+from .group_results import GroupResults, read_group_results
+from .group_sections import Item
+from .interactive import plotly_script
+from .logs import errors_html, methods_html
+from .style import esc, save_png, save_svg, styled
+from .truth import truth_sections
+
+logger = logging.getLogger("latentatlas")
+
+PARTS: tuple[tuple[str, str, Callable[[GroupResults], Iterator[Item]]], ...] = (
+    ("verdicts", "Verdicts", sections.verdicts),
+    ("cohort", "Cohort", sections.cohort),
+    ("training", "Model", sections.training),
+    ("projections", "Projections of the latent space", sections.projections),
+    ("lrcp", "Regions encoded (LRCP)", sections.lrcp),
+    ("maps", "Maps", sections.maps),
+    ("shap", "Regions that explain the error (SHAP)", sections.shap),
+    ("validation", "Validation in the worst case", sections.validation),
+    ("sam", "Agnostic map (SAM)", sections.sam),
+    ("baselines", "Baselines", sections.baselines),
+)
+
+
+def build_group_report(output_dir: str | Path, ground_truth: str | Path | None = None) -> Path:
+    """Write ``group.html`` from ``phenotype/`` and ``group/``.
+
+    Parameters
+    ----------
+    output_dir : path-like
+        The derivative data set.
+    ground_truth : path-like, optional
+        ``code/ground_truth.tsv`` of a simulated cohort; default: what ``group/summary.json`` names as ``ground_truth``.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    NoInputError
+        The group level has not written anything yet.
+    """
+    results = read_group_results(output_dir)
+    if not results.tables and not results.summary:
+        raise NoInputError(
+            "There are no results of the group level to report.", file=results.output_dir, remedy="Run the group level first."
+        )
+    truth = ground_truth or results.summary.get("ground_truth")
+    parts = [*PARTS, ("truth", "Against the planted truth", lambda r: truth_sections(r, Path(truth) if truth else None))]
+    figures = results.folder / "figures"
+    figures.mkdir(parents=True, exist_ok=True)
+    for old in figures.glob("group_desc-*"):
+        old.unlink()
+    page, missing = [], []
+    with styled():
+        for name, title, make in parts:
+            reportlets = [_write(item, figures) for item in _made(make, results, title)]
+            if reportlets:
+                page.append(Section(name, title, reportlets))
+            elif name != "truth":
+                missing.append(title)
+        closing = {
+            "methods": ("Methods", methods_html(results.output_dir)),
+            "provenance": ("Settings and errors", "".join(str(item.content) for item in sections.about(results)) + errors_html(results.output_dir)),
+        }
+        for name, (title, text) in closing.items():
+            page.append(Section(name, title, [_write(Item(name, text), figures)]))
+    return build_page(
+        results.output_dir / "group.html",
+        title="Group report",
+        lead=_lead(results, missing),
+        sections=page,
+        reportlets_dir=results.folder,
+        scripts=_scripts(figures),
+    )
+
+
+def _made(make: Callable, results: GroupResults, title: str) -> Iterator[Item]:
+    """The items of a section; a figure that cannot be drawn costs a sentence, not the report."""
+    items = make(results)
+    while True:
+        try:
+            item = next(items)
+        except StopIteration:
+            return
+        except Exception as error:  # one odd table must not take the other sections down
+            logger.warning("Section '%s' of the group report is incomplete: %s", title, error, exc_info=True)
+            yield Item(f"trouble{abs(hash(title)) % 10**6}", f'<p class="note">The rest of this section could not be drawn: {esc(error)}</p>')
+            return
+        yield item
+
+
+def _write(item: Item, figures: Path) -> Reportlet:
+    """The file of an item, and how the page refers to it."""
+    stem = figures / f"group_desc-{item.desc}_probseg"
+    if isinstance(item.content, Figure):
+        (save_png if item.picture else save_svg)(item.content, stem.with_suffix(".png" if item.picture else ".svg"))
+    else:
+        stem.with_suffix(".html").write_text(item.content or " ", encoding="utf-8")
+    return Reportlet(item.desc, item.title, item.caption, item.alt or item.title, item.faded)
+
+
+def _scripts(figures: Path) -> list[str]:
+    """Plotly, where anything needs it."""
+    interactive = any((figures / f"group_desc-{desc}_probseg.html").exists() for desc in ("explorer", "profile"))
+    return [plotly_script()] if interactive else []
+
+
+def _lead(results: GroupResults, missing: list[str]) -> str:
+    people, scans = results.n_participants, results.n_scans
+    counts = results.summary.get("groups") or {}
+    who = ", ".join(f"{name} {count}" for name, count in counts.items())
+    said = f"<p>{scans} scan{'s' if scans != 1 else ''} of {people} participant{'s' if people != 1 else ''}{f' ({esc(who)})' if who else ''}. Left of every brain picture is the left of the brain.</p>"
+    if missing:
+        said += f"<p>Not computed in this run: {esc(', '.join(missing))}.</p>"
+    return said
+

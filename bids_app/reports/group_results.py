@@ -1,0 +1,157 @@
+"""Read everything the group level has written; whatever is missing is None."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+
+from .participant_figures import template_or_none
+
+ID_COLUMNS = ("participant_id", "session_id")
+GROUP_TABLES = (
+    "verdicts", "validation", "baselines", "lrcp_regions", "lrcp_profile", "shap_regions", "shap_values", "sam_regions",
+    "projection_quality", "training", "cross_fit", "reconstructions",
+)  # fmt: skip
+PHENOTYPE_TABLES = ("latents", "regional_gm", "reconstruction", "projections", "quality")
+
+
+@dataclass(frozen=True)
+class GroupResults:
+    """The files of the group level.
+
+    Attributes
+    ----------
+    output_dir : Path
+    tables : dict of DataFrame
+        ``group/*.tsv`` and ``phenotype/*.tsv`` by their bare names; only those that exist.
+    summary : dict
+        ``group/summary.json``; empty where there is none.
+    participants : DataFrame
+        ``phenotype/cohort.tsv`` or ``participants.tsv``; no rows where there is none.
+    """
+
+    output_dir: Path
+    tables: dict[str, pd.DataFrame]
+    summary: dict
+    participants: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+    def table(self, name: str) -> pd.DataFrame | None:
+        """A table that has rows, or None."""
+        table = self.tables.get(name)
+        return table if table is not None and len(table) else None
+
+    @property
+    def folder(self) -> Path:
+        """``group/``"""
+        return self.output_dir / "group"
+
+    @cached_property
+    def scans(self) -> pd.DataFrame:
+        """One row a scan: identifiers, participants' columns, quality, reconstruction, projections."""
+        names = [name for name in ("reconstruction", "projections", "quality", "latents", "regional_gm") if name in self.tables]
+        if not names:
+            return self.participants
+        base = self.tables[names[0]]
+        keys = [column for column in ID_COLUMNS if column in base]
+        joined = base[keys].copy()
+        for name in ("reconstruction", "projections", "quality"):
+            if name in self.tables:
+                other = self.tables[name]
+                on = [key for key in keys if key in other]
+                fresh = [column for column in other.columns if column in on or column not in joined]
+                joined = joined.merge(other[fresh].drop_duplicates(on), on=on, how="left")
+        people = self.participants
+        if "participant_id" in people:
+            on = [key for key in keys if key in people]
+            fresh = [column for column in people.columns if column in on or column not in joined]
+            joined = joined.merge(people[fresh].drop_duplicates(on), on=on, how="left")
+        return joined
+
+    @cached_property
+    def template(self):
+        """The template of the maps at 2 mm, or None."""
+        return template_or_none(self.summary.get("template") or self._space)
+
+    @property
+    def _space(self) -> str | None:
+        folders = sorted(self.output_dir.glob("tpl-*"))
+        return folders[0].name.removeprefix("tpl-") if folders else None
+
+    @cached_property
+    def atlas(self) -> tuple[nib.Nifti1Image, pd.DataFrame] | None:
+        """Labels and names (columns ``index`` and ``name``) of the atlas of the analysis."""
+        wanted = self.summary.get("atlas")
+        found = []
+        for path in sorted(self.output_dir.glob("tpl-*/anat/tpl-*_atlas-*_dseg.nii.gz")):
+            names = path.with_name(path.name.replace(".nii.gz", ".tsv"))
+            if names.exists():
+                found.append((f"_atlas-{wanted}_" not in path.name, path, names))
+        if not found:
+            return None
+        _, path, names = min(found)
+        return nib.load(path), read_tsv(names)
+
+    @property
+    def group_column(self) -> str | None:
+        """The participants' column that defines the groups."""
+        column = self.summary.get("group_column")
+        return column if column in self.scans else None
+
+    @property
+    def n_scans(self) -> int:
+        """Scans in the analysis."""
+        return int(self.summary.get("n_scans") or len(self.scans))
+
+    @property
+    def n_participants(self) -> int:
+        """People in the analysis."""
+        ids = self.scans.get("participant_id", pd.Series(dtype=str))
+        return int(self.summary.get("n_participants") or ids.nunique())
+
+    def contrasts(self, table: str = "lrcp_regions") -> list[str]:
+        """Contrasts of a table in the order of their appearance."""
+        found = self.table(table)
+        return list(dict.fromkeys(found["contrast"].dropna().astype(str))) if found is not None and "contrast" in found else []
+
+
+def read_group_results(output_dir: str | Path) -> GroupResults:
+    """Read all group-level files of an output folder.
+
+    Parameters
+    ----------
+    output_dir : path-like
+
+    Returns
+    -------
+    GroupResults
+    """
+    output_dir = Path(output_dir).absolute()
+    tables = {}
+    for folder, names in (("group", GROUP_TABLES), ("phenotype", PHENOTYPE_TABLES)):
+        for name in names:
+            path = output_dir / folder / f"{name}.tsv"
+            if path.exists():
+                tables[name] = read_tsv(path)
+    path = output_dir / "group" / "summary.json"
+    summary = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    named = summary.get("participants_tsv")
+    places = [output_dir / "phenotype" / "cohort.tsv", output_dir / "participants.tsv", *([Path(named)] if named else [])]
+    people = next((read_tsv(path) for path in places if path.exists()), pd.DataFrame())
+    return GroupResults(output_dir, tables, summary, people)
+
+
+def read_tsv(path: Path) -> pd.DataFrame:
+    """A BIDS table: ``n/a`` is missing, identifiers and names stay text."""
+    text = dict.fromkeys((*ID_COLUMNS, "name", "contrast", "claim", "group", "method", "verdict"), str)
+    return pd.read_csv(path, sep="\t", na_values=["n/a", "", "nan", "NaN"], keep_default_na=False, dtype=text)
+
+
+def numeric(table: pd.DataFrame, column: str) -> np.ndarray:
+    """A column as float64, NaN where it is missing or no number."""
+    return pd.to_numeric(table[column], errors="coerce").to_numpy(float) if column in table else np.full(len(table), np.nan)

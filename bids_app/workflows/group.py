@@ -1,0 +1,269 @@
+"""The group level: from the maps of a derivative dataset to verdicts and a report."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from .. import __version__
+from ..bids.anat import sidecar_path
+from ..bids.files import copy_file, write_json
+from ..bids.query import GreyMatterMap, check_dataset, find_maps
+from ..bids.tables import read_participants, read_tsv, write_tsv
+from ..config import Config
+from ..errors import DatasetError, NoInputError
+from .environment import memory_limit_gb, prepare, processors, work_folder
+from .execute import Failure, execute
+
+logger = logging.getLogger("latentatlas")
+
+#: Sidecar keys of a modulated map that make the quality table, with what they are.
+QUALITY = {
+    "GMVolume": {"Description": "Grey matter, native space", "Units": "ml"},
+    "WMVolume": {"Description": "White matter, native space", "Units": "ml"},
+    "CSFVolume": {"Description": "Cerebrospinal fluid, native space", "Units": "ml"},
+    "TIV": {"Description": "Total intracranial volume, native space", "Units": "ml"},
+    "ModulatedGMVolume": {"Description": "Sum of the modulated map", "Units": "ml"},
+    "GMVolumeConservation": {"Description": "Modulated over native grey-matter volume; 1 is exact"},
+    "MaskOverlap": {"Description": "Dice overlap of the warped brain mask with the template's"},
+    "Noise": {"Description": "Noise of the white matter relative to its mean"},
+    "BiasRange": {"Description": "Range of the bias field in the brain"},
+    "JacobianMin": {"Description": "Smallest Jacobian determinant in the brain; 0 or less is a fold"},
+    "JacobianMax": {"Description": "Largest Jacobian determinant in the brain"},
+    "QualityVerdict": {"Description": "pass, look or fail"},
+}
+
+
+def run_group(config: Config, logs: Path) -> list[Failure]:
+    """Train, project, profile, explain, validate, and write the report.
+
+    Returns
+    -------
+    list of Failure
+        Of the stages that failed; what the others made is kept.
+    """
+    failures: list[Failure] = []
+    if not (config.reports_only or config.boilerplate_only):
+        failures = _analyse(config, logs)
+    from ..reports.boilerplate import write_boilerplate
+    from ..reports.group import build_group_report
+
+    write_boilerplate(config.output_dir, config)
+    if not config.boilerplate_only:
+        build_group_report(config.output_dir, ground_truth=_ground_truth(config))
+    return failures
+
+
+def _analyse(config: Config, logs: Path) -> list[Failure]:
+    start = time.monotonic()
+    maps, quality, left_out = _trusted(_maps(config))
+    table = _cohort(config, maps, quality)
+    _check_design(config, table)
+    nprocs = config.nprocs or processors()
+    threads = config.omp_nthreads or 1
+    prepare(config, threads)
+    from .group_graph import init_group_wf
+
+    work = work_folder(config)
+    cohort_file = write_tsv(work / "latentatlas_group_cohort.tsv", table)
+    description = check_dataset(config.bids_dir, strict=False)
+    workflow = init_group_wf(
+        config,
+        [m.path for m in maps],
+        cohort=cohort_file,
+        design=_design(config),
+        space=maps[0].space,
+        dataset=description.get("Name", "unnamed"),
+        licence=description.get("License", "not stated"),
+        n_threads=threads,
+        n_jobs=nprocs,
+    )
+    workflow.base_dir = str(work)
+    done: dict[str, float] = {}
+    failures = execute(
+        workflow, config, nprocs=nprocs, memory_gb=config.mem or memory_limit_gb(), logs=logs, finished=done
+    )
+    _publish(work / workflow.name, set(done), config.output_dir, complete=not failures)
+    _write_quality(config, table, quality)
+    _write_summary(config, work / workflow.name, table, left_out, done, time.monotonic() - start)
+    return failures
+
+
+def _maps(config: Config) -> list[GreyMatterMap]:
+    """The maps to analyse: all in one space, on one grid, modulated alike."""
+    from ..space.templates import parse_name, res_label
+
+    roots = [config.output_dir, *config.derivatives]
+    if check_dataset(config.bids_dir, strict=False).get("DatasetType") == "derivative":
+        roots.append(config.bids_dir)
+    chosen = {"participants": config.participant_label, "sessions": config.session_label}
+    maps = find_maps(roots, **chosen, resolution=res_label(config.resolution) if config.resolution else None)
+    if not maps:
+        raise NoInputError(
+            "there are no grey-matter maps to analyse",
+            file=config.output_dir,
+            remedy="run the participant level first, or name a dataset of maps with --derivatives",
+        )
+    wanted = [m for m in maps if m.space == parse_name(config.template)[0]]
+    maps = wanted or maps
+    for what, kinds in {
+        "spaces": Counter(m.space for m in maps),
+        "resolutions": Counter(str(m.resolution) for m in maps),
+        "kinds (modulated and not)": Counter("modulated" if m.modulated else "not modulated" for m in maps),
+    }.items():
+        if len(kinds) > 1:
+            rare = kinds.most_common()[-1][0]
+            offenders = [m.prefix for m in maps if rare in (m.space, str(m.resolution), _kind(m))]
+            raise DatasetError(
+                f"the maps are of different {what}: {', '.join(f'{k} ({n} scans)' for k, n in kinds.items())}; "
+                f"{rare}: {', '.join(offenders[:10])}",
+                file=maps[0].path.parents[2],
+                remedy="choose with --template and --resolution, or process all participants alike",
+            )
+    logger.info("%d maps in %s", len(maps), maps[0].space)
+    return maps
+
+
+def _kind(item: GreyMatterMap) -> str:
+    return "modulated" if item.modulated else "not modulated"
+
+
+def _trusted(maps: list[GreyMatterMap]) -> tuple[list[GreyMatterMap], list[dict], list[dict]]:
+    """Leave out the maps that the participant level's quality gate has failed; also the sidecars of the others."""
+    kept, sidecars, left_out = [], [], []
+    for item in maps:
+        try:
+            facts = json.loads(sidecar_path(item.path).read_text())
+        except (OSError, ValueError):
+            facts = {}
+        if facts.get("QualityVerdict") == "fail":
+            reason = "; ".join(facts.get("QualityReasons", [])) or "failed the quality gate"
+            left_out.append({"participant_id": f"sub-{item.subject}", "session_id": item.session, "reason": reason})
+            logger.warning("%s is left out: %s", item.prefix, reason)
+        else:
+            kept.append(item)
+            sidecars.append(facts)
+    return kept, sidecars, left_out
+
+
+def _cohort(config: Config, maps: Sequence[GreyMatterMap], quality: Sequence[dict]) -> pd.DataFrame:
+    """One row a scan: identifiers, what participants.tsv knows, and ``tiv`` from the scans."""
+    roots = [config.bids_dir, config.output_dir, *config.derivatives]
+    table = read_participants(roots, [m.subject for m in maps], [m.session for m in maps])
+    tiv = pd.Series([facts.get("TIV") for facts in quality], dtype=float)
+    if "tiv" not in table and tiv.notna().any():
+        table["tiv"] = tiv
+    return table
+
+
+def _design(config: Config) -> dict[str, Any]:
+    return {
+        "group_column": config.group_column,
+        "contrasts": list(config.contrast),
+        "covariates": list(config.covariates),
+        "permutations": config.permutations,
+        "seed": config.random_seed,
+        "file": str(config.bids_dir / "participants.tsv"),
+    }
+
+
+def _check_design(config: Config, table: pd.DataFrame) -> None:
+    """Find a wrong column now, rather than after the training."""
+    from ..group.design import build_contrasts, build_covariates
+
+    file = config.bids_dir / "participants.tsv"
+    contrasts = []
+    if config.group_column:
+        contrasts = build_contrasts(table, config.group_column, list(config.contrast) or None, file=file)
+    elif config.contrast:
+        raise DatasetError("contrasts need --group-column", file=file, remedy="name the column of the groups")
+    build_covariates(table, list(config.covariates), file=file)
+    for contrast in contrasts:
+        if contrast.problem:
+            logger.warning("%s is not testable: %s", contrast.name, contrast.problem)
+    if not config.group_column:
+        logger.warning("no --group-column: the latent space is described, nothing is compared")
+
+
+def _ground_truth(config: Config) -> Path | None:
+    planted = config.ground_truth or config.bids_dir / "code" / "ground_truth.tsv"
+    return planted if planted.exists() else None
+
+
+def _publish(work: Path, finished: set[str], output_dir: Path, *, complete: bool) -> None:
+    """Copy what the finished stages made into the output; drop leftovers of earlier runs once all is there."""
+    written = set()
+    for out in sorted(work.glob("*/out")):
+        if out.parent.name not in finished:
+            continue
+        for file in sorted(p for p in out.rglob("*") if p.is_file()):
+            target = output_dir / file.relative_to(out)
+            copy_file(file, target)
+            written.add(target)
+    if complete:
+        for stale in (output_dir / "group").rglob("*"):
+            if stale.is_file() and stale not in written and "figures" not in stale.parts:
+                stale.unlink()
+
+
+def _write_quality(config: Config, table: pd.DataFrame, quality: Sequence[dict]) -> None:
+    rows = []
+    for facts in quality:
+        low, high = facts.get("JacobianRange") or (None, None)
+        rows.append({k: {**facts, "JacobianMin": low, "JacobianMax": high}.get(k) for k in QUALITY})
+    values = pd.DataFrame(rows)
+    if values.notna().any(axis=None):
+        ids = table[[c for c in ("participant_id", "session_id") if c in table]]
+        write_tsv(
+            config.output_dir / "phenotype" / "quality.tsv",
+            pd.concat([ids, values.dropna(axis=1, how="all")], axis=1),
+            {"participant_id": "Participant", "session_id": "Session", **QUALITY},
+        )
+
+
+def _write_summary(config, work: Path, table: pd.DataFrame, left_out: list[dict], done: dict, seconds: float) -> None:
+    """What the report says besides the tables."""
+    kept = table
+    if (file := work / "regions" / "cohort.tsv").exists():
+        kept = read_tsv(file)
+    groups = kept[config.group_column].value_counts().to_dict() if config.group_column in kept else {}
+    volumes = work / "volumes" / "volumes.json"
+    if volumes.exists():
+        left_out += [
+            {"participant_id": Path(p).name, "reason": why} for p, why in json.loads(volumes.read_text())["rejected"]
+        ]
+    plan = work / "plan" / "plan.json"
+    notes = work / "profile" / "notes.txt"
+    write_json(
+        config.output_dir / "group" / "summary.json",
+        {
+            "n_scans": len(kept),
+            "n_participants": kept["participant_id"].nunique(),
+            "groups": {str(k): int(v) for k, v in groups.items()},
+            "group_column": config.group_column,
+            "contrasts": list(config.contrast),
+            "covariates": list(config.covariates),
+            "template": config.template,
+            "atlas": config.atlas,
+            "smoothing_fwhm": config.smoothing_fwhm,
+            "latent_dim": json.loads(plan.read_text())["latent_dim"] if plan.exists() else None,
+            "latent_dim_asked": config.latent_dim,
+            "folds": config.folds,
+            "n_permutations": config.permutations,
+            "alpha": 0.05,
+            "seed": config.random_seed,
+            "device": config.device,
+            "model": str(config.model) if config.model else None,
+            "left_out": left_out,
+            "notes": notes.read_text().splitlines() if notes.exists() else [],
+            "wall_time": {**{k: round(v, 1) for k, v in done.items()}, "total": round(seconds, 1)},
+            "versions": {"latentatlas": __version__},
+        },
+    )

@@ -1,0 +1,122 @@
+"""The graph of the group level."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import nipype.pipeline.engine as pe
+
+from ..config import Config
+from . import analysis_steps as analyses
+from . import group_steps as steps
+
+
+def init_group_wf(
+    config: Config,
+    maps: Sequence[Path],
+    *,
+    cohort: Path,
+    design: Mapping[str, Any],
+    space: str,
+    dataset: str,
+    licence: str,
+    n_threads: int,
+    n_jobs: int,
+) -> pe.Workflow:
+    """From maps to verdicts.
+
+    .. code-block:: text
+
+        volumes -> regions -> plan -> fit (once a fold, and once for all) -> collect
+                                      [apply_model instead, with --model]      |
+             project, profile (LRCP), explain (SHAP), agnostic_map (SAM)  <----+
+                             \\------------+-------------/-> validate
+
+    Parameters
+    ----------
+    config : Config
+    maps : sequence of N Path
+    cohort : Path
+        Table with one row a map.
+    design : mapping
+        Group column, contrasts, covariates, permutations, seed.
+    space : str
+        Standard space of the maps.
+    dataset, licence : str
+        Name and licence of the input, for the model's card.
+    n_threads, n_jobs : int
+        Threads of one stage; processes that read maps.
+    """
+    workflow = pe.Workflow(name="latentatlas_group")
+
+    def node(interface, name, *, threads=n_threads, memory_gb=2.0, kind=pe.Node, **more):
+        return kind(interface, name=name, n_procs=threads, mem_gb=memory_gb, **more)
+
+    paths = [str(p) for p in maps]
+    model = str(config.model) if config.model else None
+    volumes = node(
+        steps.volumes(maps=paths, fwhm=config.smoothing_fwhm, n_jobs=n_jobs, model=model), "volumes", threads=n_jobs
+    )
+    regions = node(steps.regions(maps=paths, table=str(cohort), atlas=config.atlas, space=space), "regions")
+    plan = node(
+        steps.plan(
+            latent_dim=config.latent_dim,
+            epochs=config.epochs,
+            folds=config.folds,
+            group_column=config.group_column,
+            seed=config.random_seed,
+        ),
+        "plan",
+    )
+    common = {"seed": config.random_seed, "space": space, "dataset": dataset}
+    workflow.connect(
+        [
+            (volumes, regions, [("kept", "kept")]),
+            (regions, plan, [("cohort", "cohort")]),
+        ]
+    )
+    if model:
+        products = node(steps.apply_model(model=model, **common), "apply_model")
+        workflow.connect(plan, "fold", products, "fold")
+    else:
+        fit = node(
+            steps.fit(seed=config.random_seed, device=config.device, n_threads=n_threads),
+            "fit",
+            kind=pe.MapNode,
+            iterfield=["number"],
+        )
+        fit.inputs.number = [-1, *range(config.folds)]
+        products = node(steps.collect(licence=licence, **common), "collect")
+        workflow.connect(
+            [
+                (volumes, fit, [("volumes", "volumes")]),
+                (regions, fit, [("cohort", "cohort")]),
+                (plan, fit, [("plan", "plan"), ("fold", "fold")]),
+                (fit, products, [("fitted", "fitted"), ("model", "models")]),
+            ]
+        )
+    workflow.connect([(volumes, products, [("volumes", "volumes")]), (regions, products, [("cohort", "cohort")])])
+
+    shared = {"design": dict(design)}
+    project = node(analyses.project(**shared, n_jobs=n_threads), "project")
+    profile = node(analyses.profile(**shared), "profile")
+    explain = node(analyses.explain(**shared), "explain")
+    agnostic = node(analyses.agnostic_map(**shared), "agnostic_map")
+    validate = node(analyses.validate(**shared), "validate")
+    for analysis in (project, profile, explain, agnostic, validate):
+        workflow.connect(
+            [
+                (regions, analysis, [("cohort", "cohort"), ("regional", "regional"), ("labels", "labels")]),
+                (products, analysis, [("products", "products")]),
+            ]
+        )
+    workflow.connect(
+        [
+            (profile, validate, [("regions", "lrcp_regions")]),
+            (agnostic, validate, [("regions", "sam_regions")]),
+            (explain, validate, [("explained", "explained")]),
+        ]
+    )
+    return workflow

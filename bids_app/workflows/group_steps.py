@@ -1,0 +1,218 @@
+"""The group level's steps as stages. Each leaves its tables and maps under ``out/`` of its folder, as in the output."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ..bids.tables import read_tsv, write_tsv
+from .stage import stage
+
+
+@stage("volumes", "kept")
+def volumes(folder: Path, maps: list[Path], fwhm: float, n_jobs: int, model: str | None) -> dict:
+    """Read every map once into a memory-mapped array on the model's grid (that of ``model`` where one is given)."""
+    from ..model.files import load_model
+    from ..model.volumes import build_volumes
+
+    grid = {"grid": load_model(model).grid} if model else {}
+    built = build_volumes(maps, folder / "volumes.npy", fwhm=fwhm, n_jobs=n_jobs, **grid)
+    position = {str(path): row for row, path in enumerate(maps)}
+    return {"volumes": folder / "volumes.npy", "kept": [position[str(path)] for path in built.paths]}
+
+
+@stage("cohort", "regional", "labels", "names")
+def regions(folder: Path, maps: list[Path], kept: list, table: Path, atlas: str, space: str) -> dict:
+    """Regional grey matter of the kept scans, and the table that goes with them row by row."""
+    import nibabel as nib
+
+    from ..space.atlases import load_atlas, regional_volumes
+
+    cohort = read_tsv(table).iloc[kept].reset_index(drop=True)
+    found = load_atlas(atlas, nib.load(maps[kept[0]]))
+    regional = regional_volumes([maps[row] for row in kept], found)
+    anat = folder / "out" / f"tpl-{space}" / "anat"
+    labels = anat / f"tpl-{space}_atlas-{found.name}_dseg.nii.gz"
+    labels.parent.mkdir(parents=True, exist_ok=True)
+    found.image.to_filename(labels)
+    names = write_tsv(labels.with_name(labels.name.replace(".nii.gz", ".tsv")), found.table)
+    _json(labels.with_name(labels.name.replace(".nii.gz", ".json")), {"Description": f"{found.name} on the maps' grid"})
+    _json(folder / "out" / f"atlas-{found.name}_description.json", {"Name": found.name, "License": found.license})
+    write_tsv(folder / "cohort.tsv", cohort)
+    np.save(folder / "regional.npy", regional)
+    described = {n: {"Description": f"Grey matter of {n} ({found.name})", "Units": "ml"} for n in found.table["name"]}
+    write_phenotype(
+        folder, "regional_gm", cohort, pd.DataFrame(regional, columns=found.table["name"].tolist()), described
+    )
+    return {"cohort": folder / "cohort.tsv", "regional": folder / "regional.npy", "labels": labels, "names": names}
+
+
+@stage("plan", "fold")
+def plan(folder: Path, cohort: Path, latent_dim: int, epochs: int | None, folds: int, group_column: str | None,
+         seed: int) -> dict:  # fmt: skip
+    """Decide the folds and the training plan from the size of the cohort."""
+    from ..model.crossfit import split_participants
+    from ..model.plan import make_plan
+
+    table = read_tsv(cohort)
+    strata = table[group_column] if group_column else None
+    fold = split_participants(table["participant_id"], folds, seed, strata)
+    settings = {"max_epochs": epochs} if epochs else {}
+    make_plan(table["participant_id"], fold, latent_dim=latent_dim, **settings).write(folder / "plan.json")
+    np.save(folder / "fold.npy", fold)
+    return {"plan": folder / "plan.json", "fold": folder / "fold.npy"}
+
+
+@stage("fitted", "model")
+def fit(folder: Path, volumes: Path, cohort: Path, plan: Path, fold: Path, number: int, seed: int, device: str,
+        n_threads: int) -> dict:  # fmt: skip
+    """Train without the participants of one fold (all of them where ``number`` is -1), and apply to every scan."""
+    from ..model import crossfit, files
+    from ..model.plan import Plan
+    from ..model.volumes import load_volumes
+
+    arrays, fitted = crossfit.cross_fit_one(
+        load_volumes(volumes),
+        read_tsv(cohort)["participant_id"],
+        np.load(fold),
+        None if number < 0 else number,
+        Plan.read(plan),
+        seed=seed,
+        device=device,
+        n_threads=n_threads,
+        folder=folder / "checkpoints",
+    )
+    np.savez(folder / "fitted.npz", **arrays)
+    fitted.history.assign(fold="all" if number < 0 else number).to_csv(folder / "history.tsv", sep="\t", index=False)
+    files.save_model(fitted.model, folder / "model", files.make_card(fitted.model, choices=fitted.choices))
+    return {"fitted": folder / "fitted.npz", "model": folder / "model"}
+
+
+@stage("products", "model")
+def collect(
+    folder: Path,
+    volumes: Path,
+    cohort: Path,
+    fitted: list[Path],
+    models: list,
+    seed: int,
+    space: str,
+    dataset: str,
+    licence: str,
+) -> dict:
+    """Put the folds together: out-of-fold numbers, and the full model with its card. The full model comes first."""
+    from ..model import crossfit, files
+
+    full, *parts = [dict(np.load(path)) for path in fitted]
+    products = crossfit.collect(full, parts)
+    np.savez(folder / "products.npz", **products)
+    model = files.load_model(models[0])
+    means = {name: float(np.mean(products[name])) for name in ("ev_ae", "ev_pca")}
+    table = read_tsv(cohort)
+    card = files.make_card(
+        model,
+        participant_ids=qualified(dataset, table["participant_id"]),
+        training_errors=products["err"],
+        latents=products["Z"],
+        choices=model.card["training"]["choices"],
+        metrics={"explained_variance_autoencoder": means["ev_ae"], "explained_variance_pca": means["ev_pca"]},
+        seed=seed,
+        space=space,
+        licence=licence,
+    )
+    out = folder / "out" / "group"
+    files.save_model(model, out / "model", card)
+    history = [pd.read_csv(Path(path).with_name("history.tsv"), sep="\t", dtype={"fold": str}) for path in fitted]
+    write_tsv(out / "training.tsv", pd.concat(history)[["fold", "epoch", "train_loss", "valid_loss"]])
+    write_tsv(out / "cross_fit.tsv", crossfit.cross_fit_table(products))
+    _write_latents(folder, table, products)
+    return {"products": folder / "products.npz", "model": out / "model"}
+
+
+@stage("products", "model")
+def apply_model(
+    folder: Path, volumes: Path, cohort: Path, model: str, fold: Path, dataset: str, space: str, seed: int
+) -> dict:
+    """Encode a cohort with a model trained elsewhere; PCA of the same size is still fitted fold by fold.
+
+    Raises
+    ------
+    DatasetError
+        Some participants were in the model's training: their numbers would not be about unseen people.
+    """
+    from ..errors import DatasetError, ModelError
+    from ..model import files
+    from ..model.autoencoder import encode_all, reconstruction_error
+    from ..model.linear import fit_linear
+    from ..model.volumes import load_volumes
+
+    stored, loaded, table, folds = files.load_model(model), load_volumes(volumes), read_tsv(cohort), np.load(fold)
+    if stored.card.get("space") not in (None, space):
+        raise ModelError(f"the model was trained on maps in {stored.card['space']}, these are in {space}", file=model)
+    ids = table["participant_id"]
+    known = sorted(
+        {i for i, q in zip(ids, qualified(dataset, ids), strict=True) if files.was_trained_on(stored.card, q)}
+    )
+    if known:
+        raise DatasetError(
+            f"{len(known)} of the participants were in the training of this model: {', '.join(known[:5])} ...",
+            file=model,
+            remedy="leave them out (--participant-label), or train anew without --model",
+        )
+    every = np.arange(len(table))
+    products = {"Z": encode_all(stored, loaded, every), "fold": folds}
+    products["err"], products["ev_ae"] = reconstruction_error(stored, loaded, every)
+    products["Zpca_f"], products["ev_pca"] = [], np.zeros(len(every))
+    for number in np.unique(folds):
+        linear = fit_linear(loaded, np.flatnonzero(folds != number), stored.latent_dim, seed=seed)
+        products["Zpca_f"].append(encode_all(linear, loaded, every))
+        products["ev_pca"][folds == number] = reconstruction_error(linear, loaded, every)[1][folds == number]
+    products["Zpca_f"] = np.stack(products["Zpca_f"])
+    np.savez(folder / "products.npz", **products)
+    _write_latents(folder, table, products)
+    return {"products": folder / "products.npz", "model": Path(model)}
+
+
+def qualified(dataset: str, participant_ids) -> list[str]:
+    """Participant names that are unique beyond their dataset: every dataset has a sub-01."""
+    return [f"{dataset}/{i}" for i in participant_ids]
+
+
+def _write_latents(folder: Path, table: pd.DataFrame, products: dict) -> None:
+    width = max(2, len(str(products["Z"].shape[1])))
+    names = [f"latent_{i:0{width}d}" for i in range(1, products["Z"].shape[1] + 1)]
+    described = dict.fromkeys(names, "Latent variable of the model trained on all participants (arbitrary units)")
+    write_phenotype(folder, "latents", table, pd.DataFrame(products["Z"], columns=names), described)
+    reconstruction = pd.DataFrame(
+        {
+            "error": products["err"],
+            "explained_variance": products["ev_ae"],
+            "explained_variance_pca": products["ev_pca"],
+            "fold": products["fold"],
+        }
+    )
+    described = {
+        "error": "Out-of-fold reconstruction error: mean squared difference in the brain mask, by a model that did not "
+        "see this participant",
+        "explained_variance": "Share of this map's variance about the training mean that the autoencoder explains, "
+        "out-of-fold; below 0 is worse than the mean map",
+        "explained_variance_pca": "The same for a principal component analysis of the same size",
+        "fold": "Fold in which this participant was held out",
+    }
+    write_phenotype(folder, "reconstruction", table, reconstruction, described)
+
+
+def write_phenotype(folder: Path, name: str, cohort: pd.DataFrame, values: pd.DataFrame, described: dict) -> Path:
+    """Write ``phenotype/<name>.tsv`` with its dictionary: the identifiers of each scan, then its values."""
+    ids = {"participant_id": "Participant", "session_id": "Session"}
+    first = cohort[[c for c in ids if c in cohort]].reset_index(drop=True)
+    table = pd.concat([first, values.reset_index(drop=True)], axis=1)
+    return write_tsv(folder / "out" / "phenotype" / f"{name}.tsv", table, {**ids, **described})
+
+
+def _json(path: Path, content: dict) -> None:
+    from ..bids.files import write_json
+
+    write_json(path, content)

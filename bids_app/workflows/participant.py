@@ -1,0 +1,133 @@
+"""The participant level: one branch a scan, each on its own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..bids.anat import finished
+from ..bids.query import GreyMatterMap, Scan, find_maps, find_t1w
+from ..config import Config
+from .environment import memory_limit_gb, prepare, processors, work_folder
+from .execute import Failure, execute
+
+logger = logging.getLogger("latentatlas")
+
+#: What a finished scan consists of; with --smoothing-fwhm and --model there is more.
+KINDS = (
+    "t1w", "mask", "gm", "wm", "csf", "t1w_std", "mask_std", "gm_std", "wm_std", "csf_std", "forward", "inverse",
+    "modulated",
+)  # fmt: skip
+
+
+def run_participant(config: Config, logs: Path) -> list[Failure]:
+    """Process the asked scans, then write a report a participant.
+
+    Scans whose outputs are there, made with the same options from the same file, are not processed again.
+
+    Returns
+    -------
+    list of Failure
+        Of the scans that failed; the others are finished.
+    """
+    sources = _sources(config)
+    participants = sorted({s.subject for s in sources})
+    logger.info("%d scans of %d participants", len(sources), len(participants))
+    failures: list[Failure] = []
+    if not (config.reports_only or config.boilerplate_only):
+        failures = _process(config, sources, logs)
+    from ..reports.boilerplate import write_boilerplate
+
+    write_boilerplate(config.output_dir, config)
+    if not config.boilerplate_only:
+        _write_reports(config, participants)
+    return failures
+
+
+def _sources(config: Config) -> list[Scan]:
+    """Scans to work on: maps of ``--derivatives`` where there are, T1w images for everybody else."""
+    from ..space.templates import parse_name
+
+    maps: list[GreyMatterMap] = []
+    if config.derivatives:
+        maps = find_maps(
+            config.derivatives,
+            space=parse_name(config.template)[0],
+            participants=config.participant_label,
+            sessions=config.session_label,
+        )
+        logger.info("%d precomputed grey-matter maps", len(maps))
+    covered = {m.subject for m in maps}
+    wanted = [p for p in config.participant_label if p not in covered]
+    if maps and config.participant_label and not wanted:
+        return list(maps)
+    scans = find_t1w(
+        config.bids_dir,
+        participants=wanted,
+        sessions=config.session_label,
+        filter_file=config.bids_filter_file,
+        database_dir=config.bids_database_dir,
+        validate=not config.skip_bids_validation,
+    )
+    return [*maps, *(s for s in scans if s.subject not in covered)]
+
+
+def _process(config: Config, sources: Sequence[Scan], logs: Path) -> list[Failure]:
+    labels = space_labels(config)
+    naming = {k: labels[k] for k in ("template", "res", "cohort")}
+    todo = [
+        s for s in sources if not finished(config.output_dir, s, _kinds(config, s), fingerprint(config, s), **naming)
+    ]
+    if len(todo) < len(sources):
+        logger.info("%d scans are finished already", len(sources) - len(todo))
+    if not todo:
+        return []
+    nprocs = config.nprocs or processors()
+    threads = config.omp_nthreads or max(1, nprocs // len(todo))
+    memory = config.mem or memory_limit_gb()
+    prepare(config, threads)
+    from ..space.templates import get_template
+
+    get_template(config.template, config.grid_mm)  # an unknown or absent template stops the run here, not in each scan
+    from .participant_graph import init_participant_wf
+
+    workflow = init_participant_wf(config, todo, labels=labels, n_threads=min(threads, nprocs))
+    workflow.base_dir = str(work_folder(config))
+    return execute(workflow, config, nprocs=nprocs, memory_gb=memory, logs=logs)
+
+
+def space_labels(config: Config) -> dict[str, str]:
+    """Labels of the standard space: ``template``, ``cohort``, ``res``, and ``resolution`` in words."""
+    from ..space.templates import parse_name, res_label
+
+    name, modifiers = parse_name(config.template)
+    return {
+        "template": name,
+        "cohort": modifiers.get("cohort") or "",
+        "res": res_label(config.grid_mm),
+        "resolution": f"{config.grid_mm:g} mm isotropic",
+    }
+
+
+def fingerprint(config: Config, scan: Scan) -> str:
+    """What a scan's maps depend on: the scientific options, and the file they are made from."""
+    facts = [config.scientific_hash(), scan.path.name, scan.path.stat().st_size]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+
+
+def _kinds(config: Config, scan: Scan) -> list[str]:
+    kinds = ["modulated"] if isinstance(scan, GreyMatterMap) else list(KINDS)
+    if config.smoothing_fwhm > 0:
+        kinds.append("smoothed")
+    return [*kinds, "recon"] if config.model else kinds
+
+
+def _write_reports(config: Config, participants: Sequence[str]) -> None:
+    from ..reports.participant import build_participant_report
+
+    for participant in participants:
+        if (config.output_dir / f"sub-{participant}").is_dir():
+            build_participant_report(config.output_dir, participant)

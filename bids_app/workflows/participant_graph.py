@@ -1,0 +1,124 @@
+"""The graph of the participant level."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import nipype.pipeline.engine as pe
+
+from ..bids.query import Scan
+from ..config import Config
+from . import participant_steps as steps
+from .participant import fingerprint
+
+
+def init_participant_wf(
+    config: Config, scans: Sequence[Scan], *, labels: Mapping[str, str], n_threads: int
+) -> pe.Workflow:
+    """One independent branch a scan.
+
+    Parameters
+    ----------
+    config : Config
+    scans : sequence of Scan
+    labels : mapping
+        Labels of the standard space (:func:`bids_app.workflows.participant.space_labels`).
+    n_threads : int
+        Threads of a step.
+    """
+    workflow = pe.Workflow(name="latentatlas_participant")
+    workflow.add_nodes([init_scan_wf(config, s, labels=labels, n_threads=n_threads) for s in scans])
+    return workflow
+
+
+def init_scan_wf(config: Config, scan: Scan, *, labels: Mapping[str, str], n_threads: int) -> pe.Workflow:
+    """From a T1w image to its modulated grey-matter map, checked, written and pictured.
+
+    .. code-block:: text
+
+        conform -> brain_mask -> bias_field -> normalise -> tissues -> modulate -> quality -> write -> figures
+                                                                                \\-> [encode] -/
+
+    The transform comes before the tissues because the template's priors travel through it.
+
+    Parameters
+    ----------
+    config : Config
+    scan : Scan
+    labels : mapping
+    n_threads : int
+    """
+    workflow = pe.Workflow(name=scan.prefix.replace("-", "_"))
+    space = {"template": config.template, "resolution": config.grid_mm}
+
+    def node(interface, name, *, threads=1, memory_gb=1.0):
+        return pe.Node(interface, name=name, n_procs=threads, mem_gb=memory_gb)
+
+    conform = node(steps.conform(image=str(scan.path)), "conform")
+    brain = node(
+        steps.brain_mask(mode=config.skull_strip, n_threads=n_threads), "brain_mask", threads=n_threads, memory_gb=2.5
+    )
+    bias = node(
+        steps.bias_field(sloppy=config.sloppy, n_threads=n_threads), "bias_field", threads=n_threads, memory_gb=1.5
+    )
+    normalise = node(
+        steps.normalise(**space, seed=config.random_seed, sloppy=config.sloppy, n_threads=n_threads),
+        "normalise",
+        threads=n_threads,
+        memory_gb=2.5,
+    )
+    tissues = node(steps.tissues(**space, sloppy=config.sloppy), "tissues", memory_gb=3.0)
+    modulate = node(steps.modulate(**space, fwhm=config.smoothing_fwhm), "modulate", memory_gb=2.0)
+    quality = node(steps.quality(**space), "quality", memory_gb=1.5)
+    write = node(
+        steps.write(
+            scan=scan,
+            output_dir=str(config.output_dir),
+            labels=dict(labels),
+            fingerprint=fingerprint(config, scan),
+            fwhm=config.smoothing_fwhm,
+        ),
+        "write",
+    )
+    figures = node(
+        steps.figures(prefix=scan.prefix, output_dir=str(config.output_dir), template=config.template), "figures"
+    )
+    native = [("gm", "gm"), ("wm", "wm"), ("csf", "csf")]
+    standard = [(k, k) for k in ("t1w_std", "mask_std", "gm_std", "wm_std", "csf_std", "modulated")]
+    workflow.connect(
+        [
+            (conform, brain, [("t1w", "t1w")]),
+            (conform, bias, [("t1w", "t1w")]),
+            (brain, bias, [("mask", "mask")]),
+            (bias, normalise, [("corrected", "corrected")]),
+            (brain, normalise, [("mask", "mask")]),
+            (bias, tissues, [("corrected", "corrected")]),
+            (brain, tissues, [("mask", "mask")]),
+            (normalise, tissues, [("forward", "forward"), ("inverse", "inverse")]),
+            (bias, modulate, [("corrected", "corrected")]),
+            (brain, modulate, [("mask", "mask")]),
+            (tissues, modulate, native),
+            (normalise, modulate, [("forward", "forward"), ("inverse", "inverse")]),
+            (bias, quality, [("corrected", "corrected"), ("field", "field")]),
+            (brain, quality, [("mask", "mask"), ("facts", "facts")]),
+            (tissues, quality, native),
+            (modulate, quality, [("modulated", "modulated"), ("jacobian", "jacobian"), ("mask_std", "mask_std")]),
+            (bias, write, [("corrected", "t1w")]),
+            (brain, write, [("mask", "mask")]),
+            (tissues, write, native),
+            (normalise, write, [("forward", "forward"), ("inverse", "inverse")]),
+            (modulate, write, [*standard, ("smoothed", "smoothed")] if config.smoothing_fwhm > 0 else standard),
+            (quality, write, [("quality", "quality")]),
+            (write, figures, [("written", "written")]),
+            (modulate, figures, [("jacobian", "jacobian")]),
+        ]
+    )
+    if config.model:
+        encode = node(steps.encode(model=str(config.model)), "encode", memory_gb=2.0)
+        workflow.connect(
+            [
+                (modulate, encode, [("modulated", "modulated")]),
+                (encode, write, [("recon", "recon"), ("encoded", "encoded")]),
+            ]
+        )
+    return workflow

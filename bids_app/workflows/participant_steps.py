@@ -1,0 +1,229 @@
+"""The participant level's steps as stages: load, call the science, save."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .stage import stage
+
+
+@stage("t1w")
+def conform(folder: Path, image: Path) -> dict:
+    """Check a T1w image and bring it to RAS, float32."""
+    from ..participant.inputs import load_t1w
+
+    return {"t1w": _save(load_t1w(image), folder / "t1w.nii")}
+
+
+@stage("mask", "facts")
+def brain_mask(folder: Path, t1w: Path, mode: str, n_threads: int) -> dict:
+    """Strip the skull, or find that it was stripped."""
+    from ..participant.skullstrip import extract_brain
+
+    found = extract_brain(_load(t1w), mode=mode, n_threads=n_threads)
+    facts = {"SkullStripMethod": found.method, "SkullStripped": bool(found.input_was_stripped)}
+    return {"mask": _save(found.mask, folder / "mask.nii"), "facts": facts}
+
+
+@stage("corrected", "field")
+def bias_field(folder: Path, t1w: Path, mask: Path, sloppy: bool, n_threads: int) -> dict:
+    """Correct the bias field."""
+    from ..participant.bias import correct_bias
+
+    corrected, field = correct_bias(_load(t1w), _load(mask), sloppy=sloppy, n_threads=n_threads)
+    return {"corrected": _save(corrected, folder / "corrected.nii"), "field": _save(field, folder / "field.nii")}
+
+
+@stage("forward", "inverse")
+def normalise(
+    folder: Path, corrected: Path, mask: Path, template: str, resolution: float, seed: int, sloppy: bool, n_threads: int
+) -> dict:
+    """Register the brain to the template."""
+    from ..participant.normalize import register
+    from ..space.templates import get_template
+
+    found = register(
+        _load(corrected),
+        _load(mask),
+        get_template(template, resolution),
+        work_dir=folder,
+        seed=seed,
+        sloppy=sloppy,
+        n_threads=n_threads,
+    )
+    return {"forward": found.forward, "inverse": found.inverse}
+
+
+@stage("gm", "wm", "csf")
+def tissues(
+    folder: Path,
+    corrected: Path,
+    mask: Path,
+    forward: Path,
+    inverse: Path,
+    template: str,
+    resolution: float,
+    sloppy: bool,
+) -> dict:
+    """Segment grey matter, white matter and fluid with the template's priors."""
+    from ..participant.normalize import Transforms, warp_priors
+    from ..participant.tissue import segment
+    from ..space.templates import get_template
+
+    image = _load(corrected)
+    priors = warp_priors(get_template(template, resolution), image, Transforms(forward, inverse))
+    found = segment(image, _load(mask), *priors, sloppy=sloppy)
+    return {k: _save(getattr(found, k), folder / f"{k}.nii") for k in ("gm", "wm", "csf")}
+
+
+@stage("t1w_std", "mask_std", "gm_std", "wm_std", "csf_std", "modulated", "jacobian", "smoothed")
+def modulate(
+    folder: Path,
+    corrected: Path,
+    mask: Path,
+    gm: Path,
+    wm: Path,
+    csf: Path,
+    forward: Path,
+    inverse: Path,
+    template: str,
+    resolution: float,
+    fwhm: float,
+) -> dict:
+    """Bring everything to the template, and scale grey matter by the Jacobian."""
+    from ..participant import modulate as science
+    from ..participant.normalize import Transforms, warp
+    from ..space.templates import get_template
+
+    target = get_template(template, resolution)
+    found = science.modulate(_load(gm), Transforms(forward, inverse), target, work_dir=folder)
+    native = {"t1w_std": corrected, "gm_std": gm, "wm_std": wm, "csf_std": csf}
+    images = {k: warp(_load(v), target.t1w, forward) for k, v in native.items()}
+    images["mask_std"] = warp(_load(mask), target.t1w, forward, interpolation="nearest")
+    images |= {"modulated": found.gm, "jacobian": found.jacobian}
+    if fwhm > 0:
+        images["smoothed"] = science.smooth(found.gm, fwhm)
+    return {k: _save(image, folder / f"{k}.nii.gz") for k, image in images.items()}
+
+
+@stage("quality")
+def quality(
+    folder: Path,
+    corrected: Path,
+    field: Path,
+    mask: Path,
+    gm: Path,
+    wm: Path,
+    csf: Path,
+    modulated: Path,
+    jacobian: Path,
+    mask_std: Path,
+    facts: dict,
+    template: str,
+    resolution: float,
+) -> dict:
+    """Measure what says whether the map can be trusted, and judge it."""
+    from ..participant.modulate import Modulated
+    from ..participant.quality import judge, measure
+    from ..participant.tissue import Tissues
+    from ..space.templates import get_template
+
+    metrics = measure(
+        _load(corrected),
+        _load(mask),
+        _load(field),
+        Tissues(csf=_load(csf), gm=_load(gm), wm=_load(wm)),
+        Modulated(gm=_load(modulated), jacobian=_load(jacobian)),
+        _load(mask_std),
+        get_template(template, resolution),
+    )
+    verdict, reasons = judge(metrics)
+    return {"quality": {**metrics, **facts, "QualityVerdict": verdict, "QualityReasons": reasons}}
+
+
+@stage("recon", "encoded")
+def encode(folder: Path, modulated: Path, model: str) -> dict:
+    """Encode the map with a trained model, and see how well the model knows such a brain."""
+    from ..participant.encode import encode_scan
+
+    found = encode_scan(_load(modulated), model)
+    encoded = {
+        "Latents": found.latents,
+        "ReconstructionError": found.error,
+        "ReconstructionErrorPercentile": found.percentile,
+        "ExplainedVariance": found.explained_variance,
+    }
+    return {"recon": _save(found.reconstruction, folder / "recon.nii.gz"), "encoded": encoded}
+
+
+@stage("written")
+def write(
+    folder: Path,
+    scan: object,
+    output_dir: str,
+    labels: dict,
+    fingerprint: str,
+    quality: dict,
+    t1w: Path,
+    mask: Path,
+    gm: Path,
+    wm: Path,
+    csf: Path,
+    forward: Path,
+    inverse: Path,
+    t1w_std: Path,
+    mask_std: Path,
+    gm_std: Path,
+    wm_std: Path,
+    csf_std: Path,
+    modulated: Path,
+    smoothed: Path | None = None,
+    recon: Path | None = None,
+    encoded: dict | None = None,
+    fwhm: float = 0.0,
+) -> dict:
+    """Copy the results into the output dataset, with their sidecars."""
+    from ..bids.anat import NAMES, write_outputs
+
+    given = locals()
+    files = {kind: _zipped(given[kind], folder) for kind in NAMES if given[kind] is not None}
+    stripped = quality["SkullStripped"]
+    metadata = {
+        "t1w": {"SkullStripped": stripped},
+        "t1w_std": {"SkullStripped": stripped},
+        "modulated": {**quality, "Modulated": True, "Units": "ml per ml", "Fingerprint": fingerprint},
+        "smoothed": {"SmoothingFWHM": fwhm, "Modulated": True, "Units": "ml per ml"},
+        "recon": {**(encoded or {}), "Units": "ml per ml"},
+    }
+    write_outputs(files, Path(output_dir), scan, labels, metadata)
+    return {"written": str(folder)}
+
+
+@stage("figures")
+def figures(
+    folder: Path, prefix: str, output_dir: str, template: str, written: str, jacobian: Path | None = None
+) -> dict:
+    """Draw the reportlets of a scan from what was written."""
+    from ..reports.participant_figures import make_scan_figures, template_or_none
+    from ..reports.scans import find_scans
+
+    subject = prefix.split("_")[0]
+    scan = next(s for s in find_scans(Path(output_dir), subject) if s.prefix == prefix)
+    drawn = make_scan_figures(scan, template_or_none(template), jacobian=jacobian)
+    return {"figures": [str(p) for p in drawn]}
+
+
+def _zipped(path: Path, folder: Path) -> Path:
+    """Work files are plain for speed, outputs compressed."""
+    return path if path.suffix != ".nii" else _save(_load(path), folder / f"{path.name}.gz")
+
+
+def _load(path: Path):
+    import nibabel as nib
+
+    return nib.load(path)
+
+
+def _save(image, path: Path) -> Path:
+    image.to_filename(path)
+    return path

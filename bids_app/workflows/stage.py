@@ -1,0 +1,95 @@
+"""The one kind of Nipype interface here: a plain function from files to files, its inputs read off its signature."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import get_type_hints
+
+from nipype.interfaces.base import BaseInterfaceInputSpec, File, SimpleInterface, TraitedSpec, isdefined, traits
+
+from .. import __version__
+from .execute import record_failure
+
+
+class Stage(SimpleInterface):
+    """Calls its function in the node's folder and leaves word there when it fails."""
+
+    function: Callable[..., dict]
+
+    def _run_interface(self, runtime):
+        folder = Path(runtime.cwd)
+        names = [n for n in inspect.signature(self.function).parameters if n != "folder"]
+        given = {n: getattr(self.inputs, n) for n in names if isdefined(getattr(self.inputs, n))}
+        try:
+            found = type(self).function(folder=folder, **_with_paths(self.function, given))
+        except Exception as error:
+            record_failure(folder, error)
+            raise
+        self._results = {name: _plain(value) for name, value in found.items()}
+        return runtime
+
+
+def stage(*outputs: str) -> Callable[[Callable[..., dict]], type[Stage]]:
+    """Turn ``function(folder, **inputs) -> dict`` into an interface class of the same name.
+
+    Inputs annotated as ``Path`` are files, whose change makes Nipype run the stage again; ``list[Path]`` are lists of
+    files; anything else is taken as it is. Inputs with a default may stay unconnected. A new version of the program
+    runs every stage again.
+
+    Parameters
+    ----------
+    *outputs : str
+        Keys of the dictionary that the function returns.
+    """
+
+    def decorate(function: Callable[..., dict]) -> type[Stage]:
+        hints = get_type_hints(function)
+        specs = {"version": traits.Str(__version__, usedefault=True)}
+        for name, parameter in inspect.signature(function).parameters.items():
+            if name == "folder":
+                continue
+            mandatory = parameter.default is inspect.Parameter.empty
+            specs[name] = _trait(hints[name], mandatory)
+        name, module = function.__name__, function.__module__
+
+        def named(attribute: str, contents: dict) -> dict:
+            # Workers unpickle a class by its module and qualified name: here, an attribute of the stage's class.
+            return {"__module__": module, "__qualname__": f"{name}.{attribute}", **contents}
+
+        namespace = {
+            "__module__": module,
+            "__qualname__": name,
+            "__doc__": function.__doc__,
+            "function": staticmethod(function),
+            "input_spec": type("input_spec", (BaseInterfaceInputSpec,), named("input_spec", specs)),
+            "output_spec": type(
+                "output_spec", (TraitedSpec,), named("output_spec", {o: traits.Any() for o in outputs})
+            ),
+        }
+        return type(name, (Stage,), namespace)
+
+    return decorate
+
+
+def _plain(value):
+    """Paths as text, which is what Nipype's traits take."""
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _trait(hint, mandatory: bool):
+    if hint in (Path, Path | None):
+        return File(exists=True, mandatory=mandatory)
+    if hint in (list[Path], list[Path] | None):
+        return traits.List(File(exists=True), mandatory=mandatory)
+    return traits.Any(mandatory=mandatory)
+
+
+def _with_paths(function: Callable[..., dict], given: dict) -> dict:
+    hints = get_type_hints(function)
+    paths = {n: Path(v) for n, v in given.items() if hints[n] in (Path, Path | None)}
+    lists = {n: [Path(i) for i in v] for n, v in given.items() if hints[n] in (list[Path], list[Path] | None)}
+    return {**given, **paths, **lists}

@@ -1,0 +1,99 @@
+{#- Methods text of one run, in Markdown with citation keys in Pandoc's way ([@key]). Rendered by bids_app.reports.boilerplate. -#}
+# Methods
+
+Grey-matter maps and their latent space were analysed with LatentAtlas {{ version }}, a BIDS App [@bids; @bidsapps]
+built on Nipype {{ versions.nipype }} [@nipype].
+It implements the approach of "Latent Space Projections and Atlases", subtitled "a cautionary tale" [@gorriz2026].
+
+{% if participant_level %}
+## Grey-matter maps
+
+{% if precomputed %}
+Grey-matter maps were not computed by LatentAtlas but taken from {{ precomputed }}, in the space of the {{ template }} template.
+{% if modulated %}
+They were modulated (scaled by the Jacobian determinant of the transform to the template) so that regional volume is kept [@good2001].
+{% else %}
+No transform was there to modulate them with: their values are probabilities and not volumes.
+{% endif %}
+{% else %}
+T1-weighted scans{% if n_scans %} ({{ n_scans }} of {{ n_participants }} participants){% endif %} were processed in the manner of voxel-based morphometry [@vbm].
+{% if skull_strip == "skip" %}
+The scans were taken to hold nothing but brain; no brain extraction was run.
+{% else %}
+The brain was extracted with deepbet {{ versions.deepbet }} [@deepbet]{% if n_stripped %}; {{ n_stripped }} scan{{ "s" if n_stripped != 1 }} came without a skull and kept {{ "their" if n_stripped != 1 else "its" }} own outline{% endif %}.
+{% endif %}
+Brightness was made even with N4 [@n4], and each brain was registered to the {{ template }} template{% if template_citation %} [@{{ template_citation }}]{% endif %}{% if template_source == "templateflow" %} (through TemplateFlow [@templateflow]){% endif +%}
+by symmetric diffeomorphic registration [@syn; @ants] as implemented in ANTsPy {{ versions.antspyx }} [@antsx].
+Grey matter, white matter and cerebrospinal fluid were told apart {{ tissue_method }}{% if tissue_citation %} [@{{ tissue_citation }}]{% endif %}.
+The grey-matter map was brought to the template at {{ resolution }} mm and multiplied by the Jacobian determinant of the
+whole transform, the affine part included, so that the volume of grey matter is kept [@good2001].
+{% endif %}
+{% if smoothing_fwhm %}
+Maps were smoothed with a Gaussian kernel of {{ smoothing_fwhm }} mm full width at half maximum before they entered the model.
+{% else %}
+Maps were not smoothed.
+{% endif %}
+
+{% endif %}
+{% if group_level %}
+## Latent space
+
+{% if model_given %}
+The maps were encoded with a model that had been trained before ({{ model_given }}); nothing was trained on this data set.
+{% else %}
+A three-dimensional autoencoder with {{ latent_dim }} latent variables, made of a linear path and a convolutional residual, was trained on {{ n_group_scans }} maps
+of {{ n_group_participants }} participants with PyTorch {{ versions.torch }} [@pytorch], without any knowledge of diagnosis.
+Participants held out for that purpose decided how long it was trained.
+{% if model_sentence %}
+{{ model_sentence }}
+{% endif %}
+{% endif %}
+{% if folds %}
+Models were cross-fitted: participants (never single scans of one participant) were split into {{ folds }} folds, and every predictive number and every
+reconstruction error reported was computed for participants whom the model in question had not seen.
+{% endif %}
+A principal component analysis with the same number of components, trained on the same splits, was the reference throughout.
+Random numbers started from seed {{ seed }}.
+
+Latent variables were projected by principal component analysis, by partial least squares{% if group_column %} (supervised by *{{ group_column }}*, out of fold){% endif %},
+by t-SNE [@tsne] and by UMAP [@umap].
+
+## Regions
+
+{% if atlas %}
+Regional grey matter was measured with the {{ atlas }} atlas{% if atlas_citation %} [@{{ atlas_citation }}]{% endif %} ({{ n_regions }} regions).
+{% endif %}
+{% if covariates %}
+{{ covariates_list }} {{ "were" if covariates|length > 1 else "was" }} removed from latent variables and from regional volumes by linear regression.
+{% else %}
+No covariate was removed: differences in age, sex or head size, if there are any, are part of the results.
+{% endif %}
+{% if contrasts %}
+The contrast{{ "s" if contrasts|length > 1 else "" }} examined: {{ contrasts_list }}.
+{% endif %}
+Latent-regional correlation profiling (LRCP) combines the statistical association of latent variables and regions with supervised discriminability.
+The equations used here are LatentAtlas's documented reading of the published description [@gorriz2026], not a transcript of it:
+for region *r*, LRCP is the sum over the latent variables *k* that are significantly associated with it of the squared correlation times the discriminability of *k*
+(twice the distance of the area under the ROC curve from one half, or the absolute rank correlation with a score).
+Significance of associations was family-wise over all regions and latent variables by the maximum statistic of {{ n_permutations }} permutations,
+{% if covariates %}with the method of Freedman and Lane for covariates [@freedman1983]; {% endif %}false-discovery rates follow Benjamini and Hochberg [@bh].
+{% if shap %}
+The out-of-fold reconstruction error was regressed on regional grey matter, and the regression explained by SHAP values [@shap]{% if shap_model %} ({{ shap_model }}, chosen by nested cross-validation){% endif %}.
+{% if not shap_supported %}
+The regression did not predict the error of held-out participants; its SHAP values are reported but not interpreted.
+{% endif %}
+{% endif %}
+
+## Validation
+
+Classification was judged by its K-fold error together with an upper bound of the actual risk [@cubv]: the PAC-Bayesian dropout bound [@mcallester] in the published form and in a strict form
+for the randomised classifier that the theorem is about, Vapnik's bound [@vapnik], and a bound for data in general position. Regressions were judged in the same manner [@sar],
+and regions by statistical agnostic mapping [@sam] with a union bound over all regions.
+Bounds hold with probability {{ confidence }}. An effect is called *supported in the worst case* only where the strict bound stays below the error of guessing;
+*supported* where out-of-fold and permutation tests (family-wise, alpha {{ alpha }}) agree without that.
+Baselines were the principal components, the regional volumes{% if covariates %}, and the covariates alone{% endif %}.
+
+{% endif %}
+## Software
+
+Linear models and cross-validation used scikit-learn {{ versions["scikit-learn"] }} [@sklearn], images nibabel {{ versions.nibabel }} and nilearn {{ versions.nilearn }} [@nilearn].

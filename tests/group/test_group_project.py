@@ -1,0 +1,87 @@
+"""Projections: faithful, out of fold, safe in small cohorts."""
+
+import numpy as np
+import pytest
+from sklearn.decomposition import PCA
+from sklearn.manifold import trustworthiness
+
+from bids_app.group.project import knn_auc, pls_scores, project
+
+
+def run(c, **options):
+    return project(c.Z, c.Zf, c.fold, c.contrasts, c.participants, **({"n_seeds": 2} | options))
+
+
+@pytest.fixture(scope="module")
+def views(cohort_maker):
+    c = cohort_maker()
+    return c, run(c)
+
+
+def test_columns_and_quality(views):
+    c, found = views
+    expected = [f"pca_{i}" for i in (1, 2, 3)] + ["tsne_1", "tsne_2"] + [f"tsne3d_{i}" for i in (1, 2, 3)]
+    expected += ["umap_1", "umap_2"] + [f"umap3d_{i}" for i in (1, 2, 3)] + [f"pls_{i}" for i in (1, 2, 3)]
+    assert list(found.coordinates.columns) == expected
+    assert np.isfinite(found.coordinates).all().all()
+    assert list(found.quality.columns[:5]) == ["method", "trustworthiness", "continuity", "knn_auc", "contrast"]
+    assert found.quality[["trustworthiness", "continuity", "knn_auc"]].stack().between(0, 1).all()
+    shaky = found.quality.set_index(["method", "dimensions"])["seed_disparity"]
+    assert shaky[["tsne", "umap"]].between(0, 1).all()
+    assert shaky["pca"].isna().all()
+    scaled = (c.Z - c.Z.mean(0)) / c.Z.std(0)
+    row = found.quality.query("method == 'pca' and dimensions == 2").iloc[0]
+    xy = found.coordinates[["pca_1", "pca_2"]].to_numpy()
+    assert row["trustworthiness"] == pytest.approx(trustworthiness(scaled, xy, n_neighbors=10))
+    assert row["continuity"] == pytest.approx(trustworthiness(xy, scaled, n_neighbors=10))
+    np.testing.assert_allclose(np.abs(xy), np.abs(PCA(2).fit_transform(scaled)), atol=1e-6)
+
+
+def test_groups_show_where_they_differ(views):
+    _, found = views
+    assert found.quality.query("method == 'pls'")["knn_auc"].iloc[0] > 0.75
+
+
+def test_pls_of_noise_is_at_chance_because_it_is_out_of_fold():
+    rng = np.random.default_rng(0)
+    areas = []
+    for _ in range(20):
+        y = rng.permutation(np.arange(40) % 2).astype(float)
+        scores = pls_scores(rng.normal(size=(40, 30)), y, np.arange(40) % 5)
+        areas.append(knn_auc(scores, y, np.arange(40)))
+    assert abs(np.mean(areas) - 0.5) < 0.08
+
+
+def test_pls_points_towards_larger_values_in_every_fold_model(cohort):
+    y = (cohort.group == "AD").astype(float)
+    scores = pls_scores(cohort.Zf, y, cohort.fold)
+    assert np.corrcoef(scores[:, 0], y)[0, 1] > 0.4
+    y[:10] = np.nan
+    assert np.isfinite(pls_scores(cohort.Zf, y, cohort.fold)).all()
+    assert pls_scores(cohort.Zf, np.where(np.arange(90) == 0, 1.0, 0.0), cohort.fold) is None
+
+
+def test_scans_of_the_same_participant_are_no_neighbours():
+    rng = np.random.default_rng(0)
+    y = np.repeat(rng.permutation(np.arange(30) % 2), 2).astype(float)
+    xy = np.repeat(rng.normal(size=(30, 2)), 2, axis=0) + 1e-6 * rng.normal(size=(60, 2))
+    assert knn_auc(xy, y, np.arange(60), k=1) == 1
+    assert knn_auc(xy, y, np.repeat(np.arange(30), 2), k=1) < 0.8
+
+
+def test_small_and_degenerate_cohorts(cohort_maker):
+    c = cohort_maker(n=8, folds=4)
+    c.Z[:, 0] = 0
+    found = run(c)
+    assert np.isfinite(found.coordinates).all().all()
+    c = cohort_maker(n=5, folds=2, sizes=[3, 2])
+    found = run(c)
+    assert "tsne_1" not in found.coordinates
+    assert (found.quality["contrast"] == "AD-CN").all()
+    tiny = project(np.random.default_rng(0).normal(size=(10, 2)), None, np.arange(10) % 2, [], n_seeds=1)
+    assert [name for name in tiny.coordinates if name.startswith("pca")] == ["pca_1", "pca_2"]
+
+
+def test_same_seed_same_picture(cohort):
+    one, two = run(cohort, seed=4), run(cohort, seed=4)
+    np.testing.assert_array_equal(one.coordinates, two.coordinates)

@@ -1,0 +1,205 @@
+"""Validation, baselines and verdicts: no grade above what the numbers carry."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+
+from bids_app.group.baselines import baselines
+from bids_app.group.classify import balanced_weights, classify
+from bids_app.group.design import build_contrasts, build_covariates
+from bids_app.group.explain import explain
+from bids_app.group.lrcp import lrcp
+from bids_app.group.sam import sam
+from bids_app.group.validate import validate
+from bids_app.group.verdicts import GRADES, NOT_SUPPORTED, NOT_TESTABLE, SUPPORTED, WORST_CASE, grade_claim, verdicts
+
+
+def run(c, explained=False):
+    args = {"n_permutations": 300}
+    regions = lrcp(
+        c.Z, c.Zf, c.fold, c.G, c.regions, c.contrasts, c.covariates, c.participants, n_bootstrap=5, **args
+    ).regions
+    mapped = sam(c.G, c.regions, c.contrasts, c.covariates, c.fold, c.participants, **args)
+    shap = explain(c.err, c.G, c.regions, c.fold, c.covariates, c.participants, **args) if explained else None
+    validation = validate(
+        c.Z,
+        c.Zf,
+        c.fold,
+        c.contrasts,
+        c.covariates,
+        c.participants,
+        lrcp_regions=regions,
+        sam_regions=mapped,
+        explained=shap,
+        **args,
+    )
+    compared = baselines(c.Z, c.Zf, c.Z[:, ::-1], None, c.G, c.fold, c.contrasts, c.covariates, c.participants)
+    graded = verdicts(
+        validation, compared, c.contrasts, lrcp_regions=regions, sam_regions=mapped, covariate_names=c.covariates.names
+    )
+    return validation, compared, graded
+
+
+def test_a_real_effect_is_supported_and_the_tables_are_complete(cohort_maker):
+    c = cohort_maker(n=120, effect=2.5)
+    validation, compared, graded = run(c, explained=True)
+    assert list(validation.columns[:7]) == ["claim", "method", "n", "error", "bound", "p", "alpha"]
+    assert list(compared.columns[:8]) == [
+        "contrast", "features", "n", "balanced_accuracy", "ci_low", "ci_high", "auc", "delta_vs_latent",
+    ]  # fmt: skip
+    assert list(graded.columns[:4]) == ["claim", "verdict", "deciding_number", "sentence"]
+    verdict = graded.set_index("claim")["verdict"]
+    assert verdict["The latent space separates AD from CN"] in (SUPPORTED, WORST_CASE)
+    assert verdict["Regions carried by the latent space differ (AD-CN)"] == SUPPORTED
+    assert verdict["Regional grey matter explains the reconstruction error"] in (SUPPORTED, WORST_CASE)
+    named = graded.set_index("claim").loc["Regions carried by the latent space differ (AD-CN)", "sentence"]
+    assert all(f"R{i}" in named for i in range(1, 6))
+    assert set(compared["features"]) == {"latent", "latent, covariates removed", "pca", "regional GM", "covariates"}
+    assert graded["sentence"].str.endswith(".").all()
+    assert not graded["claim"].duplicated().any()
+
+
+def test_a_huge_effect_in_a_large_cohort_is_supported_in_the_worst_case(cohort_maker):
+    c = cohort_maker(n=400, effect=4.0)
+    validation, _, graded = run(c)
+    row = graded.iloc[0]
+    assert row["verdict"] == WORST_CASE
+    strict = validation[validation["strict"].astype(bool) & (validation["contrast"] == "AD-CN")]
+    assert row["deciding_number"] == strict[strict["claim"] == row["claim"]]["bound"].min() < 0.5
+    assert graded[graded["claim"].str.startswith("Single regions")]["verdict"].item() == WORST_CASE
+
+
+def test_a_confounded_difference_is_not_supported(cohort_maker):
+    """The groups differ in age, age drives the latents, and age is given: there is nothing left to claim."""
+    c = cohort_maker(n=120, effect=0.0, confound=2.0)
+    _, compared, graded = run(c)
+    assert (graded["verdict"] == NOT_SUPPORTED).all()
+    latent = compared.set_index("features")["balanced_accuracy"]
+    assert latent["latent"] > 0.6 > latent["latent, covariates removed"]
+    assert "do not beat the covariates" in graded["sentence"][1]
+
+
+@pytest.mark.parametrize("why", ["few", "alias", "single", "missing"])
+def test_not_testable_says_why(cohort_maker, why):
+    c = cohort_maker(n=40)
+    if why == "few":
+        c = cohort_maker(n=6, sizes=[3, 3], folds=3)
+        c.covariates = build_covariates(c.table, [])
+    if why == "alias":
+        c.covariates = build_covariates(c.table.assign(site=c.table["dx"]), ["site"])
+    if why == "single":
+        c.contrasts = build_contrasts(c.table.assign(dx=["CN"] * 39 + ["AD"]), "dx")
+    if why == "missing":
+        c.covariates = build_covariates(c.table.assign(age=[70.0, 71] + [np.nan] * 38), ["age"])
+        c.table = c.table.iloc[:0]
+        validation = validate(c.Z, c.Zf, c.fold, c.contrasts, c.covariates, c.participants, n_permutations=50)
+        graded = verdicts(validation, pd.DataFrame(columns=["contrast", "features"]), c.contrasts)
+    else:
+        validation, _, graded = run(c)
+    assert graded["verdict"].iloc[0] == NOT_TESTABLE
+    said = {"few": "perfect separation", "alias": "confounded", "single": "AD has 1", "missing": "too few"}[why]
+    assert said in graded["sentence"].iloc[0]
+    assert pd.isna(graded["deciding_number"].iloc[0])
+    assert graded["verdict"].isin([NOT_TESTABLE, NOT_SUPPORTED]).all()
+
+
+def rows(p=0.01, error=0.2, chance=0.5, strict_bound=0.6, published=0.4, alpha=0.05):
+    common = {"claim": "x", "n": 50, "alpha": alpha, "chance": chance, "contrast": "AD-CN", "note": ""}
+    return pd.DataFrame(
+        [
+            common
+            | {"method": "pac-bayes (published)", "error": error, "bound": published, "p": np.nan, "strict": False},
+            common
+            | {"method": "pac-bayes (strict)", "error": error, "bound": strict_bound, "p": np.nan, "strict": True},
+            common | {"method": "permutation", "error": error, "bound": np.nan, "p": p, "strict": False},
+        ]
+    )
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.floats(0.001, 1), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1))
+def test_no_grade_above_what_the_numbers_carry(p, error, strict_bound, published):
+    grade, number, by, _ = grade_claim(rows(p, error, 0.5, strict_bound, published))
+    assert grade in GRADES
+    if grade == WORST_CASE:
+        assert p <= 0.05
+        assert error < 0.5
+        assert number == strict_bound < 0.5
+    elif grade == SUPPORTED:
+        assert p <= 0.05
+        assert error < 0.5 <= strict_bound
+        assert number == p
+    else:
+        assert p > 0.05 or error >= 0.5
+        assert number in (p, error)
+    assert by
+
+
+def test_a_published_bound_alone_is_no_worst_case():
+    assert grade_claim(rows(strict_bound=0.55, published=0.1))[0] == SUPPORTED
+    text = verdicts(rows(strict_bound=0.55, published=0.1), pd.DataFrame(columns=["contrast", "features"]), [])
+    assert "does not exclude chance" in text["sentence"][0]
+
+
+def test_a_claim_without_a_permutation_test_is_not_testable():
+    assert grade_claim(rows().iloc[:2])[0] == NOT_TESTABLE
+    assert grade_claim(rows(p=np.nan))[0] == NOT_TESTABLE
+
+
+def test_classification_is_sklearns_in_a_loop():
+    rng = np.random.default_rng(0)
+    y, fold = (rng.random(40) < 0.3).astype(float), np.arange(40) % 4
+    zf = rng.normal(size=(4, 40, 3)) + y[:, None]
+    found = classify(zf, y, fold)
+    wrong = np.zeros(40, bool)
+    for f in range(4):
+        train, test = fold != f, fold == f
+        model = make_pipeline(StandardScaler(), SVC(kernel="linear", class_weight="balanced"))
+        wrong[test] = model.fit(zf[f][train], y[train]).predict(zf[f][test]) != y[test]
+    np.testing.assert_array_equal(found.wrong, wrong)
+    assert found.balanced_error == pytest.approx((wrong[y == 1].mean() + wrong[y == 0].mean()) / 2)
+    assert balanced_weights(y).sum() == pytest.approx(1)
+
+
+def test_lopsided_noise_is_at_chance_in_balanced_error(cohort_maker):
+    errors = []
+    for seed in range(15):
+        c = cohort_maker(n=36, effect=0.0, sizes=[26, 10], seed=seed)
+        y = (c.group == "AD").astype(float)
+        errors.append(classify(c.Zf, y, c.fold).balanced_error)
+    assert abs(np.mean(errors) - 0.5) < 0.06
+
+
+def test_scores_and_orders_use_sar(cohort_maker):
+    c = cohort_maker(n=90, contrasts=["CN<AD", "age"])
+    c.covariates = build_covariates(c.table, ["sex"])
+    validation, compared, graded = run(c)
+    assert {"sar", "permutation"} <= set(validation[validation["contrast"] == "age"]["method"])
+    assert "The latent space predicts age" in set(graded["claim"])
+    assert "The latent space follows the order CN<AD" in set(graded["claim"])
+    assert compared["balanced_accuracy"].isna().all()
+    assert (compared["delta_of"] == "c-index").all()
+
+
+def test_nothing_is_supported_beyond_the_nominal_rate_under_the_null(cohort_maker):
+    counts = {}
+    for seed in range(60):
+        c = cohort_maker(n=30, effect=0.0, confound=1.0, seed=seed, r=12)
+        _, _, graded = run(c)
+        for claim, verdict in zip(graded["claim"], graded["verdict"], strict=True):
+            counts[claim] = counts.get(claim, 0) + (verdict in (SUPPORTED, WORST_CASE))
+            assert verdict != WORST_CASE
+    # 60 draws at 5 %: 9 or more have a chance of 0.3 %.
+    assert max(counts.values()) <= 8
+
+
+def test_latents_beat_uninformative_covariates(cohort_maker):
+    _, _, graded = run(cohort_maker(n=200, effect=3.0))
+    row = graded[graded["claim"].str.contains("beats the covariates")].iloc[0]
+    assert row["verdict"] == SUPPORTED
+    assert row["deciding_number"] > 0

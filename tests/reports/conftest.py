@@ -1,0 +1,30 @@
+import shutil
+
+import pytest
+from sample_cohort import write_cohort
+from sample_scans import write_scan
+
+from bids_app.reports.group import build_group_report
+
+
+@pytest.fixture(scope="session")
+def cohort(tmp_path_factory):
+    """An output folder of the group level and its report; tests read it, those that write copy it."""
+    folder = tmp_path_factory.mktemp("cohort")
+    write_cohort(folder)
+    build_group_report(folder, folder / "ground_truth.tsv")
+    return folder
+
+
+@pytest.fixture
+def own_cohort(cohort, tmp_path):
+    """A copy of the cohort that a test may change."""
+    return shutil.copytree(cohort, tmp_path / "out")
+
+
+@pytest.fixture
+def scan_folder(tmp_path):
+    """One participant with two sessions, as the participant level leaves it."""
+    for session in ("1", "2"):
+        write_scan(tmp_path, "01", session=session)
+    return tmp_path

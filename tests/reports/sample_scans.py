@@ -1,0 +1,64 @@
+"""A small ellipsoid of a brain with everything that the participant level writes about it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from bids_app.space.templates import Template
+
+SHAPE, SIZE = (40, 48, 40), 4.0
+AFFINE = np.array([[SIZE, 0, 0, -78], [0, SIZE, 0, -110], [0, 0, SIZE, -70], [0, 0, 0, 1.0]])
+SPACE = "MNI152NLin2009aSym"
+
+
+def tissues() -> dict[str, np.ndarray]:
+    """Shells of white matter, grey matter and fluid; a bright spot lies in the left, front, upper part."""
+    x, y, z = np.meshgrid(*(np.linspace(-1, 1, n) for n in SHAPE), indexing="ij")
+    radius = np.sqrt((x / 0.8) ** 2 + (y / 0.9) ** 2 + (z / 0.8) ** 2)
+    wm = (radius < 0.6).astype(np.float32)
+    gm = ((radius >= 0.6) & (radius < 0.85)).astype(np.float32)
+    csf = ((radius >= 0.85) & (radius < 1)).astype(np.float32)
+    return {"gm": gm, "wm": wm, "csf": csf, "mask": (radius < 1).astype(np.uint8), "t1w": 60 * gm + 100 * wm + 20 * csf}
+
+
+def image(data: np.ndarray) -> nib.Nifti1Image:
+    return nib.Nifti1Image(data, AFFINE)
+
+
+def template() -> Template:
+    parts = tissues()
+    return Template(SPACE, SIZE, *(image(parts[name]) for name in ("t1w", "mask", "gm", "wm", "csf")))
+
+
+def write_scan(output_dir: Path, label: str, session: str = "", acquisition: str = "", verdict: str = "pass", **meta) -> str:
+    """Write the files of one scan; returns their prefix."""
+    parts = tissues()
+    prefix = f"sub-{label}" + (f"_ses-{session}" if session else "") + (f"_acq-{acquisition}" if acquisition else "")
+    anat = output_dir / f"sub-{label}" / (f"ses-{session}/anat" if session else "anat")
+    anat.mkdir(parents=True, exist_ok=True)
+    std = f"{prefix}_space-{SPACE}_res-4"
+    images = {
+        f"{prefix}_desc-preproc_T1w": parts["t1w"],
+        f"{prefix}_desc-brain_mask": parts["mask"],
+        f"{prefix}_label-GM_probseg": parts["gm"],
+        f"{prefix}_label-WM_probseg": parts["wm"],
+        f"{prefix}_label-CSF_probseg": parts["csf"],
+        f"{std}_desc-preproc_T1w": parts["t1w"],
+        f"{std}_label-GM_probseg": parts["gm"],
+        f"{std}_label-GM_desc-modulated_probseg": parts["gm"] * 0.9,
+        f"{std}_label-GM_desc-recon_probseg": parts["gm"] * 0.8,
+    }
+    for name, data in images.items():
+        nib.save(image(data), anat / f"{name}.nii.gz")
+    numbers = {
+        "GMVolume": 640.0, "WMVolume": 480.0, "CSFVolume": 300.0, "TIV": 1420.0, "ModulatedGMVolume": 641.0,
+        "GMVolumeConservation": 1.001, "MaskOverlap": 0.97, "JacobianRange": [0.5, 1.9], "SkullStripped": False,
+        "QualityVerdict": verdict, "QualityReasons": [] if verdict == "pass" else ["a reason <script>alert(3)</script>"],
+        "Resolution": "4 mm isotropic",
+    }  # fmt: skip
+    (anat / f"{std}_label-GM_desc-modulated_probseg.json").write_text(json.dumps(numbers | meta))
+    return prefix

@@ -1,0 +1,150 @@
+"""The page of a participant, from files on disk."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from sample_scans import image, template, tissues, write_scan
+
+from bids_app.errors import NoInputError
+from bids_app.reports.participant import build_participant_report
+from bids_app.reports.participant_figures import make_scan_figures
+from bids_app.reports.scan_summary import scan_summary
+from bids_app.reports.scans import find_scans
+
+KINDS = {"brainmask", "tissues", "normalisation", "jacobian", "modulated", "reconstruction"}
+
+
+def drawn(folder, label="01", jacobian=True):
+    path = folder / "jacobian.nii.gz"
+    if jacobian:
+        image(np.where(tissues()["mask"], 1.2, 0).astype(np.float32)).to_filename(path)
+    for scan in find_scans(folder, label):
+        make_scan_figures(scan, template(), path if jacobian else None)
+    return build_participant_report(folder, label)
+
+
+def test_all_reportlets_and_nothing_from_outside(scan_folder):
+    page = drawn(scan_folder).read_text()
+    made = {path.name.split("_desc-")[1].split("_")[0] for path in (scan_folder / "sub-01" / "figures").iterdir()}
+    assert made >= KINDS | {"summary"}
+    assert len(re.findall(r'<img [^>]*src="data:image/png;base64,', page)) == 2 * (len(KINDS) + 1)  # the flicker has two
+    assert re.findall(r'src="(?!data:)', page) == []
+    assert "@import" not in page
+    assert not re.search(r"<link(?! rel=\"icon\" href=\"data:,\")", page)
+
+
+def test_every_picture_says_what_it_shows_in_words(scan_folder):
+    page = drawn(scan_folder).read_text()
+    assert all(re.search(r'alt="[^"]{10,}"', tag) for tag in re.findall(r"<img [^>]*>", page))
+
+
+def test_sessions_have_sections_of_their_own(scan_folder):
+    page = drawn(scan_folder).read_text()
+    assert re.findall(r'<section id="(scan-[^"]+)"', page) == ["scan-sub01-ses1", "scan-sub01-ses2"]
+    first = page.split('id="scan-sub01-ses2"')[0]
+    assert first.count("flicker-stack") - page.split("<main")[0].count("flicker-stack") == 1
+
+
+def test_a_plain_scan_beside_one_with_an_acquisition(tmp_path):
+    write_scan(tmp_path, "07")
+    write_scan(tmp_path, "07", acquisition="fast", verdict="look")
+    page = drawn(tmp_path, "07").read_text()
+    plain, fast = page.split('<section id="scan-sub07-acqfast"')
+    assert plain.count('class="banner pass"') == 1
+    assert fast.count('class="banner look"') == 1
+    assert "banner look" not in plain.split("<main")[1]
+
+
+def test_reasons_cannot_become_markup(tmp_path):
+    write_scan(tmp_path, "01", verdict="fail")
+    page = drawn(tmp_path).read_text()
+    assert "<script>alert(3)" not in page
+    assert "&lt;script&gt;alert(3)" in page
+
+
+def test_without_template_and_jacobian_the_rest_is_there(tmp_path):
+    write_scan(tmp_path, "01")
+    (scan,) = find_scans(tmp_path, "sub-01")
+    made = {path.name.split("_desc-")[1].split("_")[0] for path in make_scan_figures(scan, None)}
+    assert made == KINDS - {"normalisation", "jacobian"}
+
+
+def test_reports_only_keeps_the_jacobian_of_the_first_run(tmp_path):
+    write_scan(tmp_path, "01")
+    drawn(tmp_path)
+    assert "Local volume (Jacobian" in build_participant_report(tmp_path, "01").read_text()
+
+
+def test_precomputed_map_only(tmp_path):
+    prefix = write_scan(tmp_path, "01")
+    anat = tmp_path / "sub-01" / "anat"
+    for path in anat.iterdir():
+        if not path.name.endswith("_res-4_label-GM_probseg.nii.gz"):
+            path.unlink()
+    (scan,) = find_scans(tmp_path, "01")
+    assert scan.modulated.name == f"{prefix}_space-MNI152NLin2009aSym_res-4_label-GM_probseg.nii.gz"
+    assert [path.name for path in make_scan_figures(scan, None)] == [f"{prefix}_desc-modulated_T1w.png"]
+    assert "<strong>none</strong>: no transform" in scan_summary(scan)
+
+
+def test_one_of_several_maps_is_found_exactly(tmp_path):
+    write_scan(tmp_path, "01")
+    (scan,) = find_scans(tmp_path, "01")
+    assert scan.find("desc-preproc", "T1w").name == "sub-01_desc-preproc_T1w.nii.gz"
+    assert scan.template_space("desc-preproc", "T1w").name == "sub-01_space-MNI152NLin2009aSym_res-4_desc-preproc_T1w.nii.gz"
+    assert scan.find("label-GM", "probseg").name == "sub-01_label-GM_probseg.nii.gz"
+    assert scan.find("label-GM", "desc-smoothed", "probseg") is None
+
+
+def test_the_mask_outline_lies_on_the_brain(tmp_path):
+    write_scan(tmp_path, "01")
+    (scan,) = find_scans(tmp_path, "01")
+    make_scan_figures(scan, None)
+    pixels = np.asarray(Image.open(scan.figure("brainmask", ".png")).convert("RGB")).astype(int)
+    orange = (pixels[..., 0] - pixels[..., 2] > 120) & (pixels[..., 0] > 180)
+    # In a middle tile of the first row the outline is a closed curve round the middle of the tile.
+    tile = orange[: pixels.shape[0] // 3, 3 * pixels.shape[1] // 7 : 4 * pixels.shape[1] // 7]
+    rows, columns = np.nonzero(tile)
+    assert rows.size > 50
+    assert abs(rows.mean() / tile.shape[0] - 0.5) < 0.1
+    assert abs(columns.mean() / tile.shape[1] - 0.5) < 0.1
+    assert not tile[tile.shape[0] // 2, tile.shape[1] // 2]
+
+
+def test_cohort_gives_a_percentile(scan_folder):
+    (scan, _) = find_scans(scan_folder, "01")
+    text = scan_summary(scan, pd.DataFrame({"GMVolume": [600.0, 620, 630, 650], "QualityVerdict": "pass"}))
+    assert "median 625 of n = 4; this scan at percentile 75" in text
+
+
+def test_limits_of_the_sidecar_win(tmp_path):
+    write_scan(tmp_path, "01", QualityLimits={"MaskOverlap": [0.99, None]})
+    (scan,) = find_scans(tmp_path, "01")
+    assert re.search(r"0\.970 Dice \(unusual\)", scan_summary(scan))
+
+
+def test_errors_are_shown_and_escaped(tmp_path):
+    write_scan(tmp_path, "01")
+    logs = tmp_path / "sub-01" / "log" / "run"
+    logs.mkdir(parents=True)
+    (logs / "crash-20260101-node.txt").write_text("Node: x\n<img src=x onerror=alert(1)>")
+    page = drawn(tmp_path).read_text()
+    assert "crash-20260101-node.txt" in page
+    assert "&lt;img src=x onerror" in page
+    assert "<img src=x" not in page
+
+
+def test_unknown_participant(tmp_path):
+    with pytest.raises(NoInputError, match="nothing to report"):
+        build_participant_report(tmp_path, "99")
+
+
+def test_the_same_files_give_the_same_page(tmp_path):
+    write_scan(tmp_path, "01")
+    first = drawn(tmp_path).read_bytes()
+    for path in (tmp_path / "sub-01" / "figures").iterdir():
+        path.unlink()
+    assert drawn(tmp_path).read_bytes() == first
