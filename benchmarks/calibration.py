@@ -55,7 +55,7 @@ def simulate(
     return table, Z, Zf, G, err, np.arange(n) % folds, planted
 
 
-def analyse(rng, n, latents, regions, effect, confound, permutations, share) -> dict:
+def analyse(rng, n, latents, regions, effect, confound, permutations, share, with_error=True) -> dict:
     """Verdicts, strict bounds and the recovery of the planted regions in one cohort."""
     table, Z, Zf, G, err, fold, planted = simulate(rng, n, latents, regions, effect, confound, share=share)
     names = pd.DataFrame({"index": np.arange(1, regions + 1), "name": [f"R{i}" for i in range(1, regions + 1)]})
@@ -64,7 +64,7 @@ def analyse(rng, n, latents, regions, effect, confound, permutations, share) -> 
     seed = int(rng.integers(2**31))
     common = {"n_permutations": permutations, "seed": seed}
     profile = lrcp(Z, Zf, fold, G, names, contrasts, covariates, who, n_bootstrap=5, **common).regions
-    explained = explain(err, G, names, fold, covariates, who, n_bootstrap=50, **common)
+    explained = explain(err, G, names, fold, covariates, who, n_bootstrap=50, **common) if with_error else None
     mapped = sam(G, names, contrasts, covariates, fold, who, **common)
     tables = {"lrcp_regions": profile, "sam_regions": mapped}
     validation = validate(Z, Zf, fold, contrasts, covariates, who, explained=explained, **tables, **common)
@@ -87,8 +87,9 @@ def analyse(rng, n, latents, regions, effect, confound, permutations, share) -> 
             "encoded signal auc": profile["auc"],
             "sam": -mapped["error"],
             "t test": t,
-            "shap": explained.regions["mean_abs_shap"],
         }
+        if explained is not None:
+            scores["shap"] = explained.regions["mean_abs_shap"]
         k = int(planted.sum())
         for name, score in scores.items():
             score = np.asarray(score, float)
@@ -122,6 +123,7 @@ def main() -> None:
     parser.add_argument("--permutations", type=int, default=199)
     parser.add_argument("--latents", type=int, default=8)
     parser.add_argument("--regions", type=int, default=40)
+    parser.add_argument("--without-error", action="store_true", help="leave the (slow) SHAP regression out")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("calibration.json"))
     args = parser.parse_args()
@@ -130,7 +132,17 @@ def main() -> None:
         started = time.perf_counter()
         rng = np.random.default_rng([args.seed, n, int(100 * effect), confound])
         found = [
-            analyse(rng, n, args.latents, args.regions, effect, bool(confound), args.permutations, args.share)
+            analyse(
+                rng,
+                n,
+                args.latents,
+                args.regions,
+                effect,
+                bool(confound),
+                args.permutations,
+                args.share,
+                not args.without_error,
+            )
             for _ in range(args.simulations)
         ]
         for name in sorted({key for one in found for key in one}):

@@ -274,6 +274,14 @@ class Config:
         """Voxel size of the maps in mm."""
         return self.resolution or (3.0 if self.sloppy else 1.5)
 
+    @property
+    def model_dir(self) -> Path | None:
+        """The folder of the trained model, also where ``--model`` names the output that holds it."""
+        if self.model is None:
+            return None
+        inside = self.model / "group" / "model"
+        return inside if inside.is_dir() else self.model
+
     def scientific_hash(self) -> str:
         """Fingerprint of the options that change a scan's maps, as kept in the sidecar of each map."""
         values = {f.name: str(getattr(self, f.name)) for f in options() if f.metadata["scientific"]}

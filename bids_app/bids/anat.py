@@ -8,7 +8,7 @@ from typing import Any
 
 from .. import __version__
 from .files import copy_file, write_json
-from .query import Scan
+from .query import GreyMatterMap, Scan
 
 #: Output -> (entities after the scan's own, suffix and extension). ``std`` stands for the template's entities.
 NAMES = {
@@ -42,7 +42,9 @@ _DESCRIPTION = {
 }
 
 
-def output_path(output_dir: Path, scan: Scan, kind: str, *, template: str = "", res: str = "", cohort: str = "") -> Path:
+def output_path(
+    output_dir: Path, scan: Scan, kind: str, *, template: str = "", res: str = "", cohort: str = ""
+) -> Path:
     """Where an output of :data:`NAMES` belongs.
 
     Parameters
@@ -80,7 +82,7 @@ def write_outputs(
     metadata : dict
         Kind -> what its sidecar says beyond the common.
     """
-    source = {"Sources": [_uri(scan)], "LatentAtlasVersion": __version__}
+    source = {"Sources": [_source(scan)], "LatentAtlasVersion": __version__}
     labels = {k: space[k] for k in ("template", "res", "cohort")}
     for kind in sorted(files, key=list(NAMES).index):
         target = output_path(output_dir, scan, kind, **labels)
@@ -100,11 +102,13 @@ def finished(output_dir: Path, scan: Scan, kinds: list[str], fingerprint: str, *
     paths = {kind: output_path(output_dir, scan, kind, **labels) for kind in kinds}
     if not all(p.exists() for p in paths.values()):
         return False
+    stamped = paths.get("modulated") or paths["gm_std"]
     try:
-        return json.loads(sidecar_path(paths["modulated"]).read_text()).get("Fingerprint") == fingerprint
+        return json.loads(sidecar_path(stamped).read_text()).get("Fingerprint") == fingerprint
     except (OSError, ValueError):
         return False
 
 
-def _uri(scan: Scan) -> str:
-    return f"bids:raw:{(scan.folder / scan.path.name).as_posix()}"
+def _source(scan: Scan) -> str:
+    # A map taken from another derivative dataset has no place in the raw one.
+    return scan.path.name if isinstance(scan, GreyMatterMap) else f"bids:raw:{scan.folder.as_posix()}/{scan.path.name}"

@@ -65,6 +65,12 @@ class GreyMatterMap(Scan):
     resolution: str | None = None
     modulated: bool = True
 
+    @property
+    def transform(self) -> Path | None:
+        """The transform that brought the map to its space, as fMRIPrep and sMRIPrep leave it beside the map."""
+        file = self.path.with_name(f"{self.prefix}_from-T1w_to-{self.space}_mode-image_xfm.h5")
+        return file if file.exists() else None
+
 
 def check_dataset(root: Path, *, strict: bool = True) -> dict[str, Any]:
     """Check that a folder is a BIDS dataset and return its description.

@@ -31,7 +31,8 @@ def baselines(
     """The same question put to every set of features, in the same folds, nothing removed from any of them.
 
     Rows: "latent", "latent, covariates removed", "pca", "regional GM", "covariates" (where there are any). Two groups:
-    linear SVM, balanced accuracy (chance 1/2) and AUC. Orders and scores: ridge, c-index in `auc`. The difference
+    linear SVM, balanced accuracy (chance 1/2) and AUC. Orders and scores: ridge, c-index in `auc`, differences in
+    out-of-fold R2. The difference
     ``delta_vs_latent`` (latent minus baseline, in `delta_of`) has a corrected resampled interval over the folds
     (Nadeau & Bengio 2003): positive and clear of zero means that the latents do better.
 
@@ -69,8 +70,9 @@ def _score(x, y, fold, covariates, kind) -> dict:
         folds = [np.average(~result.wrong[fold == f], weights=weights[fold == f]) for f in np.unique(fold)]
         return {"balanced_accuracy": 1 - result.balanced_error, "auc": result.auc, "folds": np.array(folds)}
     predict, residual = crossfit_operators(x, fold, covariates)
-    guess, truth = predict @ (y - y.mean()), y if covariates is None else residual @ y
-    folds = [float(concordance(guess[fold == f], truth[fold == f])) for f in np.unique(fold)]
+    guess, truth = predict @ y, residual @ y
+    # R2, fold by fold: the parts add up to the out-of-fold R2 of all rows.
+    folds = [1 - ((truth - guess)[fold == f] ** 2).mean() / max((truth**2).mean(), 1e-300) for f in np.unique(fold)]
     return {"balanced_accuracy": np.nan, "auc": float(concordance(guess, truth)), "folds": np.array(folds)}
 
 
@@ -79,17 +81,16 @@ def _compare(name, scored, fold, contrast, n) -> dict:
     sizes = np.unique(fold, return_counts=True)[1]
     share = sizes.mean() / (n - sizes.mean()) if len(sizes) > 1 else np.nan
     _, low, high, _ = nadeau_bengio(one["folds"], share)
-    overall = one["balanced_accuracy"] if contrast.kind == "groups" else one["auc"]
     half = (high - low) / 2
     row = {
         "contrast": contrast.name,
         "features": name,
         "n": n,
         "balanced_accuracy": one["balanced_accuracy"],
-        "ci_low": max(0.0, overall - half),
-        "ci_high": min(1.0, overall + half),
+        "ci_low": np.maximum(0.0, one["balanced_accuracy"] - half),
+        "ci_high": np.minimum(1.0, one["balanced_accuracy"] + half),
         "auc": one["auc"],
-        "delta_of": "balanced accuracy" if contrast.kind == "groups" else "c-index",
+        "delta_of": "balanced accuracy" if contrast.kind == "groups" else "R2",
     }
     if name == LATENT:
         return row

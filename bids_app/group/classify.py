@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.svm import SVC
+from sklearn.svm import SVC, LinearSVC
 
 from bids_app.stats.crossfit import features_of_fold, fold_rows
 from bids_app.stats.discriminability import auc
 from bids_app.stats.linear import residual_operator, residualise, standardise
+
+_LARGE = 3000
 
 
 @dataclass(frozen=True)
@@ -71,11 +73,11 @@ def classify(
         on_train = residual_operator(covariates, train, train, n)
         on_test = residual_operator(covariates, train, test, n)
         x_train, x_test = standardise(on_train @ x, on_test @ x)
-        machine = SVC(kernel="linear", C=1.0, class_weight="balanced").fit(x_train, label[train])
+        machine = _machine(len(train)).fit(x_train, label[train])
         distance = machine.decision_function(x_test)
         guess[test] = distance > 0
         score[test] = distance / max(machine.decision_function(x_train).std(), 1e-12)
-        lengths.append(float((machine.coef_**2).sum() + machine.intercept_[0] ** 2))
+        lengths.append(float((machine.coef_**2).sum() + np.ravel(machine.intercept_)[0] ** 2))
     wrong = guess != label
     return Classification(
         wrong,
@@ -85,6 +87,13 @@ def classify(
         float(balanced_weights(y) @ wrong),
         float(auc(score, y)),
     )
+
+
+def _machine(n: int) -> SVC | LinearSVC:
+    """The exact solver's time grows with n^2 and more; a linear-time one takes over where that begins to hurt."""
+    if n > _LARGE:
+        return LinearSVC(C=1.0, class_weight="balanced", dual=False)
+    return SVC(kernel="linear", C=1.0, class_weight="balanced")
 
 
 def full_sample_margins(features: np.ndarray, y: np.ndarray, covariates: np.ndarray | None = None) -> np.ndarray:
@@ -104,8 +113,8 @@ def full_sample_margins(features: np.ndarray, y: np.ndarray, covariates: np.ndar
     x = residualise(features, covariates)
     x, _ = standardise(x, x)
     label = np.asarray(y) > 0.5
-    machine = SVC(kernel="linear", C=1.0, class_weight="balanced").fit(x, label)
-    theta = np.append(machine.coef_[0], machine.intercept_[0])
+    machine = _machine(len(x)).fit(x, label)
+    theta = np.append(machine.coef_[0], np.ravel(machine.intercept_)[0])
     x = np.column_stack([x, np.ones(len(x))])
     length = np.linalg.norm(x, axis=1) * max(np.linalg.norm(theta), 1e-12)
     return np.where(label, 1, -1) * (x @ theta) / length

@@ -13,15 +13,18 @@ class Rows:
 
     Attributes
     ----------
-    weights : ndarray of shape (n, N)
-        Row-stochastic: row i averages the scans of participant i that take part.
+    scans : ndarray of shape (M,), int
+        Scans that take part.
+    row : ndarray of shape (M,), int
+        Row (participant) that each of them belongs to.
     first : ndarray of shape (n,), int
         First scan of every participant that takes part.
     averaged : bool
         Whether any participant has several scans here.
     """
 
-    weights: np.ndarray
+    scans: np.ndarray
+    row: np.ndarray
     first: np.ndarray
     averaged: bool
 
@@ -33,9 +36,14 @@ class Rows:
         if x is None:
             return None
         x = np.asarray(x, float)
+        if x.ndim == 3:
+            return np.stack([self.mean(one) for one in x])
         if not self.averaged:
-            return x[:, self.first] if x.ndim == 3 else x[self.first]
-        return np.einsum("nN,fNk->fnk", self.weights, x) if x.ndim == 3 else self.weights @ x
+            return x[self.first]
+        total = np.zeros((len(self), *x.shape[1:]))
+        np.add.at(total, self.row, x[self.scans])
+        counts = np.bincount(self.row, minlength=len(self))
+        return total / counts.reshape(-1, *[1] * (x.ndim - 1))
 
     def take(self, x: np.ndarray) -> np.ndarray:
         """Value of the first scan of every participant (labels, folds)."""
@@ -68,7 +76,4 @@ def rows_of(participants: np.ndarray, take_part: np.ndarray, y: np.ndarray | Non
     if y is not None:
         same = y[scans] == y[first][row]
         scans, row = scans[same], row[same]
-    weights = np.zeros((len(first), len(participants)))
-    weights[row, scans] = 1.0
-    counts = weights.sum(axis=1, keepdims=True)
-    return Rows(weights / np.maximum(counts, 1), first, bool((counts > 1).any()))
+    return Rows(scans, row, first, len(scans) > len(first))

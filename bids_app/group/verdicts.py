@@ -102,10 +102,10 @@ def _beats_covariates(contrast: Contrast, separation: str, baselines: pd.DataFra
     if reason:
         return _verdict(claim, NOT_TESTABLE, np.nan, f"{claim}: not testable, {reason}.", reason, contrast.name, np.nan)
     rival, latent = rival.iloc[0], latent.iloc[0]
-    what = rival["delta_of"]
-    column = "balanced_accuracy" if contrast.kind == "groups" else "auc"
+    what, column = ("c-index", "auc") if contrast.kind != "groups" else ("balanced accuracy", "balanced_accuracy")
+    difference = "difference" if contrast.kind == "groups" else f"difference in {rival['delta_of']}"
     numbers = (
-        f"{what} {latent[column]:.2f} against {rival[column]:.2f}, difference {rival['delta_vs_latent']:+.2f} "
+        f"{what} {latent[column]:.2f} against {rival[column]:.2f}, {difference} {rival['delta_vs_latent']:+.2f} "
         f"(95 % interval {rival['delta_ci_low']:+.2f} to {rival['delta_ci_high']:+.2f})"
     )
     n, low = rival["n"], float(rival["delta_ci_low"])

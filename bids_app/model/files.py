@@ -137,7 +137,7 @@ def save_model(model: Model, folder: str | PathLike, card: dict | None = None) -
     # The hash ties the two files together; it is written last, so that a half-written folder does not load.
     save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, folder / WEIGHTS)
     card["weights_sha256"] = _file_hash(folder / WEIGHTS)
-    (folder / CARD).write_text(json.dumps(card, indent=1, allow_nan=False) + "\n")
+    (folder / CARD).write_text(json.dumps(_plain(card), indent=1, allow_nan=False) + "\n")
     return folder
 
 
@@ -221,6 +221,17 @@ def error_percentile(card: dict, error: float) -> float:
 
 def _hash(participant_id, salt: str) -> str:
     return hashlib.sha256(f"{salt}{participant_id}".encode()).hexdigest()
+
+
+def _plain(value):
+    """Values as JSON knows them: numpy's become Python's, numbers that are not finite become null."""
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [_plain(v) for v in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _file_hash(path: Path) -> str:

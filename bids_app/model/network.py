@@ -28,7 +28,7 @@ class ConvEncoder(nn.Module):
     def __init__(self, box_shape: tuple[int, int, int], channels: tuple[int, ...], latent_dim: int):
         super().__init__()
         # The first block folds 2x2x2 neighbours into channels: one-channel convolutions at full size are slow.
-        steps = [nn.Conv3d(8, channels[0], 3, padding=1), nn.GELU()]
+        steps = [nn.Conv3d(8, channels[0], 1), nn.GELU()]
         for before, after in itertools.pairwise(channels):
             steps += [nn.Conv3d(before, after, 3, stride=2, padding=1), nn.GELU()]
         self.blocks = nn.Sequential(*steps)
@@ -50,7 +50,7 @@ class ConvDecoder(nn.Module):
         steps = []
         for before, after in zip(channels[::-1], channels[-2::-1], strict=False):
             steps += [nn.GELU(), nn.ConvTranspose3d(before, after, 4, stride=2, padding=1)]
-        last = nn.Conv3d(channels[0], 8, 3, padding=1)
+        last = nn.Conv3d(channels[0], 8, 1)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
         self.blocks = nn.Sequential(*steps, nn.GELU(), last)
@@ -102,11 +102,8 @@ class ResidualAutoencoder(nn.Module):
         residual = self.decoder(z / self.scale).flatten(1)[:, self.box_index]
         return self.mean + z @ self.components + self.data_scale * residual
 
-    def forward(self, x: torch.Tensor, latent_noise: torch.Tensor | None = None) -> torch.Tensor:
-        z = self.encode(x)
-        if latent_noise is not None:
-            z = z + self.scale * latent_noise
-        return self.decode(z)
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.decode(self.encode(x))
 
 
 def fold(box: torch.Tensor) -> torch.Tensor:

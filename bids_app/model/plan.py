@@ -36,13 +36,8 @@ class Plan:
     learning_rate, weight_decay : float
         Of AdamW.
     prior : bool
-        Whether the linear path may assume smoothness and left-right symmetry, as far as held-out participants gain.
-    mirror : bool
-        Whether half the maps of a batch are mirrored.
-    mix : float
-        Share of the maps of a batch that are replaced by a mixture with another.
-    latent_noise : float
-        Noise on the latents while training, in standard deviations.
+        Whether the linear path may assume smoothness and left-right symmetry, as far as held-out participants gain;
+        where symmetry helps, half the maps of a training batch are mirrored, too.
     inner_runs : int
         Trainings on parts of the training participants that decide how many epochs the final one takes.
     notes : tuple of str
@@ -58,9 +53,6 @@ class Plan:
     learning_rate: float = 5e-4
     weight_decay: float = 0.05
     prior: bool = True
-    mirror: bool = True
-    mix: float = 0.5
-    latent_noise: float = 0.2
     inner_runs: int = 1
     notes: tuple[str, ...] = field(default=())
 

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import math
 import shutil
 import sys
 import warnings
@@ -27,7 +28,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from tqdm.auto import tqdm
 
 from bids_app.errors import UsageError
-from bids_app.model.autoencoder import Autoencoder
+from bids_app.model.autoencoder import Autoencoder, reconstruction_error
 from bids_app.model.linear import LinearModel
 from bids_app.model.network import ResidualAutoencoder
 from bids_app.model.plan import Plan
@@ -108,7 +109,9 @@ def train(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         network = ResidualAutoencoder(linear, plan.channels, float(np.sqrt(max(spread, 1e-12))))
-    task = _Task(network, volumes.grid.mirror, plan, seed)
+    if epochs == 0:
+        return _untrained(volumes, Autoencoder(linear, network, plan.channels), valid_index)
+    task = _Task(network, volumes.grid.mirror if linear.prior.mirror_weight else None, plan, seed)
     keeper = _Keeper(plan.patience)
     extra, last = [], None
     if folder is not None:
@@ -148,8 +151,15 @@ def train(
     network.cpu()
     explained = np.array(keeper.explained) if keeper.explained else np.zeros((0, 0))
     history = pd.DataFrame(keeper.history, columns=["epoch", "train_loss", "valid_loss"])
-    best = keeper.best_epoch if len(valid_index) else int(history.epoch.max() if len(history) else 0)
+    best = keeper.best_epoch if len(valid_index) else int(history.epoch.max())
     return Training(Autoencoder(linear, network, plan.channels), history, best, explained)
+
+
+def _untrained(volumes: Volumes, model: Autoencoder, valid_index: np.ndarray) -> Training:
+    explained = reconstruction_error(model, volumes, valid_index)[1][None] if len(valid_index) else np.zeros((0, 0))
+    valid_loss = 1 - explained.mean() if len(valid_index) else math.nan
+    history = pd.DataFrame([(0, math.nan, valid_loss)], columns=["epoch", "train_loss", "valid_loss"])
+    return Training(model, history, 0, explained)
 
 
 def pick_device(device: str) -> str:
@@ -164,12 +174,12 @@ def pick_device(device: str) -> str:
 
 
 class _Task(pl.LightningModule):
-    """The loss, and what is done to maps while training: mirrored, mixed in pairs, latents with noise."""
+    """The loss; half the maps of a training batch are mirrored where the linear path finds symmetry."""
 
-    def __init__(self, network: ResidualAutoencoder, mirror: np.ndarray, plan: Plan, seed: int):
+    def __init__(self, network: ResidualAutoencoder, mirror: np.ndarray | None, plan: Plan, seed: int):
         super().__init__()
         self.network, self.plan, self.seed = network, plan, seed
-        self.register_buffer("mirror", torch.from_numpy(mirror), persistent=False)
+        self.register_buffer("mirror", None if mirror is None else torch.from_numpy(mirror), persistent=False)
 
     def configure_optimizers(self):
         p = self.plan
@@ -178,30 +188,11 @@ class _Task(pl.LightningModule):
             self.network.parameters(), lr=p.learning_rate, weight_decay=p.weight_decay, fused=fused
         )
 
-    def augment(self, x: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
-        """Maps (n, V) that might have been in the cohort."""
-        if self.plan.mirror:
-            x = torch.where(self._draw(rng.random(len(x)) < 0.5), x[:, self.mirror], x)
-        if self.plan.mix:
-            # An average of two people varies too little; with shares a and b, a^2 + b^2 = 1, it varies as they do.
-            angle = rng.random(len(x)) * np.pi / 2 * (rng.random(len(x)) < self.plan.mix)
-            other = x[torch.from_numpy(rng.permutation(len(x))).to(x.device)]
-            mean = self.network.mean
-            x = mean + self._draw(np.cos(angle)) * (x - mean) + self._draw(np.sin(angle)) * (other - mean)
-        return x
-
-    def _draw(self, values: np.ndarray) -> torch.Tensor:
-        values = torch.from_numpy(values if values.dtype == bool else values.astype(np.float32))
-        return values[:, None].to(self.device)
-
     def training_step(self, x, step):
-        rng = np.random.default_rng((self.seed, self.current_epoch, step))
-        x = self.augment(x, rng)
-        noise = None
-        if self.plan.latent_noise:
-            noise = rng.standard_normal((len(x), len(self.network.scale)), dtype=np.float32) * self.plan.latent_noise
-            noise = torch.from_numpy(noise).to(x.device)
-        loss = ((self.network(x, noise) - x) ** 2).mean() / self.network.data_scale**2
+        if self.mirror is not None:
+            chosen = np.random.default_rng((self.seed, self.current_epoch, step)).random((len(x), 1)) < 0.5
+            x = torch.where(torch.from_numpy(chosen).to(x.device), x[:, self.mirror], x)
+        loss = ((self.network(x) - x) ** 2).mean() / self.network.data_scale**2
         return {"loss": loss, "n": len(x)}
 
     def validation_step(self, x, step):
@@ -242,11 +233,10 @@ class _Keeper(Callback):
             trainer.should_stop = True
 
     def _close(self, epoch, task):
-        train = None
+        train = valid = math.nan
         if self._train:
             losses, sizes = zip(*self._train, strict=True)
             train = float(np.average(losses, weights=sizes))
-        valid = None
         if self._valid:
             self.explained.append(torch.cat(self._valid).double().tolist())
             valid = 1 - float(np.mean(self.explained[-1]))

@@ -94,7 +94,7 @@ def build_volumes(
         Brain mask in the space of the maps. By default the voxels where the cohort's mean map exceeds 0.1: it depends
         on no label, and on each participant only through the mean of all.
     n_jobs : int
-        Processes that read.
+        Threads that read.
 
     Returns
     -------
@@ -118,7 +118,9 @@ def build_volumes(
     scratch = out_path.with_name(out_path.name + ".partial")
     store = open_memmap(scratch, mode="w+", dtype=np.float16, shape=(len(paths), width))
     kept, rejected, total = [], [], np.zeros(width)
-    results = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")(delayed(_read)(p, sampling, chosen) for p in paths)
+    results = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")(
+        delayed(_read)(p, sampling, chosen) for p in paths
+    )
     for path, (values, problem) in zip(paths, results, strict=True):
         if problem:
             log.warning("Left out of the cohort: %s: %s.", path, problem)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import nibabel as nib
 import numpy as np
-from scipy.interpolate import CubicSpline
 
 from bids_app.participant._ants import image_like, to_ants
+from bids_app.participant._grid import block_mean, coarse_affine, interpolate
 
 WORKING_MM = 4.0  # a bias field is smooth: N4 sees the scan at this resolution
 
@@ -41,12 +41,11 @@ def correct_bias(
     zooms = np.asarray(t1w.header.get_zooms()[:3], dtype=float)
     factors = np.maximum(1, np.round(WORKING_MM / zooms)).astype(int)
     positive = inside & (data > 0)
-    weight = _block_mean(positive.astype(np.float32), factors)
-    low = _block_mean(np.where(positive, data, 0), factors) / np.maximum(weight, 1e-3)
+    weight = block_mean(positive.astype(np.float32), factors)
+    low = block_mean(np.where(positive, data, 0), factors) / np.maximum(weight, 1e-3)
     # N4 works on logarithms: only blocks that are mostly brain take part.
     brain = weight > 0.5
-    affine = t1w.affine @ np.diag([*factors, 1.0])
-    affine[:3, 3] += t1w.affine[:3, :3] @ ((factors - 1) / 2)
+    affine = coarse_affine(t1w.affine, factors)
     low_image, brain_image = nib.Nifti1Image(low * brain, affine), nib.Nifti1Image(brain.astype(np.float32), affine)
     field = ants.n4_bias_field_correction(
         to_ants(low_image),
@@ -56,25 +55,7 @@ def correct_bias(
         return_bias_field=True,
     ).numpy()
     log_low = np.log(np.clip(field, 1e-3, 1e3))
-    log_field = _interpolate(log_low, factors, data.shape)
+    log_field = interpolate(log_low, factors, data.shape)
     log_field -= log_field[inside].mean()
     field = np.exp(log_field)
     return image_like(data / field, t1w), image_like(field, t1w)
-
-
-def _interpolate(low: np.ndarray, factors: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Cubic splines through the block centres, one axis after the other."""
-    for axis, (n, factor) in enumerate(zip(shape, factors, strict=True)):
-        centres = factor * np.arange(low.shape[axis]) + (factor - 1) / 2
-        if len(centres) > 1:
-            weights = CubicSpline(centres, np.eye(len(centres)))(np.clip(np.arange(n), centres[0], centres[-1]))
-            low = np.moveaxis(np.tensordot(weights.astype(np.float32), low, axes=(1, axis)), 0, axis)
-    return low[: shape[0], : shape[1], : shape[2]]
-
-
-def _block_mean(data: np.ndarray, factors: np.ndarray) -> np.ndarray:
-    """Mean over blocks of ``factors`` voxels; the last blocks are padded with zeros."""
-    padding = [(0, -n % f) for n, f in zip(data.shape, factors, strict=True)]
-    padded = np.pad(data, padding)
-    shape = [size for n, f in zip(padded.shape, factors, strict=True) for size in (n // f, f)]
-    return padded.reshape(shape).mean(axis=(1, 3, 5), dtype=np.float32)

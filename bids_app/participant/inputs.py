@@ -92,7 +92,9 @@ def _check_values(data: np.ndarray, path: Path) -> np.ndarray:
         )
     if min(data.shape) < 16:
         raise ScanError(
-            f"The image is only {data.shape} voxels large.", file=path, remedy="A T1w image of the whole head is needed."
+            f"The image is only {data.shape} voxels large.",
+            file=path,
+            remedy="A T1w image of the whole head is needed.",
         )
     return data
 

@@ -196,7 +196,5 @@ def _crop_to_mask(image: nib.Nifti1Image, mask: nib.Nifti1Image) -> nib.Nifti1Im
     zooms = np.asarray(image.header.get_zooms()[:3])
     box = ndimage.find_objects((np.asarray(mask.dataobj) > 0).astype(np.uint8))[0]
     pad = np.ceil(MARGIN_MM / zooms).astype(int)
-    slices = [
-        slice(max(0, s.start - p), min(n, s.stop + p)) for s, p, n in zip(box, pad, image.shape, strict=True)
-    ]
+    slices = [slice(max(0, s.start - p), min(n, s.stop + p)) for s, p, n in zip(box, pad, image.shape, strict=True)]
     return image.slicer[tuple(slices)]

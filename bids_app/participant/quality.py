@@ -20,8 +20,22 @@ RULES = (
     ("FoldedShare", 0, 1e-4, 0, 1e-2, "{:.2g} of the brain is folded by the normalisation"),
     ("PriorCorrelation", 0.70, 1, 0.55, 1, "grey matter correlates {:.2f} with the template's"),
     ("GreyWhiteContrast", 2.0, np.inf, 1.0, np.inf, "grey and white matter are {:.1f} standard deviations apart"),
-    ("SurfaceBrightness", 0, 1.15, 0, 1.6, "the rim of the mask is {:.2f} as bright as white matter (skull or scalp in it?)"),
-    ("CutShare", 0, 0.35, 0, 0.6, "{:.2f} of the brain's rim is as bright as grey matter on both sides (brain cut off?)"),
+    (
+        "SurfaceBrightness",
+        0,
+        1.15,
+        0,
+        1.6,
+        "the rim of the mask is {:.2f} as bright as white matter (skull or scalp in it?)",
+    ),
+    (
+        "CutShare",
+        0,
+        0.35,
+        0,
+        0.6,
+        "{:.2f} of the brain's rim is as bright as grey matter on both sides (brain cut off?)",
+    ),
 )
 
 
@@ -88,7 +102,9 @@ def measure(
         "JacobianRange": [round(float(determinant[brain].min()), 4), round(float(determinant[brain].max()), 4)],
         "FoldedShare": float(np.mean(determinant[brain] <= 0)),
         "MaskOverlap": round(2 * float((brain & warped).sum()) / float(brain.sum() + warped.sum()), 4),
-        "PriorCorrelation": round(float(np.corrcoef(unmodulated[both], np.asarray(template.gm.dataobj)[both])[0, 1]), 4),
+        "PriorCorrelation": round(
+            float(np.corrcoef(unmodulated[both], np.asarray(template.gm.dataobj)[both])[0, 1]), 4
+        ),
         "Noise": round(noise, 4),
         "GreyWhiteContrast": round(contrast, 3),
         "BiasRange": round(float(high / low), 4),

@@ -1,4 +1,11 @@
-"""Grey matter, white matter and fluid: a partial-volume mixture with template priors."""
+"""Grey matter, white matter and fluid: a partial-volume mixture with template priors.
+
+Every voxel is in one of a few *states*: pure fluid, grey or white matter, deep grey matter, or a mixel of two tissues
+in quarters (Santago and Gage 1993; Shattuck et al. 2001). The intensity of a state is Gaussian round the mix of its
+tissues' means, which vary slowly over the brain; its prior probability comes from the warped template priors and from
+the tissue round about (a Potts-like field in mean-field form). The tissue maps are expected fractions, so they are
+soft where tissues share a voxel and nowhere else.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +15,58 @@ import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
+from bids_app.errors import ScanError
 from bids_app.participant._ants import image_like
+from bids_app.participant._grid import block_mean, interpolate
+from bids_app.space.templates import FWHM_TO_SIGMA
 
 CSF, GM, WM = range(3)
+DEEP = 3  # the state of deep grey matter, which counts as GM
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Constants of the mixture. Chosen on ten 2 mm scans; each has a broad optimum.
+
+    Attributes
+    ----------
+    levels : int
+        Mixel states between two tissues.
+    mixing : dict
+        Prior weight of mixels of a pair of tissues, for 2 mm voxels; proportional to the voxel size.
+    gamma, epsilon : float
+        Template priors enter as (prior + epsilon) ** gamma: registration is not exact, so they are relaxed.
+    beta : float
+        Strength of the neighbourhood.
+    local_mm, deep_local_mm : float
+        FWHM over which the tissues' mean intensities are averaged.
+    sd_floor : float
+        Smallest standard deviation of a tissue, in units of the white-matter intensity; the GM class keeps it, so that
+        mixels rather than a wide class explain intermediate intensities.
+    pial : float
+        Grey matter in a mixel of fluid and GM counts as share ** pial. Reference segmentations (and the template's
+        priors) draw the pial border near the fluid side of the partial-volume range; 1 would be the plain share.
+    """
+
+    levels: int = 3
+    mixing: dict = field(default_factory=lambda: {(CSF, GM): 0.8, (GM, WM): 1.0, (CSF, WM): 3.0})
+    gamma: float = 0.7
+    epsilon: float = 0.05
+    beta: float = 2.0
+    local_mm: float = 10.0
+    deep_local_mm: float = 12.0
+    sd_floor: float = 0.065
+    sd_gm: float = 0.06
+    sd_deep: float = 0.04
+    pial: float = 0.42
+    iterations: int = 12
+    fine_iterations: int = 3
+    coarse_mm: float = 2.0
 
 
 @dataclass(frozen=True)
 class Tissues:
-    """Tissue fractions in native space, float32, 0 to 1; they sum to one in the brain mask."""
+    """Tissue fractions in native space, float32, 0 to 1; they sum to one in the brain mask and are zero outside."""
 
     csf: nib.Nifti1Image
     gm: nib.Nifti1Image
@@ -23,134 +74,278 @@ class Tissues:
     stats: dict = field(default_factory=dict)
 
 
-@dataclass
-class Params:
-    levels: int = 3
-    mix: float = 0.5
-    gamma: float = 0.5
-    eps: float = 0.02
-    beta: float = 1.0
-    iters: int = 20
-    local_mm: float = 12.0
-    local_strength: float = 1.0
-    csfwm: float = 1.0
-    burn: int = 5
-    min_sd: float = 0.02
+def segment(
+    corrected: nib.Nifti1Image,
+    mask: nib.Nifti1Image,
+    gm_prior: nib.Nifti1Image,
+    wm_prior: nib.Nifti1Image,
+    csf_prior: nib.Nifti1Image,
+    deep_prior: nib.Nifti1Image | None = None,
+    sloppy: bool = False,
+) -> Tissues:
+    """Segment a bias-corrected scan.
 
+    Parameters
+    ----------
+    corrected, mask : Nifti1Image
+        Bias-corrected scan and brain mask in native space.
+    gm_prior, wm_prior, csf_prior : Nifti1Image
+        Template priors on the same grid.
+    deep_prior : Nifti1Image, optional
+        Prior of deep grey matter (thalamus, pallidum, putamen, caudate) on the same grid.
+    sloppy : bool
+        Fewer iterations.
 
-def states(levels):
-    """Fractions (S,3) and pair code: pure CSF, GM, WM, then mixels."""
-    pure = np.eye(3)
-    a = np.arange(1, levels + 1) / (levels + 1)
-    mixes, pairs = [], []
-    for i, j in ((CSF, GM), (GM, WM), (CSF, WM)):
-        for t in a:
-            f = np.zeros(3)
-            f[i], f[j] = 1 - t, t
-            mixes.append(f)
-            pairs.append((i, j))
-    return np.vstack([pure, mixes]).astype(np.float32), pairs
+    Returns
+    -------
+    Tissues
+        ``stats`` holds the class means and standard deviations relative to the initial white-matter median.
 
-
-def smooth_low(x, zooms, fwhm):
-    return ndimage.gaussian_filter(x, fwhm / 2.355 / zooms, mode="constant", truncate=3)
-
-
-def neighbours(vol, zooms):
-    """Mean over the 6 neighbours weighted by 1/distance; vol (3,X,Y,Z)."""
-    out = np.zeros_like(vol)
-    w = 1 / zooms
-    w = w / (2 * w.sum())
-    for ax in range(3):
-        s = [slice(None)] * 4
-        d = [slice(None)] * 4
-        s[ax + 1], d[ax + 1] = slice(1, None), slice(None, -1)
-        out[tuple(d)] += w[ax] * vol[tuple(s)]
-        out[tuple(s)] += w[ax] * vol[tuple(d)]
-    return out
-
-
-def segment_arrays(y3, inside, priors, zooms, p: Params):
-    """y3 (X,Y,Z), inside bool, priors (3,X,Y,Z) csf,gm,wm -> fractions (3,X,Y,Z)"""
-    box = ndimage.find_objects(inside.astype(np.uint8))[0]
-    box = tuple(slice(max(0, s.start - 1), s.stop + 1) for s in box)
-    full = inside.shape
-    y3, inside, priors = y3[box], inside[box], priors[(slice(None), *box)]
-    y = y3[inside].astype(np.float32)
-    pi0 = priors[:, inside].astype(np.float32)
-    s = pi0.sum(0)
-    pi0 = np.where(s > 0.05, pi0 / np.maximum(s, 1e-3), np.array([[1], [0], [0]], np.float32))
-    F, pairs = states(p.levels)
-    # intensities scaled: initial WM median = 1
-    mu = np.array([np.percentile(y[pi0[CSF] > 0.7], 30), np.median(y[pi0[GM] > 0.7]), np.median(y[pi0[WM] > 0.9])])
-    scale = mu[WM]
-    y, mu = y / scale, mu / scale
-    sd = np.array([0.12, 0.08, 0.05])
-    pi = (pi0 + p.eps) ** p.gamma
-    pi /= pi.sum(0)
-    logprior = np.empty((len(F), len(y)), np.float32)
-    m = p.mix
-    for k in range(3):
-        logprior[k] = np.log(pi[k] * (1 - m) + m * pi[k] ** 2 + 1e-10)
-    for t, (i, j) in enumerate(pairs):
-        w = p.csfwm if (i, j) == (CSF, WM) else 1
-        logprior[3 + t] = np.log(w * 2 * m * pi[i] * pi[j] / p.levels + 1e-10)
-    y = np.clip(y, mu[CSF] * 0.5, None)
-    off = np.zeros((3, len(y)), np.float32)
-    frac3 = np.zeros((3, *inside.shape), np.float32)
-    fbar = None
-    for it in range(p.iters):
-        var = F @ (sd**2)
-        logp = logprior.copy()
-        mus = mu[:, None] + off
-        for st in range(len(F)):
-            mean = F[st] @ mus if it > 0 else F[st] @ mu
-            yy = y
-            if st == CSF:
-                yy = np.maximum(y, mean)  # darker than fluid is fluid
-            if st == WM:
-                yy = np.minimum(y, mean + 1.0 * sd[WM])
-            logp[st] += -0.5 * (yy - mean) ** 2 / var[st] - 0.5 * np.log(var[st])
-            if fbar is not None:
-                logp[st] -= p.beta * ((F[st][:, None] - fbar) ** 2).sum(0)
-        logp -= logp.max(0)
-        np.exp(logp, out=logp)
-        logp /= logp.sum(0)
-        post = logp
-        frac = F.T @ post
-        # M step
-        A = np.einsum("sv,si,sj->ij", post, F, F, optimize=True)
-        b = F.T @ (post @ y) - np.einsum("sv,si,sj,jv->i", post, F, F, off, optimize=True)
-        mu = np.linalg.solve(A, b)
-        for k in range(3):
-            r = y - mu[k] - off[k]
-            w = post[k]
-            sd[k] = max(np.sqrt((w * r**2).sum() / w.sum()), p.min_sd)
-        if it >= p.burn and p.local_strength > 0:
-            for k in (GM, WM):
-                num, den = np.zeros((2, *inside.shape), np.float32)
-                den[inside] = post[k]
-                num[inside] = post[k] * (y - mu[k])
-                off[k] = (
-                    p.local_strength
-                    * (smooth_low(num, zooms, p.local_mm) / (smooth_low(den, zooms, p.local_mm) + 0.05))[inside]
-                )
-        if it >= 2 and p.beta > 0:
-            frac3[:, inside] = frac
-            frac3[CSF][~inside] = 1
-            fbar = neighbours(frac3, zooms)[:, inside]
-    out = np.zeros((3, *full), np.float32)
-    tmp = np.zeros((3, *inside.shape), np.float32)
-    tmp[:, inside] = frac
-    out[(slice(None), *box)] = tmp
-    return out, dict(mu=mu, sd=sd, scale=scale)
-
-
-def segment(corrected, mask, gm_prior, wm_prior, csf_prior, deep_prior=None, sloppy=False) -> Tissues:
-    """Tissue fractions of a bias-corrected scan (native space)."""
+    Raises
+    ------
+    ScanError
+        The mask is empty, or the priors hardly meet it.
+    """
     inside = np.asarray(mask.dataobj) > 0
-    priors = np.stack([np.asarray(i.dataobj, dtype=np.float32) for i in (csf_prior, gm_prior, wm_prior)])
+    if np.count_nonzero(inside) < 1000:
+        raise ScanError("The brain mask is empty.", remedy="Look at the brain mask; try --skull-strip force.")
+    box = tuple(slice(max(0, s.start - 1), s.stop + 1) for s in ndimage.find_objects(inside.astype(np.uint8))[0])
     zooms = np.asarray(corrected.header.get_zooms()[:3], dtype=float)
-    fractions, stats = segment_arrays(np.asarray(corrected.dataobj), inside, priors, zooms, Params())
-    csf, gm, wm = (image_like(f, corrected) for f in fractions)
-    return Tissues(csf, gm, wm, stats)
+    images = (csf_prior, gm_prior, wm_prior)
+    priors = np.stack([np.asarray(image.dataobj, dtype=np.float32)[box] for image in images])
+    deep = np.zeros(inside[box].shape, np.float32)
+    if deep_prior is not None:
+        deep = np.asarray(deep_prior.dataobj, dtype=np.float32)[box]
+    settings = Settings(iterations=6, fine_iterations=2) if sloppy else Settings()
+    data = np.asarray(corrected.dataobj, dtype=np.float32)[box]
+    fractions, stats = segment_arrays(data, inside[box], priors, deep, zooms, settings)
+    maps = []
+    for fraction in fractions:
+        full = np.zeros(inside.shape, np.float32)
+        full[box] = fraction
+        maps.append(image_like(full, corrected))
+    return Tissues(*maps, stats)
+
+
+def segment_arrays(data, inside, priors, deep, zooms, settings: Settings | None = None):
+    """Segment arrays: parameters at about 2 mm, then a few iterations on the voxels themselves.
+
+    Parameters
+    ----------
+    data : (X, Y, Z) float array
+        Intensities.
+    inside : (X, Y, Z) bool array
+        Brain mask, not touching the border of the array.
+    priors : (3, X, Y, Z) array
+        CSF, GM and WM priors.
+    deep : (X, Y, Z) array
+        Deep grey prior, 0 to 1.
+    zooms : (3,) array
+        Voxel size in mm.
+    settings : Settings, optional
+
+    Returns
+    -------
+    fractions : (3, X, Y, Z) float32 array
+        CSF, GM, WM.
+    stats : dict
+    """
+    settings = settings or Settings()
+    scale = _white_median(data, inside, priors)
+    data = data / scale
+    factors = np.maximum(1, np.round(settings.coarse_mm / zooms + 0.01)).astype(int)
+    if np.all(factors == 1):
+        mixture = _Mixture(data, inside, priors, deep, zooms, settings)
+        mixture.run(settings.iterations)
+    else:
+        weight = block_mean(inside.astype(np.float32), factors)
+        share = np.maximum(weight, 1e-3)
+        coarse = _Mixture(
+            block_mean(data * inside, factors) / share,
+            weight > 0.5,
+            np.stack([block_mean(prior * inside, factors) / share for prior in priors]),
+            block_mean(deep * inside, factors) / share,
+            zooms * factors,
+            settings,
+        )
+        coarse.run(settings.iterations)
+        mixture = _Mixture(data, inside, priors, deep, zooms, settings)
+        mixture.start_from(coarse, factors)
+        mixture.run(settings.fine_iterations, keep_offsets=True)
+    stats = {
+        "ClassMeans": [round(float(value), 4) for value in mixture.mean],
+        "ClassDeviations": [round(float(value), 4) for value in mixture.sd],
+        "WhiteMatterIntensity": float(scale),
+    }
+    return mixture.maps(), stats
+
+
+def _white_median(data, inside, priors) -> float:
+    white = data[inside & (priors[WM] > 0.85)]
+    if white.size < 50:
+        raise ScanError(
+            "The template's white matter hardly meets the brain of this scan.",
+            remedy="Look at the registration and the brain mask; try --skull-strip force.",
+        )
+    median = float(np.median(white))
+    if median <= 0:
+        raise ScanError("White matter is dark in this scan.", remedy="Is it a T1w image?")
+    return median
+
+
+class _Mixture:
+    """Expectation maximisation on the voxels of a mask (V of them); means[DEEP] is that of deep grey matter."""
+
+    def __init__(self, data, inside, priors, deep, zooms, settings):
+        self.inside, self.zooms, self.settings = inside, np.asarray(zooms, dtype=float), settings
+        self.y = np.ascontiguousarray(data[inside], dtype=np.float32)
+        priors = np.ascontiguousarray(priors[:, inside], dtype=np.float32)
+        total = priors.sum(0)
+        # Outside the warped template brain there can only be fluid.
+        priors = np.where(total > 0.05, priors / np.maximum(total, 1e-3), np.float32([[1], [0], [0]]))
+        self.fractions, self.counted, self.pairs = _states(settings)
+        self.log_prior = self._log_prior(priors, np.clip(deep[inside], 0, 1))
+        self.mean = np.array(
+            [self._first_mean(priors[CSF] > 0.6, 25, 0.4), self._first_mean(priors[GM] > 0.7, 50, 0.75), 1.0, 0.93]
+        )
+        self.sd = np.array([0.1, 0.08, 0.05, 0.05])
+        self.offset = np.zeros((4, self.y.size), np.float32)
+        self.around = None
+        self.posterior = None
+
+    def _first_mean(self, where, percentile, default) -> float:
+        return float(np.percentile(self.y[where], percentile)) if np.count_nonzero(where) > 50 else default
+
+    def _log_prior(self, priors, deep):
+        s = self.settings
+        relaxed = (priors + s.epsilon) ** s.gamma
+        relaxed /= relaxed.sum(0)
+        deep = 0.9 * deep
+        size = min(1.0, float(np.prod(self.zooms) ** (1 / 3)) / 2)
+        weight = {pair: size * value for pair, value in s.mixing.items()}
+        cg, gw = weight[CSF, GM], weight[GM, WM]
+        shared = (cg * relaxed[GM], cg * relaxed[CSF] + gw * relaxed[WM], gw * relaxed[GM])
+        prior = np.empty((len(self.fractions), self.y.size), np.float32)
+        for tissue in (CSF, GM, WM):
+            prior[tissue] = relaxed[tissue] * np.maximum(1 - shared[tissue], 0.03)
+        for state, (i, j) in enumerate(self.pairs, start=4):
+            prior[state] = 2 * weight[i, j] / s.levels * relaxed[i] * relaxed[j]
+            if (i, j) == (CSF, WM):  # only round the ventricles, where the template sees no cortex
+                prior[state] *= (1 - relaxed[GM]) ** 2
+        prior *= 1 - deep
+        prior[DEEP] = deep
+        return np.log(prior + 1e-8)
+
+    def run(self, iterations: int, keep_offsets: bool = False) -> None:
+        for iteration in range(iterations):
+            self._expect()
+            if iteration == iterations - 1:
+                break
+            self._update_classes()
+            if iteration >= 2 or keep_offsets:
+                if not keep_offsets:
+                    self._update_offsets()
+                self.around = _neighbourhood(self._volume(self.fractions.T @ self.posterior), self.zooms)[
+                    :, self.inside
+                ]
+
+    def _expect(self) -> None:
+        log_p = self.log_prior.copy()
+        means = self.mean[:, None].astype(np.float32) + self.offset
+        variance = self.sd**2
+        if self.around is not None:
+            # |f - a|^2 up to a term common to all states: |f|^2 - 2 f.a
+            log_p -= self.settings.beta * (
+                (self.fractions**2).sum(1)[:, None] - 2 * (self.fractions @ self.around)
+            ).astype(np.float32)
+        for state, fraction in enumerate(self.fractions):
+            if state == DEEP:
+                mean, v = means[DEEP], variance[DEEP]
+            else:
+                used = np.flatnonzero(fraction)
+                mean = sum(fraction[k] * means[k] for k in used)
+                v = float(fraction @ variance[:3])
+            difference = self.y - mean
+            if state == CSF:  # darker than fluid is fluid
+                np.maximum(difference, 0, out=difference)
+            elif state == WM:  # and brighter than white matter is white matter
+                np.minimum(difference, self.sd[WM], out=difference)
+            log_p[state] -= np.float32(0.5 / v) * difference**2 + np.float32(0.5 * np.log(v))
+        log_p -= log_p.max(0)
+        np.exp(log_p, out=log_p)
+        log_p /= log_p.sum(0)
+        self.posterior = log_p
+
+    def _update_classes(self) -> None:
+        s = self.settings
+        for state in (CSF, GM, WM, DEEP):
+            weight = self.posterior[state]
+            total = float(weight.sum(dtype=np.float64))
+            if total < 20:
+                continue
+            self.mean[state] = float(weight @ (self.y - self.offset[state])) / total
+            residual = self.y - self.offset[state] - np.float32(self.mean[state])
+            floor = s.sd_deep if state == DEEP else s.sd_floor
+            self.sd[state] = max(float(np.sqrt(weight @ residual**2 / total)), floor)
+        self.sd[GM] = s.sd_gm
+
+    def _update_offsets(self) -> None:
+        s = self.settings
+        for state, fwhm, pull in ((GM, s.local_mm, 0.01), (WM, s.local_mm, 0.01), (DEEP, s.deep_local_mm, 0.05)):
+            weight = self.posterior[state]
+            sigma = fwhm * FWHM_TO_SIGMA / self.zooms
+            pair = [weight * (self.y - np.float32(self.mean[state])), weight]
+            top, bottom = (ndimage.gaussian_filter(self._volume(x), sigma, mode="constant", truncate=3) for x in pair)
+            self.offset[state] = (top / (bottom + pull))[self.inside]
+
+    def start_from(self, coarse: _Mixture, factors: np.ndarray) -> None:
+        """Take over classes, local means and neighbourhood from a mixture on blocks of voxels."""
+        self.mean, self.sd = coarse.mean.copy(), coarse.sd.copy()
+        shape = self.inside.shape
+        nearest = ndimage.distance_transform_edt(~coarse.inside, return_distances=False, return_indices=True)
+        for state in (GM, WM, DEEP):
+            # The nearest brain value goes on outside the mask, so that interpolation at its rim sees no zeros.
+            whole = coarse._volume(coarse.offset[state])[tuple(nearest)]
+            self.offset[state] = interpolate(whole, factors, shape, order=1)[self.inside]
+        around = coarse._volume(coarse.fractions.T @ coarse.posterior)
+        self.around = np.stack(
+            [interpolate(part[tuple(nearest)], factors, shape, order=1)[self.inside] for part in around]
+        )
+
+    def maps(self) -> np.ndarray:
+        return self._volume(self.counted.T @ self.posterior)
+
+    def _volume(self, values: np.ndarray) -> np.ndarray:
+        """Voxel values (..., V) in their places, zero elsewhere."""
+        volume = np.zeros((*values.shape[:-1], *self.inside.shape), np.float32)
+        volume[..., self.inside] = values
+        return volume
+
+
+def _states(settings: Settings):
+    """Physical tissue fractions of the states (S, 3), the fractions they count as (S, 3), pairs of the mixels."""
+    pure = [np.eye(3)[tissue] for tissue in (CSF, GM, WM, GM)]
+    fractions, counted, pairs = list(pure), list(pure), []
+    for i, j in settings.mixing:
+        for share in np.arange(1, settings.levels + 1) / (settings.levels + 1):
+            fraction, count = np.zeros((2, 3))
+            fraction[[i, j]] = 1 - share, share
+            as_counted = share**settings.pial if (i, j) == (CSF, GM) else share
+            count[[i, j]] = 1 - as_counted, as_counted
+            fractions.append(fraction)
+            counted.append(count)
+            pairs.append((i, j))
+    return np.array(fractions, np.float32), np.array(counted, np.float32), pairs
+
+
+def _neighbourhood(volume: np.ndarray, zooms: np.ndarray) -> np.ndarray:
+    """Mean of the six neighbours weighted by 1 / distance; outside the mask is fluid. ``volume`` is (3, X, Y, Z)."""
+    volume[CSF] += volume.sum(0) == 0
+    weight = (1 / zooms) / (2 / zooms).sum()
+    mean = np.zeros_like(volume)
+    for axis in range(3):
+        ahead, behind = [slice(None)] * 4, [slice(None)] * 4
+        ahead[axis + 1], behind[axis + 1] = slice(1, None), slice(None, -1)
+        mean[tuple(behind)] += np.float32(weight[axis]) * volume[tuple(ahead)]
+        mean[tuple(ahead)] += np.float32(weight[axis]) * volume[tuple(behind)]
+    return mean

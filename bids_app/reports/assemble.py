@@ -14,7 +14,10 @@ from .. import __version__
 from .style import data_uri, esc
 
 HERE = Path(__file__).parent
-_IMAGE = re.compile(r'<div class="reportlet">\s*<img class="[a-z]+-reportlet" src="\./([^"]+)"[^>]*/>\s*</div>\s*<small>.*?</small>', re.S)
+_IMAGE = re.compile(
+    r'<div class="reportlet">\s*<img class="[a-z]+-reportlet" src="\./([^"]+)"[^>]*/>\s*</div>\s*<small>.*?</small>',
+    re.S,
+)
 
 
 @dataclass(frozen=True)

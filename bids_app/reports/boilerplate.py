@@ -21,9 +21,20 @@ from ..config import Config
 from .citations import cited, html_page, read_bibliography, tex_document, with_references
 from .style import join_words, number
 
-PACKAGES = ("nipype", "deepbet", "antspyx", "torch", "scikit-learn", "nibabel", "nilearn", "numpy", "scipy", "nireports")
+PACKAGES = (
+    "nipype",
+    "deepbet",
+    "antspyx",
+    "torch",
+    "scikit-learn",
+    "nibabel",
+    "nilearn",
+    "numpy",
+    "scipy",
+    "nireports",
+)
 ATLASES = {"AAL1": "aal1", "AAL": "aal1", "AAL2": "aal2", "AAL3": "aal3"}
-TEMPLATES = {"MNI152NLin2009": "fonov2011", "MNIPediatricAsym": "fonov2011"}
+TEMPLATES = {"MNI152NLin2009": "@fonov2009; @fonov2011", "MNIPediatricAsym": "@fonov2011"}
 BUNDLED = "MNI152NLin2009aSym"
 
 
@@ -76,7 +87,9 @@ def methods_text(run: Mapping) -> str:
     )
     text = environment.get_template("methods.tpl").render(**run)
     # One line a paragraph: the template breaks its lines wherever a condition stands.
-    paragraphs = [" ".join(block.split()) for block in re.split(r"\n\s*\n|(?<=\S)\n(?=#)|(?<=# Methods)\n", text) if block.strip()]
+    paragraphs = [
+        " ".join(block.split()) for block in re.split(r"\n\s*\n|(?<=\S)\n(?=#)|(?<=# Methods)\n", text) if block.strip()
+    ]
     return "\n\n".join(re.sub(r" ([.,;])", r"\1", paragraph) for paragraph in paragraphs) + "\n"
 
 
@@ -112,7 +125,9 @@ def describe_run(output_dir: Path, config: Config | Mapping | None = None) -> di
         "participant_level": bool(sidecars) or options["analysis_level"] == "participant",
         "group_level": bool(summary) or options["analysis_level"] == "group",
         "precomputed": join_words([Path(path).name for path in options["derivatives"]]),
-        "modulated": all(meta.get("Modulated", "_desc-modulated_" in path.name) for path, meta in zip(maps, sidecars, strict=True)),
+        "modulated": all(
+            meta.get("Modulated", "_desc-modulated_" in path.name) for path, meta in zip(maps, sidecars, strict=True)
+        ),
         "template": template,
         "template_citation": next((key for name, key in TEMPLATES.items() if template.startswith(name)), ""),
         "template_source": "bundled" if template == BUNDLED else "templateflow",
@@ -121,8 +136,6 @@ def describe_run(output_dir: Path, config: Config | Mapping | None = None) -> di
         "n_participants": len({path.name.split("_")[0] for path in maps}),
         "skull_strip": options["skull_strip"],
         "n_stripped": sum(bool(_came_stripped(meta)) for meta in sidecars),
-        "tissue_method": "by a mixture model with partial-volume classes, guided by the tissue priors of the template",
-        "tissue_citation": "",
         "smoothing_fwhm": f"{float(fwhm):g}" if fwhm else "",
         "model_given": Path(given).name if given else "",
         "latent_dim": summary.get("latent_dim", options["latent_dim"]),
@@ -201,7 +214,9 @@ def _model_sentence(output_dir: Path) -> str:
 def _contrasts(output_dir: Path) -> list[str]:
     """The contrasts that were analysed, where nobody asked for certain ones."""
     path = output_dir / "group" / "lrcp_regions.tsv"
-    return list(pd.read_csv(path, sep="\t", usecols=["contrast"])["contrast"].dropna().unique()) if path.exists() else []
+    return (
+        list(pd.read_csv(path, sep="\t", usecols=["contrast"])["contrast"].dropna().unique()) if path.exists() else []
+    )
 
 
 def _count_regions(output_dir: Path, atlas: str) -> int | str:

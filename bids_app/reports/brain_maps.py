@@ -46,7 +46,13 @@ def region_image(values: pd.Series, labels: nib.Nifti1Image) -> np.ndarray:
 
 
 def region_figure(
-    values: pd.Series, labels: nib.Nifti1Image, template, *, label: str, diverging: bool = False, outlined: Collection[int] = ()
+    values: pd.Series,
+    labels: nib.Nifti1Image,
+    template,
+    *,
+    label: str,
+    diverging: bool = False,
+    outlined: Collection[int] = (),
 ) -> Figure:
     """Values of regions on slices of the template in three planes.
 
@@ -115,7 +121,9 @@ def colour_scale(values: pd.Series, diverging: bool) -> tuple[str, Normalize]:
     return (DIVERGING, Normalize(-top, top)) if diverging else (SEQUENTIAL, Normalize(0, top))
 
 
-def viewer_html(maps: dict[str, tuple[pd.Series, str, bool]], labels: nib.Nifti1Image, names: pd.DataFrame, template) -> str:
+def viewer_html(
+    maps: dict[str, tuple[pd.Series, str, bool]], labels: nib.Nifti1Image, names: pd.DataFrame, template
+) -> str:
     """Three planes that follow the pointer, with any of the maps on the template; works without network or server.
 
     The template (8 bit) and the region of every voxel travel once, compressed; a map is one number a region.
@@ -154,12 +162,24 @@ def viewer_html(maps: dict[str, tuple[pd.Series, str, bool]], labels: nib.Nifti1
         "regions": _pack(regions),
         "names": [named[index] for index in order],
         "maps": [],
-        "scales": {name: [[round(255 * c) for c in matplotlib.colormaps[name](i / 63)[:3]] for i in range(64)] for name in (SEQUENTIAL, DIVERGING)},
+        "scales": {
+            name: [[round(255 * c) for c in matplotlib.colormaps[name](i / 63)[:3]] for i in range(64)]
+            for name in (SEQUENTIAL, DIVERGING)
+        },
     }
     for title, (values, unit, diverging) in maps.items():
         cmap, norm = colour_scale(values, diverging)
         numbers = [float(values.get(index, np.nan)) for index in order]
-        payload["maps"].append({"title": title, "unit": unit, "scale": cmap, "from": norm.vmin, "to": norm.vmax, "values": [None if np.isnan(v) else float(f"{v:.5g}") for v in numbers]})
+        payload["maps"].append(
+            {
+                "title": title,
+                "unit": unit,
+                "scale": cmap,
+                "from": norm.vmin,
+                "to": norm.vmax,
+                "values": [None if np.isnan(v) else float(f"{v:.5g}") for v in numbers],
+            }
+        )
     options = "".join(f'<option value="{i}">{esc(title)}</option>' for i, title in enumerate(maps))
     planes = "".join(
         f'<figure><canvas tabindex="0" data-plane="{plane}" role="img" aria-label="{plane} slice; arrow keys move the crosshair, page up and page down the slice"></canvas><figcaption></figcaption></figure>'
@@ -177,7 +197,13 @@ def viewer_html(maps: dict[str, tuple[pd.Series, str, bool]], labels: nib.Nifti1
 def script_json(payload: object) -> str:
     """JSON that cannot end the script element it stands in, whatever text it holds."""
     text = json.dumps(payload, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+    return (
+        text.replace("<", "\\u003c")
+        .replace(">", "\\u003e")
+        .replace("&", "\\u0026")
+        .replace("\u2028", "\\u2028")
+        .replace("\u2029", "\\u2029")
+    )
 
 
 def _pack(array: np.ndarray) -> str:

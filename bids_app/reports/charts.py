@@ -36,7 +36,15 @@ def age_figure(scans: pd.DataFrame, groups: Sequence[str], age: str = "age") -> 
     rng = np.random.default_rng(0)
     for row, name in enumerate(names):
         values = years[(groups == name) & np.isfinite(years)]
-        axes.scatter(values, row + rng.uniform(-0.22, 0.22, values.size), s=14, alpha=0.7, color=colours[name], lw=0, rasterized=values.size > 500)
+        axes.scatter(
+            values,
+            row + rng.uniform(-0.22, 0.22, values.size),
+            s=14,
+            alpha=0.7,
+            color=colours[name],
+            lw=0,
+            rasterized=values.size > 500,
+        )
         if values.size:
             axes.plot([np.median(values)] * 2, [row - 0.32, row + 0.32], color="black", lw=1.6)
     counts = [int(((groups == name) & np.isfinite(years)).sum()) for name in names]
@@ -54,16 +62,32 @@ def training_figure(training: pd.DataFrame) -> Figure:
         part = training[training["fold"].astype(str) == fold].sort_values("epoch")
         whole = fold == "all"
         style = {"lw": 2.0 if whole else 0.9, "alpha": 1.0 if whole else 0.55, "zorder": 3 if whole else 2}
-        axes.plot(part["epoch"], part["train_loss"], color=BLUE, label="training" if whole or len(folds) == 1 else None, **style)
+        axes.plot(
+            part["epoch"],
+            part["train_loss"],
+            color=BLUE,
+            label="training" if whole or len(folds) == 1 else None,
+            **style,
+        )
         valid = numeric(part, "valid_loss")
-        axes.plot(part["epoch"], valid, color=VERMILION, label="held out for early stopping" if whole or len(folds) == 1 else None, **style)
+        axes.plot(
+            part["epoch"],
+            valid,
+            color=VERMILION,
+            label="held out for early stopping" if whole or len(folds) == 1 else None,
+            **style,
+        )
         if np.isfinite(valid).any():
             best = int(np.nanargmin(valid))
             axes.plot(part["epoch"].iloc[best], valid[best], "o", color=VERMILION, ms=6 if whole else 3.5, zorder=4)
     lines, labels = axes.get_legend_handles_labels()
     if lines:
         axes.legend(lines, labels, loc="upper right")
-    axes.set(xlabel="epoch", ylabel="loss in the brain mask", title=f"n = {len(folds)} model{'s' if len(folds) > 1 else ''} (thick: full model; dot: best epoch)")
+    axes.set(
+        xlabel="epoch",
+        ylabel="loss in the brain mask",
+        title=f"n = {len(folds)} model{'s' if len(folds) > 1 else ''} (thick: full model; dot: best epoch)",
+    )
     return figure
 
 
@@ -82,11 +106,17 @@ def explained_figure(cross_fit: pd.DataFrame) -> Figure:
         if good.any():
             mean = float(np.average(values[good], weights=weights[good]))
             axes.plot([x - 0.2, x + 0.2], [mean] * 2, color="black", lw=2)
-            axes.annotate(f"{mean:.3f}", (x + (-0.22 if x == 0 else 0.22), mean), ha="right" if x == 0 else "left", va="center")
+            axes.annotate(
+                f"{mean:.3f}", (x + (-0.22 if x == 0 else 0.22), mean), ha="right" if x == 0 else "left", va="center"
+            )
     axes.axhline(0, color=FAINT, lw=0.8, ls=":")
     total = int(np.nansum(numeric(cross_fit, "n_test"))) if "n_test" in cross_fit else 0
     axes.set_xticks([0, 1], ["autoencoder", "PCA, same size"])
-    axes.set(xlim=(-0.7, 1.7), ylabel="explained variance, held-out maps", title=f"{len(cross_fit)} folds{f', n = {total} held-out scans' if total else ''}")
+    axes.set(
+        xlim=(-0.7, 1.7),
+        ylabel="explained variance, held-out maps",
+        title=f"{len(cross_fit)} folds{f', n = {total} held-out scans' if total else ''}",
+    )
     return figure
 
 
@@ -102,10 +132,16 @@ def lrcp_figure(regions: pd.DataFrame, n: int, top: int = 20) -> Figure:
     left.scatter(best["lrcp"][solid], rows[solid], color=BLUE, s=34, zorder=2)
     left.scatter(best["lrcp"][~solid], rows[~solid], facecolor="white", edgecolor=BLUE, s=34, zorder=2)
     left.set_yticks(rows, best["name"])
-    left.set(xlabel="LRCP (sum of squared correlation × discriminability)", title=f"highest LRCP, n = {n}; filled: family-wise p < 0.05", xlim=(0, None))
+    left.set(
+        xlabel="LRCP (sum of squared correlation × discriminability)",
+        title=f"highest LRCP, n = {n}; filled: family-wise p < 0.05",
+        xlim=(0, None),
+    )
     median, half = numeric(best, "rank_median"), numeric(best, "rank_iqr") / 2
     right.errorbar(median, rows, xerr=half, fmt="o", color=GREEN, ms=4, lw=1.4)
-    right.set(xlabel=f"rank of {len(regions)} regions (median, interquartile range)", title="steadiness", xlim=(0, None))
+    right.set(
+        xlabel=f"rank of {len(regions)} regions (median, interquartile range)", title="steadiness", xlim=(0, None)
+    )
     right.tick_params(left=False)
     left.invert_yaxis()
     return figure
@@ -144,7 +180,11 @@ def forest_figure(validation: pd.DataFrame) -> Figure:
             y += 1
         y += 0.5
     axes.set_yticks(rows, labels)
-    axes.set(xlim=(0, edge), ylim=(y - 0.4, -0.8), xlabel="error (dot), its upper bound (end of the line), chance (black tick)")
+    axes.set(
+        xlim=(0, edge),
+        ylim=(y - 0.4, -0.8),
+        xlabel="error (dot), its upper bound (end of the line), chance (black tick)",
+    )
     axes.tick_params(left=False)
     axes.spines["left"].set_visible(False)
     return figure
@@ -163,7 +203,9 @@ def baselines_figure(baselines: pd.DataFrame) -> Figure:
         value = numeric(part, "auc" if score else "balanced_accuracy")
         low, high = (numeric(part, column) for column in ("ci_low", "ci_high"))
         for i in range(len(part)):
-            latent = "autoencoder" in str(part["features"][i]).lower() or str(part["features"][i]).lower().startswith("latent")
+            latent = "autoencoder" in str(part["features"][i]).lower() or str(part["features"][i]).lower().startswith(
+                "latent"
+            )
             colour = BLUE if latent else FAINT
             if np.isfinite(low[i]) and np.isfinite(high[i]):
                 axes.plot([low[i], high[i]], [i, i], color=colour, lw=2)
@@ -178,7 +220,7 @@ def baselines_figure(baselines: pd.DataFrame) -> Figure:
     return figure
 
 
-def beeswarm_figure(values: pd.DataFrame, amounts: pd.DataFrame | None, order: Sequence[str], n: int) -> Figure:
+def beeswarm_figure(values: pd.DataFrame, amounts: pd.DataFrame | None, order: Sequence[str]) -> Figure:
     """SHAP values of the regions that matter most, one dot a scan, coloured by the region's grey matter.
 
     Parameters
@@ -186,11 +228,9 @@ def beeswarm_figure(values: pd.DataFrame, amounts: pd.DataFrame | None, order: S
     values : DataFrame (N scans, R regions)
         SHAP values.
     amounts : DataFrame (N scans, R regions) or None
-        Grey matter, ml, for the colours.
+        Grey matter, ml, for the colours; the same rows.
     order : sequence of str
         Regions to show, the most important first.
-    n : int
-        Scans.
     """
     figure = Figure(figsize=(8.0, 1.2 + 0.3 * len(order)))
     axes = figure.subplots()
@@ -199,10 +239,23 @@ def beeswarm_figure(values: pd.DataFrame, amounts: pd.DataFrame | None, order: S
         x = numeric(values, name)
         good = np.isfinite(x)
         colour = _rank01(numeric(amounts, name))[good] if amounts is not None and name in amounts else None
-        axes.scatter(x[good], row + _pile(x[good]), c=colour if colour is not None else FAINT, cmap="cividis", norm=norm if colour is not None else None, s=11, lw=0, rasterized=True)
+        axes.scatter(
+            x[good],
+            row + _pile(x[good]),
+            c=colour if colour is not None else FAINT,
+            cmap="cividis",
+            norm=norm if colour is not None else None,
+            s=11,
+            lw=0,
+            rasterized=True,
+        )
     axes.axvline(0, color=FAINT, lw=0.9)
     axes.set_yticks(range(len(order)), order)
-    axes.set(ylim=(len(order) - 0.4, -0.6), xlabel="SHAP value: change of the predicted reconstruction error (mean squared error)", title=f"n = {n} scans")
+    axes.set(
+        ylim=(len(order) - 0.4, -0.6),
+        xlabel="SHAP value: change of the predicted reconstruction error (mean squared error)",
+        title=f"n = {len(values)} scans",
+    )
     axes.ticklabel_format(axis="x", style="sci", scilimits=(-3, 3), useMathText=True)
     if amounts is not None:
         bar = figure.colorbar(ScalarMappable(norm, "cividis"), ax=axes, fraction=0.025, pad=0.02)
@@ -222,7 +275,13 @@ def truth_figure(ranked_truth: np.ndarray, title: str) -> Figure:
     axes.plot(k, k * planted / total, color=FAINT, lw=1.2, ls="--", label="guessing")
     axes.axvline(planted, color=FAINT, lw=0.8)
     axes.legend(loc="lower right")
-    axes.set(xlabel="regions taken from the top of the LRCP list", ylabel="planted regions among them", title=title, xlim=(1, total), ylim=(0, planted * 1.05))
+    axes.set(
+        xlabel="regions taken from the top of the LRCP list",
+        ylabel="planted regions among them",
+        title=title,
+        xlim=(1, total),
+        ylim=(0, planted * 1.05),
+    )
     return figure
 
 

@@ -12,7 +12,20 @@ from .style import esc
 _CITATION = re.compile(r"\[(@[\w:-]+(?:; @[\w:-]+)*)\]")
 _ENTRY = re.compile(r"^@(\w+)\{([\w:-]+),\n(.*?)\n\}", re.S | re.M)
 _FIELD = re.compile(r"^\s*(\w+) = \{(.*)\},?$", re.M)
-_TEX = {"&": r"\&", "%": r"\%", "#": r"\#", "_": r"\_", "$": r"\$", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}", "<": r"\textless{}", ">": r"\textgreater{}"}
+_TEX = {
+    "&": r"\&",
+    "%": r"\%",
+    "#": r"\#",
+    "_": r"\_",
+    "$": r"\$",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "\\": r"\textbackslash{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+}
 
 
 @dataclass(frozen=True)
@@ -80,7 +93,10 @@ def cited(text: str) -> list[str]:
 
 def with_references(text: str, library: Mapping[str, Reference]) -> str:
     """The Markdown with the list of references under it (the keys stay, so that Pandoc can format them anew)."""
-    items = [f"- [@{key}] {library[key].full}" + (f" <{library[key].link}>" if library[key].link else "") for key in cited(text)]
+    items = [
+        f"- [@{key}] {library[key].full}" + (f" <{library[key].link}>" if library[key].link else "")
+        for key in cited(text)
+    ]
     return text + "\n## References\n\n" + "\n".join(items) + "\n"
 
 
@@ -94,7 +110,9 @@ def html_page(text: str, library: Mapping[str, Reference]) -> str:
 
     # Raw HTML in the text (it could come from a column's name) is shown, never run.
     body = MarkdownIt("commonmark", {"html": False}).render(_CITATION.sub(name, text))
-    body = re.sub(r"CITE\d+:([\w-]+):", lambda m: f'<a href="#ref-{m.group(1)}">{esc(library[m.group(1)].short)}</a>', body)
+    body = re.sub(
+        r"CITE\d+:([\w-]+):", lambda m: f'<a href="#ref-{m.group(1)}">{esc(library[m.group(1)].short)}</a>', body
+    )
     body = body.replace("<h2>", "<h3>").replace("</h2>", "</h3>").replace("<h1>Methods</h1>", "")
     items = []
     for key in cited(text):
@@ -103,7 +121,10 @@ def html_page(text: str, library: Mapping[str, Reference]) -> str:
         items.append(f'<li id="ref-{esc(key)}">{esc(reference.full)}{link}</li>')
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>Methods</title></head>\n<body>\n'
-        + body + '<h3>References</h3>\n<ol class="references">\n' + "\n".join(items) + "\n</ol>\n</body></html>\n"
+        + body
+        + '<h3>References</h3>\n<ol class="references">\n'
+        + "\n".join(items)
+        + "\n</ol>\n</body></html>\n"
     )
 
 
@@ -120,7 +141,9 @@ def tex_document(text: str) -> str:
     body = "\n\n".join(lines)
     return (
         "\\documentclass{article}\n\\usepackage[T1]{fontenc}\n\\usepackage[utf8]{inputenc}\n\\usepackage{natbib}\n"
-        "\\usepackage{hyperref}\n\\begin{document}\n" + body + "\n\n\\bibliographystyle{plainnat}\n\\bibliography{CITATION}\n\\end{document}\n"
+        "\\usepackage{hyperref}\n\\begin{document}\n"
+        + body
+        + "\n\n\\bibliographystyle{plainnat}\n\\bibliography{CITATION}\n\\end{document}\n"
     )
 
 

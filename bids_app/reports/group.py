@@ -56,10 +56,15 @@ def build_group_report(output_dir: str | Path, ground_truth: str | Path | None =
     results = read_group_results(output_dir)
     if not results.tables and not results.summary:
         raise NoInputError(
-            "There are no results of the group level to report.", file=results.output_dir, remedy="Run the group level first."
+            "There are no results of the group level to report.",
+            file=results.output_dir,
+            remedy="Run the group level first.",
         )
     truth = ground_truth or results.summary.get("ground_truth")
-    parts = [*PARTS, ("truth", "Against the planted truth", lambda r: truth_sections(r, Path(truth) if truth else None))]
+    parts = [
+        *PARTS,
+        ("truth", "Against the planted truth", lambda r: truth_sections(r, Path(truth) if truth else None)),
+    ]
     figures = results.folder / "figures"
     figures.mkdir(parents=True, exist_ok=True)
     for old in figures.glob("group_desc-*"):
@@ -74,7 +79,10 @@ def build_group_report(output_dir: str | Path, ground_truth: str | Path | None =
                 missing.append(title)
         closing = {
             "methods": ("Methods", methods_html(results.output_dir)),
-            "provenance": ("Settings and errors", "".join(str(item.content) for item in sections.about(results)) + errors_html(results.output_dir)),
+            "provenance": (
+                "Settings and errors",
+                "".join(str(item.content) for item in sections.about(results)) + errors_html(results.output_dir),
+            ),
         }
         for name, (title, text) in closing.items():
             page.append(Section(name, title, [_write(Item(name, text), figures)]))
@@ -98,7 +106,10 @@ def _made(make: Callable, results: GroupResults, title: str) -> Iterator[Item]:
             return
         except Exception as error:  # one odd table must not take the other sections down
             logger.warning("Section '%s' of the group report is incomplete: %s", title, error, exc_info=True)
-            yield Item(f"trouble{abs(hash(title)) % 10**6}", f'<p class="note">The rest of this section could not be drawn: {esc(error)}</p>')
+            yield Item(
+                f"trouble{abs(hash(title)) % 10**6}",
+                f'<p class="note">The rest of this section could not be drawn: {esc(error)}</p>',
+            )
             return
         yield item
 
@@ -127,4 +138,3 @@ def _lead(results: GroupResults, missing: list[str]) -> str:
     if missing:
         said += f"<p>Not computed in this run: {esc(', '.join(missing))}.</p>"
     return said
-

@@ -54,7 +54,11 @@ class GroupResults:
     @cached_property
     def scans(self) -> pd.DataFrame:
         """One row a scan: identifiers, participants' columns, quality, reconstruction, projections."""
-        names = [name for name in ("reconstruction", "projections", "quality", "latents", "regional_gm") if name in self.tables]
+        names = [
+            name
+            for name in ("reconstruction", "projections", "quality", "latents", "regional_gm")
+            if name in self.tables
+        ]
         if not names:
             return self.participants
         base = self.tables[names[0]]
@@ -117,7 +121,11 @@ class GroupResults:
     def contrasts(self, table: str = "lrcp_regions") -> list[str]:
         """Contrasts of a table in the order of their appearance."""
         found = self.table(table)
-        return list(dict.fromkeys(found["contrast"].dropna().astype(str))) if found is not None and "contrast" in found else []
+        return (
+            list(dict.fromkeys(found["contrast"].dropna().astype(str)))
+            if found is not None and "contrast" in found
+            else []
+        )
 
 
 def read_group_results(output_dir: str | Path) -> GroupResults:
@@ -141,7 +149,11 @@ def read_group_results(output_dir: str | Path) -> GroupResults:
     path = output_dir / "group" / "summary.json"
     summary = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     named = summary.get("participants_tsv")
-    places = [output_dir / "phenotype" / "cohort.tsv", output_dir / "participants.tsv", *([Path(named)] if named else [])]
+    places = [
+        output_dir / "phenotype" / "cohort.tsv",
+        output_dir / "participants.tsv",
+        *([Path(named)] if named else []),
+    ]
     people = next((read_tsv(path) for path in places if path.exists()), pd.DataFrame())
     return GroupResults(output_dir, tables, summary, people)
 
@@ -154,4 +166,8 @@ def read_tsv(path: Path) -> pd.DataFrame:
 
 def numeric(table: pd.DataFrame, column: str) -> np.ndarray:
     """A column as float64, NaN where it is missing or no number."""
-    return pd.to_numeric(table[column], errors="coerce").to_numpy(float) if column in table else np.full(len(table), np.nan)
+    return (
+        pd.to_numeric(table[column], errors="coerce").to_numpy(float)
+        if column in table
+        else np.full(len(table), np.nan)
+    )

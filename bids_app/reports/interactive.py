@@ -17,7 +17,14 @@ from .group_results import ID_COLUMNS, numeric
 from .participant_figures import DIVERGING
 from .style import esc
 
-METHODS = {"pca": "PCA", "tsne": "t-SNE", "tsne3d": "t-SNE (3D)", "pls": "PLS (supervised)", "umap": "UMAP", "umap3d": "UMAP (3D)"}
+METHODS = {
+    "pca": "PCA",
+    "tsne": "t-SNE",
+    "tsne3d": "t-SNE (3D)",
+    "pls": "PLS (supervised)",
+    "umap": "UMAP",
+    "umap3d": "UMAP (3D)",
+}
 MOST_LEVELS = 12
 _COORDINATE = re.compile(r"^([a-z]+[a-z0-9]*)(?:_.*)?_(\d+)$")
 
@@ -29,7 +36,9 @@ def plotly_script() -> str:
     return get_plotlyjs()
 
 
-def projection_explorer(scans: pd.DataFrame, projections: pd.DataFrame, first_columns: Sequence[str] = ()) -> str | None:
+def projection_explorer(
+    scans: pd.DataFrame, projections: pd.DataFrame, first_columns: Sequence[str] = ()
+) -> str | None:
     """Scatter plot whose view and colour can be chosen, with the participant on hover.
 
     Parameters
@@ -79,7 +88,9 @@ def profile_heat_map(profile: pd.DataFrame) -> str:
         ``group/lrcp_profile.tsv``.
     """
     rho = profile.pivot_table(index="name", columns="latent", values="rho", sort=False)
-    p = profile.pivot_table(index="name", columns="latent", values="p_fwe", sort=False).reindex(index=rho.index, columns=rho.columns)
+    p = profile.pivot_table(index="name", columns="latent", values="p_fwe", sort=False).reindex(
+        index=rho.index, columns=rho.columns
+    )
     strongest = rho.abs().max(axis=1).sort_values(ascending=False).index
     rho, p = rho.loc[strongest], p.loc[strongest]
     limit = float(np.nanmax(np.abs(rho.to_numpy()))) if rho.size else 1.0
@@ -94,7 +105,9 @@ def profile_heat_map(profile: pd.DataFrame) -> str:
     }
     total = len(rho)
     sizes = [size for size in (30, 60) if size < total] + [total]
-    options = "".join(f'<option value="{size}">{"all " if size == total else "strongest "}{size}</option>' for size in sizes)
+    options = "".join(
+        f'<option value="{size}">{"all " if size == total else "strongest "}{size}</option>' for size in sizes
+    )
     return (
         f'<div data-profile><div class="controls"><label>Regions<select>{options}</select></label></div>'
         '<div class="plotly-box" role="img" aria-label="Heat map of the correlation of regions with latents"></div>'
@@ -133,7 +146,9 @@ def _colour_column(values: pd.Series, name: str) -> dict | None:
     known = values.notna()
     if known.sum() == 0:
         return None
-    if numbers[known].notna().all() and (numbers[known].nunique() > MOST_LEVELS or numbers[known].dtype.kind == "f" and numbers[known].nunique() > 6):
+    if numbers[known].notna().all() and (
+        numbers[known].nunique() > MOST_LEVELS or numbers[known].dtype.kind == "f" and numbers[known].nunique() > 6
+    ):
         return {"name": name, "kind": "number", "values": _numbers(numbers.to_numpy(float), 4)}
     texts = [str(v) if ok else None for v, ok in zip(values, known, strict=True)]
     levels = list(dict.fromkeys(text for text in texts if text is not None))
@@ -141,7 +156,12 @@ def _colour_column(values: pd.Series, name: str) -> dict | None:
         return None
     named = [*levels, MISSING] if not known.all() else levels
     colours = group_colours(named)
-    return {"name": name, "kind": "category", "values": texts, "levels": [{"name": level, "colour": colours[level]} for level in named]}
+    return {
+        "name": name,
+        "kind": "category",
+        "values": texts,
+        "levels": [{"name": level, "colour": colours[level]} for level in named],
+    }
 
 
 def _numbers(values: np.ndarray, digits: int) -> list[float | None]:

@@ -139,8 +139,8 @@ def _query(scan: Scan) -> dict:
 
 
 def _lead(scans: list[Scan], with_cohort: bool) -> str:
-    said = [f"{esc(scan.title)}: <strong>{esc(scan.sidecar.get('QualityVerdict', 'no verdict'))}</strong>" for scan in scans]
+    said = [
+        f"{esc(scan.title)}: <strong>{esc(scan.sidecar.get('QualityVerdict', 'no verdict'))}</strong>" for scan in scans
+    ]
     ticks = " Ticks in the bars are the other scans of the cohort." if with_cohort else ""
     return f"<p>{join_words(said)}.</p><p>Left of every picture is the left of the brain, unless it is seen from the side.{ticks}</p>"
-
-

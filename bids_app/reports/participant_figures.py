@@ -123,7 +123,9 @@ def draw_jacobian(scan: Scan, jacobian: Path | None, template: Template | None) 
     # The logarithm makes halving and doubling equally strong colours.
     logs = np.log2(np.clip(data, 1e-6, None))
     norm = Normalize(-np.log2(JACOBIAN_LIMIT), np.log2(JACOBIAN_LIMIT))
-    axes.imshow(np.where(mosaic(inside, layout, order=0) > 0.5, mosaic(logs, layout), np.nan), cmap=DIVERGING, norm=norm)
+    axes.imshow(
+        np.where(mosaic(inside, layout, order=0) > 0.5, mosaic(logs, layout), np.nan), cmap=DIVERGING, norm=norm
+    )
     folded = (data <= 0) & inside
     if folded.any():
         axes.contour(mosaic(folded, layout, order=0), levels=[0.5], colors="red", linewidths=1.2)
@@ -146,11 +148,16 @@ def draw_modulated(scan: Scan, template: Template | None) -> Path | None:
     axes.imshow(mosaic(data, layout), cmap="inferno", norm=norm)
     if template is not None:
         axes.contour(
-            mosaic(canonical(on_grid(template.mask, image, order=0))[0], layout), levels=[0.5], colors="white", linewidths=0.5
+            mosaic(canonical(on_grid(template.mask, image, order=0))[0], layout),
+            levels=[0.5],
+            colors="white",
+            linewidths=0.5,
         )
     bar = figure.colorbar(ScalarMappable(norm, "inferno"), cax=colours, orientation="horizontal", extend="max")
     modulated = "desc-modulated" in scan.modulated.name
-    bar.set_label("ml of grey matter per ml of template" if modulated else "grey-matter probability (not modulated)", fontsize=9)
+    bar.set_label(
+        "ml of grey matter per ml of template" if modulated else "grey-matter probability (not modulated)", fontsize=9
+    )
     return save_png(figure, scan.figure("modulated", ".png"))
 
 
@@ -166,14 +173,21 @@ def draw_reconstruction(scan: Scan) -> Path | None:
     tall = layout.tile[0]
     figure, axes, colours = open_figure(layout, colourbar=True)
     one = Layout(layout.rows[:1], layout.box, layout.spacing, layout.affine, layout.pixel)
-    maps, difference = Normalize(0, GM_LIMIT), Normalize(-0.5, 0.5)
+    rest = given - made
+    brain = (given > 0.02) | (made > 0.02)
+    # Strong enough to see, but never so strong that a good reconstruction looks bad.
+    limit = max(0.1, float(np.percentile(np.abs(rest[brain]), 99.5))) if brain.any() else 0.1
+    maps, difference = Normalize(0, GM_LIMIT), Normalize(-limit, limit)
     width = mosaic(given, one).shape[1]
-    pictures = ((given, "inferno", maps, "map"), (made, "inferno", maps, "reconstruction"),
-                (given - made, DIVERGING, difference, "difference"))
+    pictures = (
+        (given, "inferno", maps, "map"),
+        (made, "inferno", maps, "reconstruction"),
+        (np.where(brain, rest, np.nan), DIVERGING, difference, "difference"),
+    )
     for row, (data, colour, norm, name) in enumerate(pictures):
         place = (-0.5, width - 0.5, (row + 1) * tall - 0.5, row * tall - 0.5)
-        axes.imshow(mosaic(data, one), cmap=colour, norm=norm, extent=place)
-        axes.text(width / 2, row * tall + 4, name, color="white" if row < 2 else "black", ha="center", va="top", fontsize=11)
+        axes.imshow(mosaic(data, one, fill=np.nan), cmap=colour, norm=norm, extent=place)
+        axes.text(width / 2, row * tall + 4, name, color="white", ha="center", va="top", fontsize=11)
     axes.set(xlim=(-0.5, width - 0.5), ylim=(3 * tall - 0.5, -0.5))
     left, bottom, _, height = colours.get_position().bounds
     colours.set_position((0.08, bottom, 0.36, height))
@@ -181,9 +195,9 @@ def draw_reconstruction(scan: Scan) -> Path | None:
     figure.colorbar(ScalarMappable(maps, "inferno"), cax=colours, orientation="horizontal", extend="max").set_label(
         "map and reconstruction: ml of grey matter per ml of template", fontsize=9
     )
-    figure.colorbar(ScalarMappable(difference, DIVERGING), cax=second, orientation="horizontal", extend="both").set_label(
-        "map − reconstruction, ml/ml:  purple more than the model expects", fontsize=9
-    )
+    figure.colorbar(
+        ScalarMappable(difference, DIVERGING), cax=second, orientation="horizontal", extend="both"
+    ).set_label("map − reconstruction, ml/ml:  purple more than the model expects", fontsize=9)
     return save_png(figure, scan.figure("reconstruction", ".png"))
 
 
@@ -217,5 +231,3 @@ def template_or_none(name: str | None, resolution: float = 2.0) -> Template | No
         return get_template(name, resolution) if name else None
     except LatentAtlasError:
         return None
-
-

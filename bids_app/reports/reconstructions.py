@@ -35,15 +35,33 @@ def reconstruction_figure(results: GroupResults) -> Figure | None:
     if not pairs:
         return None
     data = canonical(image)[0]
-    layout = plan_layout(np.abs(data[..., 0]) > 0.05, image.affine, planes=("axial",), columns=4, pixel=1.3, margin_mm=3)
+    layout = plan_layout(
+        np.abs(data[..., 0]) > 0.05, image.affine, planes=("axial",), columns=4, pixel=1.3, margin_mm=3
+    )
     tall, wide = layout.tile[0], layout.tile[1] * 4
     top = float(np.percentile(data[data > 0.02], 99.5)) if (data > 0.02).any() else 1.0
     maps, difference = Normalize(0, top), Normalize(-top / 2, top / 2)
     figure = Figure(figsize=(14, 14 * (tall / (3 * wide)) * len(pairs) * 1.35 + 0.7))
-    grid = figure.subplots(len(pairs), 3, squeeze=False, gridspec_kw={"wspace": 0.02, "hspace": 0.3, "left": 0, "right": 1, "top": 0.93, "bottom": 0.17 if len(pairs) > 1 else 0.25})
+    grid = figure.subplots(
+        len(pairs),
+        3,
+        squeeze=False,
+        gridspec_kw={
+            "wspace": 0.02,
+            "hspace": 0.3,
+            "left": 0,
+            "right": 1,
+            "top": 0.93,
+            "bottom": 0.17 if len(pairs) > 1 else 0.25,
+        },
+    )
     for row, (kind, person, error, volumes) in zip(grid, pairs, strict=True):
         given, made = data[..., volumes["map"]], data[..., volumes["reconstruction"]]
-        parts = ((given, "inferno", maps, f"{kind}: {person}, map"), (made, "inferno", maps, f"reconstruction (error {error:.2g})"), (given - made, DIVERGING, difference, "map − reconstruction"))
+        parts = (
+            (given, "inferno", maps, f"{kind}: {person}, map"),
+            (made, "inferno", maps, f"reconstruction (error {error:.2g})"),
+            (given - made, DIVERGING, difference, "map − reconstruction"),
+        )
         for axes, (volume, cmap, norm, title) in zip(row, parts, strict=True):
             axes.imshow(mosaic(volume, layout), cmap=cmap, norm=norm)
             axes.set(xticks=[], yticks=[])
@@ -54,7 +72,12 @@ def reconstruction_figure(results: GroupResults) -> Figure | None:
             for spine in axes.spines.values():
                 spine.set_visible(False)
     height = figure.get_size_inches()[1]
-    for left, cmap, norm, label in ((0.2, "inferno", maps, "grey matter, ml per ml of template (smoothed as for training)"), (0.7, DIVERGING, difference, "difference, ml per ml: purple more than reconstructed")):
+    for left, cmap, norm, label in (
+        (0.2, "inferno", maps, "grey matter, ml per ml of template (smoothed as for training)"),
+        (0.7, DIVERGING, difference, "difference, ml per ml: purple more than reconstructed"),
+    ):
         bar = figure.add_axes((left, 0.5 / height, 0.26, 0.12 / height))
-        figure.colorbar(ScalarMappable(norm, cmap), cax=bar, orientation="horizontal", extend="max" if cmap == "inferno" else "both").set_label(label, fontsize=9)
+        figure.colorbar(
+            ScalarMappable(norm, cmap), cax=bar, orientation="horizontal", extend="max" if cmap == "inferno" else "both"
+        ).set_label(label, fontsize=9)
     return figure

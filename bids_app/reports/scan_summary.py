@@ -40,7 +40,10 @@ class Measure:
     def limits(self, meta: dict) -> tuple[float, float]:
         """Usual range in the unit of the number."""
         given = (meta.get("QualityLimits") or {}).get(self.rule or self.key) or (self.low, self.high)
-        low, high = (default if bound is None else bound for bound, default in zip(given[:2], (self.start, self.stop), strict=True))
+        low, high = (
+            default if bound is None else bound
+            for bound, default in zip(given[:2], (self.start, self.stop), strict=True)
+        )
         share = float(meta["TIV"]) if self.rule and isinstance(meta.get("TIV"), int | float) else 1.0
         return max(low * share, self.start), min(high * share, self.stop)
 
@@ -57,14 +60,20 @@ MEASURES = (
     Measure("GreyWhiteContrast", "Contrast of grey and white matter", "SD", 2.0, 10.0, 0, 10),
     Measure("SurfaceBrightness", "Brightness of the mask's rim", "of white matter", 0.0, 1.15, 0, 2),
     Measure("CutShare", "Rim where brain seems cut off", "of the rim", 0.0, 0.35, 0, 1),
-    Measure("ReconstructionErrorPercentile", "Reconstruction error within the training cohort", "percentile", 0, 95, 0, 100),
+    Measure(
+        "ReconstructionErrorPercentile", "Reconstruction error within the training cohort", "percentile", 0, 95, 0, 100
+    ),
 )
 VERDICTS = {
     "pass": "Nothing in the numbers speaks against using this map. The pictures below are still worth twenty seconds.",
     "look": "Something is unusual. Look at the pictures below before this scan enters an analysis.",
     "fail": "This map should not be used as it is.",
 }
-_SHOWN_ELSEWHERE = {measure.key for measure in MEASURES} | {measure.rule for measure in MEASURES} | {"QualityVerdict", "QualityReasons", "JacobianRange", "ModulatedGMVolume"}
+_SHOWN_ELSEWHERE = (
+    {measure.key for measure in MEASURES}
+    | {measure.rule for measure in MEASURES}
+    | {"QualityVerdict", "QualityReasons", "JacobianRange", "ModulatedGMVolume"}
+)
 
 
 def scan_summary(scan: Scan, cohort: pd.DataFrame | None = None) -> str:
@@ -81,7 +90,9 @@ def scan_summary(scan: Scan, cohort: pd.DataFrame | None = None) -> str:
     parts = [_banner(meta)]
     rows = [_row(measure, meta, cohort) for measure in MEASURES if isinstance(meta.get(measure.key), int | float)]
     if rows:
-        heads = ["Measure", "This scan", "Usual range, and where this scan lies"] + (["Cohort"] if _has_cohort(cohort) else [])
+        heads = ["Measure", "This scan", "Usual range, and where this scan lies"] + (
+            ["Cohort"] if _has_cohort(cohort) else []
+        )
         cells = "".join(f'<th scope="col">{head}</th>' for head in heads)
         parts.append(
             '<div class="scroll" tabindex="0" role="region" aria-label="Numbers of this scan"><table class="cards">'
@@ -126,7 +137,9 @@ def _row(measure: Measure, meta: dict, cohort: pd.DataFrame | None) -> str:
     if _has_cohort(cohort):
         if others.size > 2:
             rank = round(100 * float((others <= value).mean()))
-            cells.append(f"<td>median {number(float(np.median(others)))} of n = {others.size}; this scan at percentile {rank}</td>")
+            cells.append(
+                f"<td>median {number(float(np.median(others)))} of n = {others.size}; this scan at percentile {rank}</td>"
+            )
         else:
             cells.append("<td>–</td>")
     return f"<tr>{''.join(cells)}</tr>"
@@ -142,14 +155,18 @@ def _range_picture(value: float, low: float, high: float, measure: Measure, othe
     ticks = "".join(f'<path d="M{at(x):.1f} 5v10" stroke="#52606d" stroke-opacity=".45"/>' for x in others[:400])
     here = at(value)
     fill = "#004c7a" if low <= value <= high else "#b3400a"
-    text = f"{number(value, 4)} {measure.unit}; usual {number(low)} to {number(high)}"
+    text = f"{number(value, 4)} {measure.unit}; usual {_limit(low)} to {_limit(high)}"
     return (
         f'<svg class="range" viewBox="0 0 240 30" role="img" aria-label="{esc(text)}" preserveAspectRatio="xMinYMid meet">'
         f'<path d="M4 10h232" stroke="#9aa5b1"/><rect x="{at(low):.1f}" y="6" width="{at(high) - at(low):.1f}" height="8" fill="#a9d3ec"/>'
         f'{ticks}<path d="M{here:.1f} 2l6 8l-6 8l-6 -8z" fill="{fill}" stroke="#fff"/>'
-        f'<text x="{at(low):.1f}" y="28" font-size="10" fill="#52606d" text-anchor="{_anchor(at(low))}">{number(low, 4)}</text>'
-        f'<text x="{at(high):.1f}" y="28" font-size="10" fill="#52606d" text-anchor="{_anchor(at(high))}">{number(high, 4)}</text></svg>'
+        f'<text x="{at(low):.1f}" y="28" font-size="10" fill="#52606d" text-anchor="{_anchor(at(low))}">{_limit(low)}</text>'
+        f'<text x="{at(high):.1f}" y="28" font-size="10" fill="#52606d" text-anchor="{_anchor(at(high))}">{_limit(high)}</text></svg>'
     )
+
+
+def _limit(value: float) -> str:
+    return f"{value:.0f}" if abs(value) >= 10 else f"{value:.4g}"
 
 
 def _anchor(x: float) -> str:
@@ -161,7 +178,9 @@ def _facts(scan: Scan) -> list[tuple[str, object]]:
     facts: list[tuple[str, object]] = []
     stripped = meta.get("SkullStripped", meta.get("InputSkullStripped"))
     if stripped is not None:
-        facts.append(("The head came", "already stripped of its skull" if stripped else "whole; the brain was extracted here"))
+        facts.append(
+            ("The head came", "already stripped of its skull" if stripped else "whole; the brain was extracted here")
+        )
     if scan.space:
         resolution = meta.get("Resolution", "")
         facts.append(("Template", f"{scan.space}{', ' if resolution else ''}{resolution}"))
@@ -170,7 +189,12 @@ def _facts(scan: Scan) -> list[tuple[str, object]]:
     span = meta.get("JacobianRange")
     if isinstance(span, list | tuple) and len(span) == 2:
         warning = " (a value of 0 or less is a fold: the deformation is not invertible there)" if span[0] <= 0 else ""
-        facts.append(("Local volume, against the template", f"{number(float(span[0]), 2)} to {number(float(span[1]), 3)} times{warning}"))
+        facts.append(
+            (
+                "Local volume, against the template",
+                f"{number(float(span[0]), 2)} to {number(float(span[1]), 3)} times{warning}",
+            )
+        )
     if scan.modulated is not None and not meta.get("Modulated", "desc-modulated" in scan.modulated.name):
         facts.append(("Modulation", Markup("<strong>none</strong>: no transform was there to modulate the map with")))
     if meta.get("SkullStripMethod"):

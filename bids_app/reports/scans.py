@@ -46,7 +46,8 @@ class Scan:
         """What to call the scan in a heading."""
         names = {"ses": "session", "acq": "acquisition", "rec": "reconstruction", "run": "run", "ce": "contrast agent"}
         rest = [f"{names.get(key, key)} {value}" for key, value in self.entities.items() if key != "sub"]
-        return ", ".join(rest) or "T1-weighted scan"
+        title = ", ".join(rest)
+        return title[:1].upper() + title[1:] if title else "T1-weighted scan"
 
     def find(self, *parts: str, ending: str = ".nii.gz") -> Path | None:
         """The one file of this scan whose name holds exactly these parts after the prefix.
@@ -75,7 +76,9 @@ class Scan:
     @cached_property
     def modulated(self) -> Path | None:
         """The modulated grey-matter map, or the unmodulated one where nothing could modulate it."""
-        return self.template_space("label-GM", "desc-modulated", "probseg") or self.template_space("label-GM", "probseg")
+        return self.template_space("label-GM", "desc-modulated", "probseg") or self.template_space(
+            "label-GM", "probseg"
+        )
 
     @cached_property
     def sidecar(self) -> dict:

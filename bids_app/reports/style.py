@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import html
-import io
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pandas as pd
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -57,11 +57,15 @@ def save_svg(figure: Figure, path: Path) -> Path:
 
 def save_png(figure: Figure, path: Path, dpi: int = 100) -> Path:
     """Write a brain picture as a PNG with a palette of 256 colours, about a third of the size of a true-colour one."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi, facecolor=figure.get_facecolor())
-    picture = Image.open(buffer).convert("RGB")
-    # The median cut would spend its colours on the many dark pixels and leave colour bars with steps.
-    picture = picture.quantize(256, method=Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE)
+    figure.set_dpi(dpi)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    picture = Image.fromarray(np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3]))
+    # The median cut would spend its colours on the many dark pixels and leave colour bars with steps; a quarter of the
+    # pixels is enough to choose the colours from.
+    sample = picture.resize((picture.width // 2, picture.height // 2), Image.Resampling.NEAREST)
+    palette = sample.quantize(256, method=Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE)
+    picture = picture.quantize(palette=palette, dither=Image.Dither.NONE)
     path.parent.mkdir(parents=True, exist_ok=True)
     picture.save(path, format="PNG", optimize=True)
     return path
@@ -96,7 +100,7 @@ def number(value: object, digits: int = 3) -> str:
     if not isinstance(value, float | np.floating):
         return str(value)
     value = float(value)
-    if value == round(value) and abs(value) < 10 ** digits:
+    if value == round(value) and abs(value) < 10**digits:
         return f"{value:.0f}".replace("-", "−")
     if abs(value) >= 10 ** max(digits, 3):
         text = f"{value:,.0f}"
@@ -156,7 +160,11 @@ def html_table(
     heads = []
     for column in columns:
         text = esc(headers.get(column, column))
-        heads.append(f'<th scope="col"><button type="button">{text}</button></th>' if sortable else f'<th scope="col">{text}</th>')
+        heads.append(
+            f'<th scope="col"><button type="button">{text}</button></th>'
+            if sortable
+            else f'<th scope="col">{text}</th>'
+        )
     rows = []
     for values in table.itertuples(index=False, name=None):
         cells = []
@@ -165,7 +173,7 @@ def html_table(
             text = formats[column](value) if column in formats else number(value)
             key = f' data-key="{float(value)!r}"' if sortable and numeric and not pd.isna(value) else ""
             css = " class=num" if numeric else " class=short" if len(str(text)) < 20 else ""
-            cells.append(f'<td{css}{key}>{text if isinstance(text, Markup) else esc(text)}</td>')
+            cells.append(f"<td{css}{key}>{text if isinstance(text, Markup) else esc(text)}</td>")
         rows.append("<tr>" + "".join(cells) + "</tr>")
     name = f' id="{esc(table_id)}"' if table_id else ""
     kinds = " ".join(kind for kind, wanted in (("sortable", sortable), ("cards", cards)) if wanted)

@@ -50,10 +50,30 @@ def truth_sections(results: GroupResults, path: Path | None) -> Iterator[Item]:
             f"<p>This cohort is simulated, so the truth is known. LRCP {grade} the {k} regions with planted change: of the {k} "
             f"regions it ranks highest, <strong>{found}</strong> are planted, where guessing would give {number(k * k / hit.size, 2)}; "
             f"a planted region ranks above another one with probability <strong>{auroc:.2f}</strong> (AUROC; 0.5 is guessing)."
-            + (f" Not among the first {k}: {esc(join_words(missed[:8]))}{' and others' if len(missed) > 8 else ''}.</p>" if missed else "</p>")
+            + (
+                f" Not among the first {k}: {esc(join_words(missed[:8]))}{' and others' if len(missed) > 8 else ''}.</p>"
+                if missed
+                else "</p>"
+            )
         )
-        yield Item(f"truth{i}", truth_figure(hit, f"{contrast}: {hit.size} regions, {k} planted, n = {results.n_scans}"), contrast, said + words(
-            "planted regions found while walking down the list of LRCP.", "the steeper the blue line climbs at the left, the better; the thin vertical line is the number of planted regions.",
-            "regions beside a planted one may rank high because smoothing and registration spill over; that is an error here, but no mystery."), f"Planted regions among the top ranks for {contrast}")
-        top = pd.DataFrame({"rank": np.arange(1, min(k, 15) + 1), "region": part["name"].to_numpy()[: min(k, 15)], "LRCP": part["lrcp"].to_numpy()[: min(k, 15)], "planted": np.where(hit[: min(k, 15)], "yes", "no")})
+        yield Item(
+            f"truth{i}",
+            truth_figure(hit, f"{contrast}: {hit.size} regions, {k} planted, n = {results.n_scans}"),
+            contrast,
+            said
+            + words(
+                "planted regions found while walking down the list of LRCP.",
+                "the steeper the blue line climbs at the left, the better; the thin vertical line is the number of planted regions.",
+                "regions beside a planted one may rank high because smoothing and registration spill over; that is an error here, but no mystery.",
+            ),
+            f"Planted regions among the top ranks for {contrast}",
+        )
+        top = pd.DataFrame(
+            {
+                "rank": np.arange(1, min(k, 15) + 1),
+                "region": part["name"].to_numpy()[: min(k, 15)],
+                "LRCP": part["lrcp"].to_numpy()[: min(k, 15)],
+                "planted": np.where(hit[: min(k, 15)], "yes", "no"),
+            }
+        )
         yield Item(f"truthTable{i}", html_table(top, caption="The highest ranks"))

@@ -1,4 +1,4 @@
-"""The anatomy every simulated head is deformed from: tissue of the bundled template, an atlas, a shell of skull and skin.
+"""The anatomy every simulated head is deformed from: tissue of the bundled template, and an atlas.
 
 Two grids share the template's origin: 1 mm for tissue, 2 mm for regions, deformation by atrophy and volumes.
 """
@@ -20,7 +20,7 @@ from .fields import smooth_noise
 
 FLOOR = 2e-3  # keeps the log-odds of the priors finite
 SHARPNESS = 2.5  # the priors are averages over 152 people: one person's tissue borders are sharper
-FOLDING_SD = 0.8  # log-odds by which one person's cortex departs from the average
+FOLDING_SD = 0.6  # log-odds by which one person's cortex departs from the average
 FOLDING_MM = 3.5  # and the width of the Gaussian that makes these departures smooth
 TISSUE_SHARES = (0.48, 0.345, 0.175)  # GM, WM, CSF of the intracranial volume
 TYPICAL_T1 = (0.70, 1.0, 0.25)  # GM, WM, CSF relative to WM

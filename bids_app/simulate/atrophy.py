@@ -6,7 +6,7 @@ determinant is what voxel-based morphometry multiplies grey matter with.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
@@ -41,8 +41,12 @@ class Plan:
     index : ndarray, (R,)
     sources : ndarray, (R, X, Y, Z), float32
         Divergence that shrinks each region (+1 in its grey matter) and expands CSF near it by as much volume.
+    voxels : ndarray, (M,)
+        Flat indices of the voxels of all planted regions.
+    member : ndarray, (M,)
+        The region (0 to R-1) of each of them.
     gain : ndarray, (R,)
-        Calibrated: source strength = gain * log(1 + relative change).
+        Calibrated on the average person: source strength = gain * log(1 + relative change), for the flow.
     map_gain : ndarray, (R,)
         The same when the source is used as the log-Jacobian itself, without integrating a flow.
     """
@@ -50,6 +54,8 @@ class Plan:
     names: list[str]
     index: np.ndarray
     sources: np.ndarray
+    voxels: np.ndarray
+    member: np.ndarray
     gain: np.ndarray
     map_gain: np.ndarray
 
@@ -79,17 +85,19 @@ def make_plan(anatomy: Anatomy, weights: dict[str, float], effect: float, flow: 
             f"The atlas has no region called {', '.join(unknown)}.",
             remedy="Names are those of AAL2, with their side: " + ", ".join(sorted(known)[:8]) + ", ...",
         )
-    names = list(weights)
-    index = np.array([known[name] for name in names], int)
+    index = np.array([known[name] for name in weights], int)
     gm, _, csf = (to_coarse(anatomy, t) for t in tissues(anatomy, None))
-    sources = np.stack([_source(anatomy.labels == i, gm, csf) for i in index]) if names else np.zeros((0, *gm.shape))
-    target = np.log1p(-(effect or 0.25) * np.array([weights[name] for name in names]))
-    bare = Plan(names, index, sources.astype(np.float32), np.ones(len(names)), np.ones(len(names)))
-    map_gain = _calibrate(bare, anatomy.labels, gm, target, lambda s: np.exp(np.tensordot(s, bare.sources, 1)), 8)
-    gain = map_gain
-    if flow:
-        gain = _calibrate(bare, anatomy.labels, gm, target, lambda s: jacobian(deform(bare, s)[0]), 4, map_gain)
-    return Plan(names, index, bare.sources, gain, map_gain)
+    sources = np.stack([_source(anatomy.labels == i, gm, csf) for i in index])
+    voxels = np.flatnonzero(np.isin(anatomy.labels, index))
+    member = np.argsort(index)[np.searchsorted(np.sort(index), anatomy.labels.ravel()[voxels])]
+    ones = np.ones(len(index))
+    plan = Plan(list(weights), index, sources, voxels, member, ones, ones)
+
+    target = np.log1p(-(effect or 0.25) * np.array(list(weights.values())))
+    plan = replace(plan, map_gain=_first_order_gain(plan, gm, target, 8))
+    if not flow:
+        return plan
+    return replace(plan, gain=_calibrate(plan, gm, target, lambda s: jacobian(deform(plan, s)[0]), 4, plan.map_gain))
 
 
 def deform(plan: Plan, strength: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -99,35 +107,68 @@ def deform(plan: Plan, strength: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     ----------
     plan : Plan
     strength : ndarray, (R,)
-        Source strengths, ``plan.gain * log(1 + change)``.
+        Source strengths, ``gain * log(1 + change)``.
 
     Returns
     -------
     forward, backward : ndarrays, (3, X, Y, Z)
     """
-    source = np.tensordot(np.asarray(strength, np.float32), plan.sources, 1)
-    velocity = velocity_of_divergence(source)
+    velocity = velocity_of_divergence(np.tensordot(np.asarray(strength, np.float32), plan.sources, 1))
     return integrate(velocity), integrate(-velocity)
+
+
+def individual_gain(plan: Plan, gm: np.ndarray, change: np.ndarray, flow: bool = True) -> np.ndarray:
+    """The calibrated gain, corrected to first order for one person's own grey matter.
+
+    Parameters
+    ----------
+    plan : Plan
+    gm : ndarray, (X, Y, Z)
+        The person's grey matter on the 2 mm grid.
+    change : ndarray, (R,)
+        Planted relative change of each region.
+    flow : bool
+        For the flow, or for the sources as the log-Jacobian itself.
+
+    Returns
+    -------
+    ndarray, (R,)
+    """
+    if not np.any(change):
+        return plan.gain
+    own = _first_order_gain(plan, gm, np.log1p(np.minimum(change, -1e-4)), 4, plan.map_gain)
+    return plan.gain * own / plan.map_gain if flow else own
 
 
 def regional_sums(labels: np.ndarray, volume: np.ndarray, index: np.ndarray) -> np.ndarray:
     """Sum of a volume over each labelled region, in the order of ``index``; float64."""
-    sums = np.bincount(labels.ravel(), weights=volume.ravel().astype(np.float64), minlength=int(index.max(initial=0)) + 1)
+    sums = np.bincount(labels.ravel(), weights=volume.ravel(), minlength=int(index.max()) + 1)
     return sums[index]
 
 
 def _source(region: np.ndarray, gm: np.ndarray, csf: np.ndarray) -> np.ndarray:
     shrink = ndimage.gaussian_filter(region.astype(np.float32), SOURCE_SIGMA_MM / 2) * gm
-    near = ndimage.gaussian_filter(shrink, REACH_MM / 2)
-    grow = csf * near
-    return shrink - grow * (shrink.sum() / grow.sum())
+    grow = csf * ndimage.gaussian_filter(shrink, REACH_MM / 2)
+    return (shrink - grow * (shrink.sum() / grow.sum())).astype(np.float32)
 
 
-def _calibrate(plan, labels, gm, target, density, rounds, start=None) -> np.ndarray:
-    """Find gains so that the average person's regions change by ``target`` (log): a fixed-point iteration."""
-    gain = np.ones(len(plan.names)) if start is None else start.copy()
-    before = regional_sums(labels, gm, plan.index)
-    for _ in range(rounds if len(plan.names) else 0):
-        after = regional_sums(labels, gm * density((gain * target).astype(np.float32)), plan.index)
+def _first_order_gain(plan: Plan, gm: np.ndarray, target: np.ndarray, rounds: int, start=None) -> np.ndarray:
+    inside = plan.sources.reshape(len(plan.index), -1)[:, plan.voxels]
+    return _calibrate(plan, gm, target, lambda strength: np.exp(strength @ inside), rounds, start)
+
+
+def _calibrate(plan: Plan, gm: np.ndarray, target: np.ndarray, density, rounds: int, start=None) -> np.ndarray:
+    """Gains with which regions change by ``target`` (log): fixed-point iteration on volume ratios.
+
+    ``density`` maps source strengths to a Jacobian determinant, of the whole grid or of ``plan.voxels``.
+    """
+    gain = np.ones(len(target)) if start is None else start.copy()
+    weights = gm.ravel()[plan.voxels]
+    before = np.bincount(plan.member, weights)
+    for _ in range(rounds):
+        change = density((gain * target).astype(np.float32)).ravel()
+        if change.size != weights.size:
+            change = change[plan.voxels]
+        after = np.bincount(plan.member, weights * change)
         gain *= np.clip(target / np.log(after / before), 0.5, 2)
     return gain

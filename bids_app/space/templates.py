@@ -162,7 +162,7 @@ def isotropic_grid(image: nib.Nifti1Image, resolution: float) -> tuple[np.ndarra
     zooms = np.asarray(image.header.get_zooms()[:3], dtype=float)
     affine = image.affine.astype(float).copy()
     affine[:3, :3] *= resolution / zooms
-    shape = tuple(int(math.ceil(n * z / resolution - 1e-6)) for n, z in zip(image.shape[:3], zooms, strict=True))
+    shape = tuple(math.ceil(n * z / resolution - 1e-6) for n, z in zip(image.shape[:3], zooms, strict=True))
     return affine, shape
 
 

@@ -10,7 +10,8 @@ from scipy import stats
 from bids_app.stats.linear import nuisance_basis
 from bids_app.stats.permutation import benjamini_hochberg, p_value, permutation_chunks
 
-_CHUNK_BYTES = 64e6
+# Permuted regressors held at a time: few enough to stay in the processor's cache.
+_CHUNK_BYTES = 4e6
 
 
 @dataclass(frozen=True)
@@ -115,23 +116,21 @@ def _unit_residuals(x: np.ndarray, basis: np.ndarray) -> np.ndarray:
 def _null_max(g: np.ndarray, z: np.ndarray, basis: np.ndarray, n_permutations: int, seed: int) -> np.ndarray:
     """Largest |rho| over all pairs, for every permutation."""
     n, k = z.shape
-    regressors = np.ascontiguousarray(np.hstack([z, basis]).T, dtype=np.float32)  # (K + p, N)
-    g32 = np.ascontiguousarray(g, dtype=np.float32)
-    alive = np.linalg.norm(g32, axis=0) > 0
-    g32 = g32[:, alive]
+    only_intercept = basis.shape[1] == 1
+    regressors = np.ascontiguousarray(z if only_intercept else np.hstack([z, basis]), dtype=np.float32)  # (N, K + p)
+    alive = np.linalg.norm(g, axis=0) > 0
     if not alive.any() or k == 0:
         return np.zeros(n_permutations)
-    chunk = max(1, int(_CHUNK_BYTES / (4 * len(regressors) * max(n, g32.shape[1]))))
-    only_intercept = basis.shape[1] == 1
+    regions = np.ascontiguousarray(g[:, alive].T, dtype=np.float32)  # (R, N)
+    chunk = max(1, int(_CHUNK_BYTES / (4 * regressors.size)))
     out = []
     for perms in permutation_chunks(n, n_permutations, seed, chunk):
-        shuffled = np.take(regressors[:k] if only_intercept else regressors, perms, axis=1)  # (K + p, B, N)
-        product = shuffled.reshape(-1, n) @ g32
-        product = product.reshape(len(shuffled), len(perms), -1)
-        largest = np.maximum(product[:k].max(axis=0), -product[:k].min(axis=0))  # (B, R)
+        product = np.matmul(regions, regressors[perms])  # (B, R, K + p)
+        rho = product[:, :, :k]
+        largest = np.maximum(rho.max(axis=2), -rho.min(axis=2))
         if not only_intercept:
-            # Length of the permuted residuals once the covariates are removed again.
-            left = 1.0 - np.einsum("pbr,pbr->br", product[k:], product[k:])
+            # Squared length of the permuted residuals once the covariates are removed again.
+            left = 1.0 - (product[:, :, k:] ** 2).sum(axis=2)
             largest = largest / np.sqrt(np.maximum(left, 1e-6))
         out.append(largest.max(axis=1))
     return np.concatenate(out).astype(float)

@@ -104,7 +104,7 @@ def _configure_nipype(config: Config) -> None:
                 "crashfile_format": "txt",
                 "remove_unnecessary_outputs": "False",
                 "hash_method": "timestamp",
-                "poll_sleep_duration": "0.2",
+                "poll_sleep_duration": "0.5",
                 "parameterize_dirs": "False",
             },
             "monitoring": {"enabled": str(config.resource_monitor)},

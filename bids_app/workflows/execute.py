@@ -67,17 +67,17 @@ def execute(
     workflow.config["execution"]["crashdump_dir"] = str(logs)
     if config.write_graph:
         _write_graph(workflow, logs)
+    plugin = _plugin(config, nprocs, memory_gb)
     with _progress(workflow, {} if finished is None else finished) as callback:
-        plugin, arguments = _plugin(config, nprocs, memory_gb)
-        arguments["status_callback"] = callback
+        plugin.plugin_args["status_callback"] = plugin._status_callback = callback
         try:
-            workflow.run(plugin=plugin, plugin_args=arguments)
+            workflow.run(plugin=plugin)
             return []
         except Exception as error:
             failures = [_read_failure(f, root) for f in sorted(root.rglob(FAILURE_FILE))]
             if not failures and config.verbose > 1:
                 raise
-            return failures or [Failure("the run", plugin, f"{type(error).__name__}: {error}")]
+            return failures or [Failure("the run", type(plugin).__name__, f"{type(error).__name__}: {error}")]
 
 
 def record_failure(folder: Path, error: Exception) -> None:
@@ -92,18 +92,25 @@ def _read_failure(file: Path, root: Path) -> Failure:
     return Failure(where, parts[-1], json.loads(file.read_text())["message"])
 
 
-def _plugin(config: Config, nprocs: int, memory_gb: float) -> tuple[str, dict[str, Any]]:
+def _plugin(config: Config, nprocs: int, memory_gb: float):
+    """The plugin that runs the steps: on this machine's processors, or the one of ``--use-plugin``."""
+    from nipype.pipeline import plugins
+
+    from .plugin import SturdyMultiProc
+
     if config.use_plugin is None:
-        return "MultiProc", {"n_procs": nprocs, "memory_gb": memory_gb, "raise_insufficient": False}
+        return SturdyMultiProc({"n_procs": nprocs, "memory_gb": memory_gb, "raise_insufficient": False})
     try:
         settings = yaml.safe_load(config.use_plugin.read_text())
-        return settings["plugin"], dict(settings.get("plugin_args") or {})
+        name, arguments = settings["plugin"], dict(settings.get("plugin_args") or {})
+        kind = SturdyMultiProc if name == "MultiProc" else getattr(plugins, f"{name}Plugin")
     except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
             f"the plugin configuration is not readable ({type(error).__name__}: {error})",
             file=config.use_plugin,
             remedy="write YAML such as: {plugin: SLURM, plugin_args: {sbatch_args: '--time 1:00:00'}}",
         ) from None
+    return kind(arguments)
 
 
 def _write_graph(workflow, logs: Path) -> None:

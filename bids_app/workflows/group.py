@@ -65,7 +65,7 @@ def _analyse(config: Config, logs: Path) -> list[Failure]:
     start = time.monotonic()
     maps, quality, left_out = _trusted(_maps(config))
     table = _cohort(config, maps, quality)
-    _check_design(config, table)
+    _check(config, maps, table)
     nprocs = config.nprocs or processors()
     threads = config.omp_nthreads or 1
     prepare(config, threads)
@@ -82,6 +82,7 @@ def _analyse(config: Config, logs: Path) -> list[Failure]:
         space=maps[0].space,
         dataset=description.get("Name", "unnamed"),
         licence=description.get("License", "not stated"),
+        n_folds=min(config.folds, table["participant_id"].nunique()),
         n_threads=threads,
         n_jobs=nprocs,
     )
@@ -174,9 +175,14 @@ def _design(config: Config) -> dict[str, Any]:
     }
 
 
-def _check_design(config: Config, table: pd.DataFrame) -> None:
-    """Find a wrong column now, rather than after the training."""
+def _check(config: Config, maps: Sequence[GreyMatterMap], table: pd.DataFrame) -> None:
+    """Find a wrong column, an absent atlas, a damaged model now, rather than after the training."""
+    import nibabel as nib
+
     from ..group.design import build_contrasts, build_covariates
+    from ..model.files import load_model
+    from ..model.plan import make_plan
+    from ..space.atlases import load_atlas
 
     file = config.bids_dir / "participants.tsv"
     contrasts = []
@@ -190,6 +196,11 @@ def _check_design(config: Config, table: pd.DataFrame) -> None:
             logger.warning("%s is not testable: %s", contrast.name, contrast.problem)
     if not config.group_column:
         logger.warning("no --group-column: the latent space is described, nothing is compared")
+    load_atlas(config.atlas, nib.load(maps[0].path))
+    if config.model:
+        load_model(config.model_dir)
+    else:
+        make_plan(table["participant_id"], None, latent_dim=1)
 
 
 def _ground_truth(config: Config) -> Path | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import nipype.interfaces.utility as niu
 import nipype.pipeline.engine as pe
 
 from ..config import Config
@@ -22,6 +23,7 @@ def init_group_wf(
     space: str,
     dataset: str,
     licence: str,
+    n_folds: int,
     n_threads: int,
     n_jobs: int,
 ) -> pe.Workflow:
@@ -46,6 +48,8 @@ def init_group_wf(
         Standard space of the maps.
     dataset, licence : str
         Name and licence of the input, for the model's card.
+    n_folds : int
+        Folds of the cross-fitting.
     n_threads, n_jobs : int
         Threads of one stage; processes that read maps.
     """
@@ -55,7 +59,7 @@ def init_group_wf(
         return kind(interface, name=name, n_procs=threads, mem_gb=memory_gb, **more)
 
     paths = [str(p) for p in maps]
-    model = str(config.model) if config.model else None
+    model = str(config.model_dir) if config.model else None
     volumes = node(
         steps.volumes(maps=paths, fwhm=config.smoothing_fwhm, n_jobs=n_jobs, model=model), "volumes", threads=n_jobs
     )
@@ -64,7 +68,7 @@ def init_group_wf(
         steps.plan(
             latent_dim=config.latent_dim,
             epochs=config.epochs,
-            folds=config.folds,
+            folds=n_folds,
             group_column=config.group_column,
             seed=config.random_seed,
         ),
@@ -81,20 +85,29 @@ def init_group_wf(
         products = node(steps.apply_model(model=model, **common), "apply_model")
         workflow.connect(plan, "fold", products, "fold")
     else:
-        fit = node(
-            steps.fit(seed=config.random_seed, device=config.device, n_threads=n_threads),
-            "fit",
-            kind=pe.MapNode,
-            iterfield=["number"],
-        )
-        fit.inputs.number = [-1, *range(config.folds)]
+        numbers, outputs = [-1, *range(n_folds)], ("fitted", "model")
+        # One node a model, the full one first, and not a MapNode: each is then seen, resumed and scheduled by itself.
+        gather = {
+            out: pe.Node(niu.Merge(len(numbers)), name=f"all_{out}", run_without_submitting=True) for out in outputs
+        }
+        for place, number in enumerate(numbers, start=1):
+            name = "fit_all" if number < 0 else f"fit_fold{number}"
+            fit = node(
+                steps.fit(number=number, seed=config.random_seed, device=config.device, n_threads=n_threads), name
+            )
+            workflow.connect(
+                [
+                    (volumes, fit, [("volumes", "volumes")]),
+                    (regions, fit, [("cohort", "cohort")]),
+                    (plan, fit, [("plan", "plan"), ("fold", "fold")]),
+                    *((fit, gather[out], [(out, f"in{place}")]) for out in outputs),
+                ]
+            )
         products = node(steps.collect(licence=licence, **common), "collect")
         workflow.connect(
             [
-                (volumes, fit, [("volumes", "volumes")]),
-                (regions, fit, [("cohort", "cohort")]),
-                (plan, fit, [("plan", "plan"), ("fold", "fold")]),
-                (fit, products, [("fitted", "fitted"), ("model", "models")]),
+                (gather["fitted"], products, [("out", "fitted")]),
+                (gather["model"], products, [("out", "models")]),
             ]
         )
     workflow.connect([(volumes, products, [("volumes", "volumes")]), (regions, products, [("cohort", "cohort")])])

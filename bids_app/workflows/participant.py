@@ -77,10 +77,7 @@ def _sources(config: Config) -> list[Scan]:
 
 def _process(config: Config, sources: Sequence[Scan], logs: Path) -> list[Failure]:
     labels = space_labels(config)
-    naming = {k: labels[k] for k in ("template", "res", "cohort")}
-    todo = [
-        s for s in sources if not finished(config.output_dir, s, _kinds(config, s), fingerprint(config, s), **naming)
-    ]
+    todo = [s for s in sources if not _finished(config, s, labels)]
     if len(todo) < len(sources):
         logger.info("%d scans are finished already", len(sources) - len(todo))
     if not todo:
@@ -89,9 +86,10 @@ def _process(config: Config, sources: Sequence[Scan], logs: Path) -> list[Failur
     threads = config.omp_nthreads or max(1, nprocs // len(todo))
     memory = config.mem or memory_limit_gb()
     prepare(config, threads)
-    from ..space.templates import get_template
+    if not all(isinstance(s, GreyMatterMap) for s in todo):
+        from ..space.templates import get_template
 
-    get_template(config.template, config.grid_mm)  # an unknown or absent template stops the run here, not in each scan
+        get_template(config.template, config.grid_mm)  # an unavailable template stops the run here, not in each scan
     from .participant_graph import init_participant_wf
 
     workflow = init_participant_wf(config, todo, labels=labels, n_threads=min(threads, nprocs))
@@ -118,11 +116,33 @@ def fingerprint(config: Config, scan: Scan) -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
-def _kinds(config: Config, scan: Scan) -> list[str]:
-    kinds = ["modulated"] if isinstance(scan, GreyMatterMap) else list(KINDS)
-    if config.smoothing_fwhm > 0:
+def adopted_labels(scan: GreyMatterMap) -> dict[str, str]:
+    """Labels of a precomputed map: its own, its voxel size where it names none."""
+    import nibabel as nib
+
+    from ..space.templates import res_label
+
+    size = min(nib.load(scan.path).header.get_zooms()[:3])
+    labels = {"template": scan.space, "cohort": "", "res": scan.resolution or res_label(round(float(size), 2))}
+    return {**labels, "resolution": f"{size:g} mm"}
+
+
+def adopted_kind(scan: GreyMatterMap) -> str:
+    """What a precomputed map is written as: modulated, if it is or can be, else a plain probability map."""
+    return "modulated" if scan.modulated or scan.transform else "gm_std"
+
+
+def _finished(config: Config, scan: Scan, labels: dict[str, str]) -> bool:
+    if isinstance(scan, GreyMatterMap):
+        labels, kinds = adopted_labels(scan), [adopted_kind(scan)]
+    else:
+        kinds = list(KINDS)
+    if config.smoothing_fwhm > 0 and "modulated" in kinds:
         kinds.append("smoothed")
-    return [*kinds, "recon"] if config.model else kinds
+    if config.model:
+        kinds.append("recon")
+    naming = {k: labels[k] for k in ("template", "res", "cohort")}
+    return finished(config.output_dir, scan, kinds, fingerprint(config, scan), **naming)
 
 
 def _write_reports(config: Config, participants: Sequence[str]) -> None:

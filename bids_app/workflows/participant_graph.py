@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import nipype.pipeline.engine as pe
 
-from ..bids.query import Scan
+from ..bids.query import GreyMatterMap, Scan
 from ..config import Config
 from . import participant_steps as steps
-from .participant import fingerprint
+from .participant import adopted_kind, adopted_labels, fingerprint
 
 
 def init_participant_wf(
@@ -27,8 +27,54 @@ def init_participant_wf(
         Threads of a step.
     """
     workflow = pe.Workflow(name="latentatlas_participant")
-    workflow.add_nodes([init_scan_wf(config, s, labels=labels, n_threads=n_threads) for s in scans])
+    for scan in scans:
+        if isinstance(scan, GreyMatterMap):
+            branch = init_adopted_wf(config, scan)
+        else:
+            branch = init_scan_wf(config, scan, labels=labels, n_threads=n_threads)
+        workflow.add_nodes([branch])
     return workflow
+
+
+def init_adopted_wf(config: Config, scan: GreyMatterMap) -> pe.Workflow:
+    """A precomputed map feeds what would otherwise have been computed.
+
+    .. code-block:: text
+
+        adopt -> [encode] -> write -> figures
+    """
+    workflow = pe.Workflow(name=scan.prefix.replace("-", "_"))
+    transform = {"transform": str(scan.transform)} if scan.transform and not scan.modulated else {}
+    adopt = pe.Node(steps.adopt(image=str(scan.path), modulated=scan.modulated, **transform), "adopt", mem_gb=1.5)
+    write = pe.Node(
+        steps.write_adopted(
+            scan=scan,
+            output_dir=str(config.output_dir),
+            labels=adopted_labels(scan),
+            fingerprint=fingerprint(config, scan),
+            kind=adopted_kind(scan),
+            fwhm=config.smoothing_fwhm,
+        ),
+        "write",
+    )
+    figures = pe.Node(
+        steps.figures(prefix=scan.prefix, output_dir=str(config.output_dir), template=config.template), "figures"
+    )
+    workflow.connect([(adopt, write, [("map", "map"), ("facts", "facts")]), (write, figures, [("written", "written")])])
+    if config.model:
+        _add_encoding(workflow, config, source=(adopt, "map"), write=write)
+    return workflow
+
+
+def _add_encoding(workflow: pe.Workflow, config: Config, *, source: tuple[pe.Node, str], write: pe.Node) -> None:
+    encode = pe.Node(steps.encode(model=str(config.model_dir)), "encode", mem_gb=2.0)
+    node, output = source
+    workflow.connect(
+        [
+            (node, encode, [(output, "modulated")]),
+            (encode, write, [("recon", "recon"), ("encoded", "encoded")]),
+        ]
+    )
 
 
 def init_scan_wf(config: Config, scan: Scan, *, labels: Mapping[str, str], n_threads: int) -> pe.Workflow:
@@ -114,11 +160,5 @@ def init_scan_wf(config: Config, scan: Scan, *, labels: Mapping[str, str], n_thr
         ]
     )
     if config.model:
-        encode = node(steps.encode(model=str(config.model)), "encode", memory_gb=2.0)
-        workflow.connect(
-            [
-                (modulate, encode, [("modulated", "modulated")]),
-                (encode, write, [("recon", "recon"), ("encoded", "encoded")]),
-            ]
-        )
+        _add_encoding(workflow, config, source=(modulate, "modulated"), write=write)
     return workflow

@@ -199,6 +199,54 @@ def write(
     return {"written": str(folder)}
 
 
+@stage("map", "facts")
+def adopt(folder: Path, image: Path, modulated: bool, transform: Path | None = None) -> dict:
+    """Take a precomputed grey-matter map as it stands; modulate it where its transform lies beside it."""
+    from ..participant.precomputed import load_map, modulate_map, total_volume
+
+    found = load_map(image)
+    if not modulated and transform is not None:
+        found, modulated = modulate_map(found, transform, folder), True
+    facts = {"Modulated": modulated, "Precomputed": True}
+    if modulated:
+        facts |= {"ModulatedGMVolume": total_volume(found), "Units": "ml per ml"}
+    return {"map": _save(found, folder / "map.nii.gz"), "facts": facts}
+
+
+@stage("written")
+def write_adopted(
+    folder: Path,
+    scan: object,
+    output_dir: str,
+    labels: dict,
+    fingerprint: str,
+    kind: str,
+    map: Path,
+    facts: dict,
+    fwhm: float,
+    recon: Path | None = None,
+    encoded: dict | None = None,
+) -> dict:
+    """Copy a precomputed map into the output dataset, with what is known of it."""
+    import nibabel as nib
+
+    from ..bids.anat import write_outputs
+    from ..participant.modulate import smooth
+
+    files = {kind: map}
+    if kind == "modulated" and fwhm > 0:
+        files["smoothed"] = _save(smooth(nib.load(map), fwhm), folder / "smoothed.nii.gz")
+    if recon is not None:
+        files["recon"] = recon
+    metadata = {
+        kind: {**facts, "Fingerprint": fingerprint},
+        "smoothed": {"SmoothingFWHM": fwhm, "Modulated": True, "Units": "ml per ml"},
+        "recon": {**(encoded or {}), "Units": "ml per ml"},
+    }
+    write_outputs(files, Path(output_dir), scan, labels, metadata)
+    return {"written": str(folder)}
+
+
 @stage("figures")
 def figures(
     folder: Path, prefix: str, output_dir: str, template: str, written: str, jacobian: Path | None = None

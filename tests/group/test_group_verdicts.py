@@ -183,7 +183,7 @@ def test_scores_and_orders_use_sar(cohort_maker):
     assert "The latent space predicts age" in set(graded["claim"])
     assert "The latent space follows the order CN<AD" in set(graded["claim"])
     assert compared["balanced_accuracy"].isna().all()
-    assert (compared["delta_of"] == "c-index").all()
+    assert (compared["delta_of"] == "R2").all()
 
 
 def test_nothing_is_supported_beyond_the_nominal_rate_under_the_null(cohort_maker):

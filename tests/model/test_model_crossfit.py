@@ -127,6 +127,17 @@ def test_held_out_participants_leave_no_trace_in_their_fold(fitted, linear_cohor
     assert refit.choices == first[1].choices
 
 
+def test_no_epochs_is_the_linear_path(linear_cohort, fitted):
+    ids, fold, _, _ = fitted
+    plan = make_plan(ids, fold, latent_dim=6, max_epochs=0)
+    arrays, result = cross_fit_one(linear_cohort, ids, fold, 1, plan, device="cpu")
+    X = linear_cohort.rows(np.flatnonzero(fold == 1))
+    assert np.allclose(result.model.encode(X), result.model.linear.encode(X), atol=1e-4)
+    assert result.choices["epochs"] == 0
+    assert "as good here" in result.choices["sentence"]
+    assert np.isfinite(arrays["err"]).all()
+
+
 def test_a_torn_participant_is_refused(linear_cohort, fitted):
     ids, fold, plan, _ = fitted
     torn = fold.copy()

@@ -61,6 +61,12 @@ def test_card_knows_participants_but_not_their_names(saved):
     assert np.isnan(error_percentile(make_card(load_model(saved)), 1.0))
 
 
+def test_card_takes_numbers_of_any_kind(trained, tmp_path):
+    metrics = {"a": np.float32(0.5), "b": np.nan, "c": np.arange(2), "d": float("inf")}
+    card = load_model(save_model(trained, tmp_path / "m", make_card(trained, metrics=metrics))).card
+    assert card["training"]["metrics"] == {"a": 0.5, "b": None, "c": [0, 1], "d": None}
+
+
 def flip_a_byte(path):
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 0xFF

@@ -18,8 +18,10 @@ def cohort(tmp_path_factory):
 
 @pytest.fixture
 def own_cohort(cohort, tmp_path):
-    """A copy of the cohort that a test may change."""
-    return shutil.copytree(cohort, tmp_path / "out")
+    """A copy of the cohort that a test may change; without the atlas, so that no map takes time to draw."""
+    return shutil.copytree(
+        cohort, tmp_path / "out", ignore=shutil.ignore_patterns("tpl-*", "reconstructions.*", "group.html", "figures")
+    )
 
 
 @pytest.fixture

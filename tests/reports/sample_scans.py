@@ -34,7 +34,9 @@ def template() -> Template:
     return Template(SPACE, SIZE, *(image(parts[name]) for name in ("t1w", "mask", "gm", "wm", "csf")))
 
 
-def write_scan(output_dir: Path, label: str, session: str = "", acquisition: str = "", verdict: str = "pass", **meta) -> str:
+def write_scan(
+    output_dir: Path, label: str, session: str = "", acquisition: str = "", verdict: str = "pass", **meta
+) -> str:
     """Write the files of one scan; returns their prefix."""
     parts = tissues()
     prefix = f"sub-{label}" + (f"_ses-{session}" if session else "") + (f"_acq-{acquisition}" if acquisition else "")

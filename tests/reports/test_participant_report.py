@@ -30,7 +30,9 @@ def test_all_reportlets_and_nothing_from_outside(scan_folder):
     page = drawn(scan_folder).read_text()
     made = {path.name.split("_desc-")[1].split("_")[0] for path in (scan_folder / "sub-01" / "figures").iterdir()}
     assert made >= KINDS | {"summary"}
-    assert len(re.findall(r'<img [^>]*src="data:image/png;base64,', page)) == 2 * (len(KINDS) + 1)  # the flicker has two
+    assert len(re.findall(r'<img [^>]*src="data:image/png;base64,', page)) == 2 * (
+        len(KINDS) + 1
+    )  # the flicker has two
     assert re.findall(r'src="(?!data:)', page) == []
     assert "@import" not in page
     assert not re.search(r"<link(?! rel=\"icon\" href=\"data:,\")", page)
@@ -94,7 +96,10 @@ def test_one_of_several_maps_is_found_exactly(tmp_path):
     write_scan(tmp_path, "01")
     (scan,) = find_scans(tmp_path, "01")
     assert scan.find("desc-preproc", "T1w").name == "sub-01_desc-preproc_T1w.nii.gz"
-    assert scan.template_space("desc-preproc", "T1w").name == "sub-01_space-MNI152NLin2009aSym_res-4_desc-preproc_T1w.nii.gz"
+    assert (
+        scan.template_space("desc-preproc", "T1w").name
+        == "sub-01_space-MNI152NLin2009aSym_res-4_desc-preproc_T1w.nii.gz"
+    )
     assert scan.find("label-GM", "probseg").name == "sub-01_label-GM_probseg.nii.gz"
     assert scan.find("label-GM", "desc-smoothed", "probseg") is None
 

@@ -12,7 +12,14 @@ SHAPE = (20, 26, 22)
 def marked(direction):
     """Axes in RAS; a bright block at the end of one direction."""
     data = np.zeros(SHAPE, np.float32)
-    where = {"left": np.s_[:4], "right": np.s_[-4:], "back": np.s_[:, :4], "front": np.s_[:, -4:], "low": np.s_[:, :, :4], "high": np.s_[:, :, -4:]}
+    where = {
+        "left": np.s_[:4],
+        "right": np.s_[-4:],
+        "back": np.s_[:, :4],
+        "front": np.s_[:, -4:],
+        "low": np.s_[:, :, :4],
+        "high": np.s_[:, :, -4:],
+    }
     data[where[direction]] = 1
     return data
 

@@ -1,0 +1,37 @@
+"""Coarser grids made of blocks of voxels, and the way back."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.interpolate import CubicSpline, make_interp_spline
+
+
+def coarse_affine(affine: np.ndarray, factors: np.ndarray) -> np.ndarray:
+    """Affine of the grid whose voxels are blocks of ``factors`` voxels."""
+    coarse = affine @ np.diag([*factors, 1.0])
+    coarse[:3, 3] += affine[:3, :3] @ ((factors - 1) / 2)
+    return coarse
+
+
+def interpolate(low: np.ndarray, factors: np.ndarray, shape: tuple[int, ...], order: int = 3) -> np.ndarray:
+    """Values of block averages on the voxels: splines of ``order`` 1 or 3 through the centres, axis by axis.
+
+    Beyond the outermost centres the value stays constant.
+    """
+    for axis, (n, factor) in enumerate(zip(shape, factors, strict=True)):
+        centres = factor * np.arange(low.shape[axis]) + (factor - 1) / 2
+        if factor == 1 or len(centres) < 2:
+            continue
+        at = np.clip(np.arange(n), centres[0], centres[-1])
+        unit = np.eye(len(centres))
+        weights = CubicSpline(centres, unit)(at) if order == 3 else make_interp_spline(centres, unit, k=1)(at)
+        low = np.moveaxis(np.tensordot(weights.astype(np.float32), low, axes=(1, axis)), 0, axis)
+    return np.ascontiguousarray(low[: shape[0], : shape[1], : shape[2]])
+
+
+def block_mean(data: np.ndarray, factors: np.ndarray) -> np.ndarray:
+    """Mean over blocks of ``factors`` voxels; the last blocks are padded with zeros."""
+    padding = [(0, -n % f) for n, f in zip(data.shape, factors, strict=True)]
+    padded = np.pad(data, padding)
+    shape = [size for n, f in zip(padded.shape, factors, strict=True) for size in (n // f, f)]
+    return padded.reshape(shape).mean(axis=(1, 3, 5), dtype=np.float32)

@@ -1,0 +1,255 @@
+"""A synthetic cohort on disk: a BIDS dataset of T1-weighted scans, and beside it what was planted in them.
+
+Scans are written one by one, each after its own ground truth, and never half: an interrupted run goes on where it
+stopped when it is started again with the same settings.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from .. import __version__
+from ..errors import OutputError, UsageError
+from .anatomy import Anatomy, load_anatomy
+from .atrophy import DEFAULT_REGIONS, Plan, make_plan
+from .cohort import Person, draw_person, planted_changes, stream
+from .head import make_head
+from .scan import draw_scanner, scan_head
+from .shell import make_shell
+from .tables import describe_dataset, ground_truth, write_json, write_table
+
+SETTINGS = "code/simulation.json"
+PARTS = "code/ground_truth_parts"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What defines a cohort.
+
+    Attributes
+    ----------
+    n_participants, sessions : int
+    resolution : float
+        Voxel edge in mm.
+    seed : int
+    full_head : bool
+        With skull and scalp, or skull-stripped.
+    effect : float
+        Loss of grey matter planted in AD in a region of weight 1, as a share; MCI has half of it; 0 plants nothing.
+    regions : dict
+        Region name -> weight.
+    confound : bool
+        Let age follow the diagnosis.
+    """
+
+    n_participants: int = 24
+    sessions: int = 1
+    resolution: float = 2.0
+    seed: int = 0
+    full_head: bool = True
+    effect: float = 0.25
+    regions: dict[str, float] = field(default_factory=lambda: dict(DEFAULT_REGIONS))
+    confound: bool = False
+
+    def __post_init__(self):
+        checks = {
+            "n_participants": (1, 100_000),
+            "sessions": (1, 50),
+            "resolution": (0.5, 8),
+            "seed": (0, 2**32 - 1),
+            "effect": (0, 0.5),
+        }
+        for name, (low, high) in checks.items():
+            if not low <= getattr(self, name) <= high:
+                option = "--" + name.replace("_", "-")
+                raise UsageError(
+                    f"{option} {getattr(self, name):g} is out of range.", remedy=f"Choose {low} to {high:g}."
+                )
+        wrong = [name for name, weight in self.regions.items() if not 0 < weight <= 1]
+        if wrong:
+            raise UsageError(f"The weight of {', '.join(wrong)} is out of range.", remedy="Choose above 0, at most 1.")
+
+    @property
+    def weights(self) -> np.ndarray:
+        """Weights of the regions, (R,)."""
+        return np.array(list(self.regions.values()), float)
+
+    def person(self, number: int) -> Person:
+        """Participant ``number`` (from 1)."""
+        return draw_person(number, len(self.regions), self.seed, self.confound)
+
+    def identity(self) -> dict:
+        """Everything that decides what one participant looks like: not how many there are."""
+        return {"version": __version__, **{k: v for k, v in asdict(self).items() if k != "n_participants"}}
+
+
+def simulate_dataset(
+    out_dir: str | Path, settings: Settings, nprocs: int = 1, progress: Callable | None = None
+) -> Path:
+    """Write a synthetic cohort.
+
+    Parameters
+    ----------
+    out_dir : path
+        New, empty, or holding an interrupted run with the same settings.
+    settings : Settings
+    nprocs : int
+        Scans made at a time.
+    progress : callable, optional
+        Called with (done, total) after every scan.
+
+    Returns
+    -------
+    Path
+        ``out_dir``.
+
+    Raises
+    ------
+    OutputError
+        The folder holds something else, or cannot be written.
+    """
+    out = Path(out_dir)
+    claim_folder(out, settings.identity())
+    anatomy = load_anatomy()
+    plan = make_plan(anatomy, settings.regions, settings.effect)
+    shell = make_shell(anatomy) if settings.full_head else None
+    people = [settings.person(number) for number in range(1, settings.n_participants + 1)]
+    jobs = [(person, session) for person in people for session in range(settings.sessions)]
+    missing = [job for job in jobs if not _finished(out, settings, *job)]
+
+    from joblib import Parallel, delayed
+
+    done = len(jobs) - len(missing)
+    if progress:
+        progress(done, len(jobs))
+    work = (delayed(_make_scan)(out, settings, anatomy, plan, shell, *job) for job in missing)
+    for _ in Parallel(n_jobs=min(nprocs, max(1, len(missing))), return_as="generator_unordered")(work):
+        done += 1
+        if progress:
+            progress(done, len(jobs))
+
+    describe_dataset(out, settings, people)
+    truth = pd.concat(
+        [pd.read_csv(_part(out, settings, *job), sep="\t", dtype={"participant_id": str}) for job in jobs]
+    )
+    write_table(truth, out / "code/ground_truth_participants.tsv")
+    planted = planted_changes(settings.weights, settings.effect)
+    write_table(ground_truth(plan, planted, truth), out / "code/ground_truth.tsv")
+    return out
+
+
+def claim_folder(out: Path, identity: dict) -> None:
+    """Take an empty folder, or one that an earlier run with the same settings has begun.
+
+    Raises
+    ------
+    OutputError
+    """
+    mark = out / SETTINGS
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if any(out.iterdir()):
+            earlier = json.loads(mark.read_text()) if mark.is_file() else None
+            if earlier == json.loads(json.dumps(identity)):
+                return
+            raise OutputError(
+                "The output folder is not empty"
+                + (", and holds a cohort simulated with other settings." if earlier else "."),
+                file=out,
+                remedy="Name a new folder, or empty this one. (A cohort with the same settings is resumed.)",
+            )
+        mark.parent.mkdir()
+        write_json(identity, mark)
+    except OSError as error:
+        raise OutputError(
+            f"The output folder cannot be written: {error.strerror or error}.",
+            file=out,
+            remedy="Check the permissions and the free space, or name another folder.",
+        ) from error
+    except ValueError as error:
+        raise OutputError(
+            "The output folder holds a damaged record of an earlier simulation.", file=mark, remedy="Name a new folder."
+        ) from error
+
+
+def scan_stem(settings: Settings, person: Person, session: int) -> str:
+    """Path of a scan without its extension, relative to the dataset."""
+    sub = f"sub-{person.label}"
+    if settings.sessions == 1:
+        return f"{sub}/anat/{sub}_T1w"
+    ses = f"ses-{session + 1:02d}"
+    return f"{sub}/{ses}/anat/{sub}_{ses}_T1w"
+
+
+def _part(out: Path, settings: Settings, person: Person, session: int) -> Path:
+    return out / PARTS / (Path(scan_stem(settings, person, session)).name.replace("_T1w", "") + ".tsv")
+
+
+def _finished(out: Path, settings: Settings, person: Person, session: int) -> bool:
+    image = out / (scan_stem(settings, person, session) + ".nii.gz")
+    return image.is_file() and _part(out, settings, person, session).is_file()
+
+
+def _make_scan(
+    out: Path, settings: Settings, anatomy: Anatomy, plan: Plan, shell, person: Person, session: int
+) -> None:
+    """Make and write one scan, its sidecar and its ground truth."""
+    import torch
+
+    torch.set_num_threads(1)  # one scan a core: the same sums in the same order whatever the machine
+    change = person.change_at(session, settings.weights, settings.effect)
+    head = make_head(anatomy, plan, person, change, person.gm_loss_at(session), settings.seed)
+    rng = stream(settings.seed, person.number, f"scan{session}")
+    scanner = draw_scanner(person.number, person.site, rng)
+    image = scan_head(head, anatomy, scanner, settings.resolution, shell, rng)
+
+    truth = head.truth
+    identity = {"participant_id": f"sub-{person.label}"}
+    if settings.sessions > 1:
+        identity["session_id"] = f"ses-{session + 1:02d}"
+    rows = truth_rows(identity, person, anatomy, plan, change, truth["before"], truth["after"])
+    write_table(rows, _part(out, settings, person, session))
+
+    stem = out / scan_stem(settings, person, session)
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    gm, wm, csf = (round(float(v), 3) for v in truth["tissue_ml"])
+    write_json(
+        {
+            "Modality": "MR",
+            "MagneticFieldStrength": 3,
+            "Manufacturer": "simulated",
+            "InstitutionName": f"simulated site {person.site}",
+            "SkullStripped": not settings.full_head,
+            "SimulatedTrueVolumes": {"GM": gm, "WM": wm, "CSF": csf, "TIV": round(person.tiv, 3)},
+            "SimulatedJacobianRange": [round(v, 4) for v in truth["jacobian"]],
+        },
+        stem.with_name(stem.name + ".json"),
+    )
+    unfinished = stem.with_name(f".{stem.name}.nii.gz")
+    image.to_filename(unfinished)
+    os.replace(unfinished, stem.with_name(stem.name + ".nii.gz"))
+
+
+def truth_rows(identity: dict, person: Person, anatomy: Anatomy, plan: Plan, change, before, after) -> pd.DataFrame:
+    """One row an atlas region: planted and realised change, grey matter in ml with and without the atrophy."""
+    planted = pd.Series(0.0, index=anatomy.table["index"])
+    planted[plan.index] = change
+    return pd.DataFrame(
+        {
+            **identity,
+            "diagnosis": person.diagnosis,
+            "index": anatomy.table["index"].to_numpy(),
+            "name": anatomy.table["name"].to_numpy(),
+            "planted": planted.to_numpy().round(5),
+            "realised": np.round(after / before - 1, 5),
+            "gm_ml": after.round(5),
+            "gm_ml_without_atrophy": before.round(5),
+        }
+    )

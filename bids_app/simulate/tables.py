@@ -1,0 +1,146 @@
+"""The dataset-level files of a synthetic cohort: description, participants, sessions, ground truth."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pandas as pd
+
+from .. import __version__
+from .cohort import DIAGNOSES
+
+DICTIONARY = {
+    "age": {"Description": "Age at the first session", "Units": "year"},
+    "sex": {"Description": "Sex", "Levels": {"F": "female", "M": "male"}},
+    "diagnosis": {
+        "Description": "Simulated diagnosis; the planted atrophy grows with it",
+        "Levels": {
+            "CN": "cognitively normal",
+            "MCI": "mild cognitive impairment",
+            "AD": "Alzheimer's disease",
+        },
+    },
+    "mmse": {"Description": "Simulated mini-mental state examination at the first session, 0 to 30"},
+    "site": {
+        "Description": "Simulated site; sites differ in contrast and noise",
+        "Levels": {"north": "brighter contrast, less noise", "south": "flatter contrast, more noise"},
+    },
+}
+README = """A synthetic cohort of T1-weighted head scans
+============================================
+
+Nobody was scanned. Each head is the ICBM 152 symmetric template (2009a), given an individual cortex, deformed by a
+random diffeomorphism, scaled to an individual intracranial volume and rendered with contrast, partial volume, bias
+field and Rician noise.
+
+What was planted
+----------------
+In the regions listed in `code/ground_truth.tsv` grey matter contracts and cerebrospinal fluid takes the room, by a
+relative volume that grows with the diagnosis: columns CN, MCI and AD are the planted relative changes of the group
+(0 none, -0.25 a quarter lost), realised_CN, realised_MCI and realised_AD the mean changes measured in the heads made.
+`code/ground_truth_participants.tsv` has every atlas region (AAL2) of every scan: planted and realised change, and the
+true grey-matter volume in ml with and without the atrophy. Age thins all grey matter by {loss} % a year; intracranial
+volume depends on sex. Age {confound}.
+
+How it was made
+---------------
+latentatlas-simulate {version}; its settings are in `code/simulation.json`. The same settings and seed make the same
+files.
+"""
+
+
+def describe_dataset(out: Path, settings, people) -> None:
+    """Write dataset_description.json, README, participants.* and, with several sessions, sub-*_sessions.tsv."""
+    from .cohort import GM_LOSS_PER_YEAR
+
+    confound = "follows the diagnosis (a planted confound)" if settings.confound else "hardly depends on the diagnosis"
+    describe(out, "A synthetic cohort with planted grey-matter atrophy", "raw")
+    text = README.format(loss=GM_LOSS_PER_YEAR, version=__version__, confound=confound)
+    write_text(text, out / "README")
+    write_table(participant_columns(people), out / "participants.tsv")
+    write_json(DICTIONARY, out / "participants.json")
+    if settings.sessions == 1:
+        return
+    for person in people:
+        rows = [
+            {"session_id": f"ses-{s + 1:02d}", "age": person.age_at(s), "mmse": person.mmse_at(s)}
+            for s in range(settings.sessions)
+        ]
+        write_table(pd.DataFrame(rows), out / f"sub-{person.label}/sub-{person.label}_sessions.tsv")
+    write_json(
+        {
+            "age": {"Description": "Age at the session", "Units": "year"},
+            "mmse": {"Description": "Simulated mini-mental state examination at the session, 0 to 30"},
+        },
+        out / "sessions.json",
+    )
+
+
+def describe(out: Path, name: str, kind: str, **more) -> None:
+    """Write dataset_description.json."""
+    write_json(
+        {
+            "Name": name,
+            "BIDSVersion": "1.10.0",
+            "DatasetType": kind,
+            "License": "CC0",
+            "Authors": ["LatentAtlas simulation"],
+            "GeneratedBy": [{"Name": "latentatlas-simulate", "Version": __version__}],
+            **more,
+        },
+        out / "dataset_description.json",
+    )
+
+
+def participant_columns(people) -> pd.DataFrame:
+    """The rows of participants.tsv."""
+    columns = ("age", "sex", "diagnosis", "mmse", "site")
+    return pd.DataFrame([{"participant_id": f"sub-{p.label}", **{c: getattr(p, c) for c in columns}} for p in people])
+
+
+def ground_truth(plan, planted: dict, truth: pd.DataFrame) -> pd.DataFrame:
+    """Planted and mean realised change of each planted region by diagnosis (first session).
+
+    Parameters
+    ----------
+    plan : Plan
+    planted : dict
+        Diagnosis -> array (R,) of relative changes.
+    truth : DataFrame
+        ``participant_id, [session_id,] diagnosis, index, realised, ...``
+
+    Returns
+    -------
+    DataFrame
+        ``index, name, CN, MCI, AD, realised_CN, realised_MCI, realised_AD``, the greatest loss in AD first; NaN where
+        nobody has that diagnosis.
+    """
+    if "session_id" in truth:
+        truth = truth[truth["session_id"] == truth["session_id"].min()]
+    table = pd.DataFrame({"index": plan.index, "name": plan.names})
+    for diagnosis in DIAGNOSES:
+        table[diagnosis] = (planted[diagnosis] + 0.0).round(5)
+    for diagnosis in DIAGNOSES:
+        means = truth[truth["diagnosis"] == diagnosis].groupby("index")["realised"].mean()
+        table[f"realised_{diagnosis}"] = means.reindex(plan.index).to_numpy().round(5)
+    return table.sort_values("AD", kind="stable").reset_index(drop=True)
+
+
+def write_table(table: pd.DataFrame, path: Path) -> None:
+    """Write a TSV, missing values as n/a."""
+    write_text(table.to_csv(sep="\t", index=False, na_rep="n/a", lineterminator="\n"), path)
+
+
+def write_json(content: dict, path: Path) -> None:
+    """Write JSON."""
+    write_text(json.dumps(content, indent=2) + "\n", path)
+
+
+def write_text(text: str, path: Path) -> None:
+    """Write a file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}")
+    unfinished.write_text(text, encoding="utf-8")
+    os.replace(unfinished, path)

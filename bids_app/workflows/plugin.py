@@ -1,0 +1,58 @@
+"""Nipype's MultiProc, mended in one respect: a worker that dies fails its own step, and nothing else.
+
+In Nipype's own, one pool holds all workers. When the system kills one of them for want of memory, every result that is
+still out is lost with it, and the run waits for them for ever.
+"""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import Future, ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+from traceback import format_exception
+
+from nipype.pipeline.plugins.multiproc import MultiProcPlugin, process_initializer, run_node
+
+from ..errors import ScanError
+from .execute import record_failure
+
+
+class SturdyMultiProc(MultiProcPlugin):
+    """MultiProc with one pool a worker."""
+
+    def __init__(self, plugin_args=None):
+        super().__init__(plugin_args=plugin_args)
+        self.pool.shutdown()
+        self._idle: list[ProcessPoolExecutor] = []
+
+    def _submit_job(self, node, updatehash=False):
+        self._taskid += 1
+        worker = self._idle.pop() if self._idle else self._hire()
+        future = worker.submit(run_node, node, updatehash, self._taskid)
+        self._task_obj[self._taskid] = future
+        future.add_done_callback(partial(self._collect, self._taskid, node, worker))
+        return self._taskid
+
+    def _collect(self, task: int, node, worker: ProcessPoolExecutor, future: Future) -> None:
+        error = future.exception()
+        if error is None:
+            self._idle.append(worker)
+            self._taskresult[task] = future.result()
+            return
+        worker.shutdown(wait=False)
+        lost = ScanError(
+            f"the step was ended from outside ({type(error).__name__}), most likely for want of memory",
+            remedy="run fewer at a time (--nprocs), or on a machine with more memory; what is finished is kept",
+        )
+        folder = Path(node.output_dir())
+        folder.mkdir(parents=True, exist_ok=True)
+        record_failure(folder, lost)
+        self._taskresult[task] = {"taskid": task, "result": None, "traceback": format_exception(error)}
+
+    def _hire(self) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(max_workers=1, initializer=process_initializer, initargs=(os.getcwd(),))
+
+    def _postrun_check(self):
+        for worker in self._idle:
+            worker.shutdown()

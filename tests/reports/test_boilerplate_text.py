@@ -1,0 +1,188 @@
+"""The methods text: every branch says what was done, and nothing else."""
+
+import itertools
+import json
+import re
+
+import pytest
+from markdown_it import MarkdownIt
+from sample_scans import write_scan
+
+from bids_app.config import Config
+from bids_app.reports.boilerplate import describe_run, home, methods_text, write_boilerplate
+from bids_app.reports.citations import cited, html_page, read_bibliography, tex_document
+
+OPTIONS = {"analysis_level": "participant"}
+
+
+def text_of(folder, **options):
+    return methods_text(describe_run(folder, {"analysis_level": "participant", **options}))
+
+
+def group_text(folder, **summary):
+    (folder / "group").mkdir(exist_ok=True)
+    (folder / "group" / "summary.json").write_text(json.dumps({"n_scans": 20, "n_participants": 18, **summary}))
+    return methods_text(describe_run(folder, {"analysis_level": "group"}))
+
+
+def test_default_participant_run(tmp_path):
+    text = text_of(tmp_path)
+    assert "registered to the MNI152NLin2009aSym template [@fonov2009; @fonov2011] by symmetric" in text
+    assert "TemplateFlow" not in text
+    assert "at 1.5 mm" in text
+    assert "Gaussian kernel of 8 mm" in text
+    assert "Latent space\n" not in text
+
+
+@pytest.mark.parametrize(
+    ("options", "said", "unsaid"),
+    [
+        (
+            {"template": "MNI152NLin2009cAsym"},
+            "MNI152NLin2009cAsym template [@fonov2009; @fonov2011] (through TemplateFlow [@templateflow]) by",
+            None,
+        ),
+        ({"template": "MNIPediatricAsym:cohort-3"}, "MNIPediatricAsym template", None),
+        ({"smoothing_fwhm": 0.0}, "Maps were not smoothed.", "Gaussian"),
+        ({"smoothing-fwhm": 6.0}, "Gaussian kernel of 6 mm", None),
+        ({"resolution": 2.0}, "at 2 mm", None),
+        ({"sloppy": True}, "at 3 mm", None),
+        ({"skull_strip": "skip"}, "no brain extraction was run", "deepbet"),
+        ({"derivatives": ("/data/smriprep",)}, "taken from smriprep", "N4"),
+    ],
+)
+def test_branches_of_the_participant_level(tmp_path, options, said, unsaid):
+    text = text_of(tmp_path, **options)
+    assert said in text
+    assert unsaid is None or unsaid not in text
+
+
+def test_maps_that_nothing_modulated(tmp_path):
+    write_scan(tmp_path, "01")
+    anat = tmp_path / "sub-01" / "anat"
+    for path in [*anat.glob("*desc-modulated*")]:
+        path.unlink()
+    (anat / "sub-01_space-MNI152NLin2009aSym_res-4_label-GM_probseg.json").write_text('{"Modulated": false}')
+    assert "No transform was there to modulate them" in text_of(tmp_path, derivatives=("/data/fmriprep",))
+
+
+def test_counts_come_from_the_sidecars(tmp_path):
+    write_scan(tmp_path, "01", session="1")
+    write_scan(tmp_path, "01", session="2", SkullStripped=True)
+    write_scan(tmp_path, "02", session="1")
+    text = text_of(tmp_path)
+    assert "(3 of 2 participants)" in text
+    assert "1 scan came without a skull and kept its own outline" in text
+    assert "at 4 mm" in text
+
+
+@pytest.mark.parametrize(
+    ("summary", "said", "unsaid"),
+    [
+        ({"covariates": []}, "No covariate was removed", "Freedman"),
+        ({"covariates": ["age"]}, "Age was removed", None),
+        ({"covariates": ["age", "sex", "tiv"]}, "Age, sex and tiv were removed", "No covariate"),
+        ({"atlas": "AAL3"}, "AAL3 atlas [@aal3]", "aal2"),
+        ({"atlas": "mine"}, "the mine atlas (", "aal"),
+        ({"folds": 7}, "into 7 folds", None),
+        ({"model": "/models/adni"}, "trained before (adni); nothing was trained", "cross-fitted"),
+        ({"contrasts": ["AD-CN"]}, "The contrast examined: AD-CN.", None),
+        ({"contrasts": ["AD-CN", "MCI-CN"]}, "The contrasts examined: AD-CN and MCI-CN.", None),
+        ({"shap": {"supported": False}}, "reported but not interpreted", None),
+        ({"shap": {"supported": True, "model": "ridge"}}, "(ridge, chosen by nested cross-validation)", "not interpreted"),
+        ({}, "Random numbers started from seed 0", "SHAP"),
+    ],
+)  # fmt: skip
+def test_branches_of_the_group_level(tmp_path, summary, said, unsaid):
+    text = group_text(tmp_path, **summary)
+    assert said in text
+    assert unsaid is None or unsaid not in text
+
+
+def test_it_says_that_lrcp_is_a_reading(tmp_path):
+    text = group_text(tmp_path)
+    assert "documented reading" in text
+    assert '"a cautionary tale" [@gorriz2026]' in text
+    entry = read_bibliography(home() / "references.bib")["gorriz2026"]
+    assert entry.fields["doi"] == "10.1142/S012906572650053X"
+    assert "2509.03675" in entry.fields["note"]
+
+
+def all_texts(tmp_path):
+    """The text of every combination of the options that change a citation."""
+    for n, (template, atlas, covariates, derivatives) in enumerate(
+        itertools.product(
+            ("MNI152NLin2009aSym", "MNI152NLin6Asym"), ("AAL1", "AAL2", "AAL3"), ([], ["age"]), ((), ("/x/y",))
+        )
+    ):
+        folder = tmp_path / str(n)
+        write_scan(folder, "01")
+        (folder / "group").mkdir()
+        (folder / "group" / "summary.json").write_text(
+            json.dumps({"atlas": atlas, "covariates": covariates, "template": template, "shap": {"supported": True}})
+        )
+        yield methods_text(describe_run(folder, {"derivatives": derivatives}))
+
+
+def test_every_citation_has_an_entry_and_every_entry_is_used(tmp_path):
+    library = read_bibliography(home() / "references.bib")
+    used = set().union(*(cited(text) for text in all_texts(tmp_path)))
+    assert used - set(library) == set()
+    assert set(library) - used == set()
+    for entry in library.values():
+        assert {"author", "title", "year"} <= set(entry.fields)
+
+
+def test_no_gaps_and_no_doubled_marks(tmp_path):
+    for text in all_texts(tmp_path):
+        assert not re.search(r"  | [,.;]|\.\.|\(\)|\bNone\b|\]\w", text)
+
+
+def test_files_agree(tmp_path):
+    write_scan(tmp_path, "01")
+    config = Config(bids_dir=tmp_path, output_dir=tmp_path, analysis_level="participant", smoothing_fwhm=5.0)
+    paths = write_boilerplate(tmp_path, config)
+    assert {path.name for path in paths.values()} == {f"CITATION.{e}" for e in ("md", "html", "tex", "bib")}
+    keys = cited(paths["md"].read_text().split("## References")[0])
+    assert set(read_bibliography(paths["bib"])) == set(keys)
+    tex = paths["tex"].read_text()
+    assert set(",".join(re.findall(r"\\citep\{([^}]+)\}", tex)).split(",")) == set(keys)
+    page = paths["html"].read_text()
+    assert (
+        {key for key in re.findall(r'href="#ref-([^"]+)"', page)}
+        == set(re.findall(r'id="ref-([^"]+)"', page))
+        == set(keys)
+    )
+    for path in ("md", "html", "tex"):
+        assert "kernel of 5 mm" in paths[path].read_text()
+
+
+def test_the_newest_configuration_counts(tmp_path):
+    import os
+
+    (tmp_path / "logs").mkdir()
+    for age, (name, fwhm) in enumerate((("a", 3), ("b", 4))):
+        path = tmp_path / "logs" / f"{name}.toml"
+        path.write_text(f'analysis-level = "participant"\nsmoothing-fwhm = {fwhm}.0\n')
+        os.utime(path, (1000 + age, 1000 + age))
+    assert "kernel of 4 mm" in methods_text(describe_run(tmp_path))
+
+
+def test_names_of_columns_cannot_become_markup(tmp_path):
+    text = group_text(tmp_path, covariates=["<script>alert(1)</script>"], group_column="a_b & 50%")
+    library = read_bibliography(home() / "references.bib")
+    assert "<script" not in html_page(text, library)
+    tex = tex_document(text)
+    assert r"a\_b \& 50\%" in tex
+
+
+def test_tex_is_balanced(tmp_path):
+    tex = tex_document(group_text(tmp_path, covariates=["x_1"]))
+    bare = re.sub(r"\\[{}]", "", tex)
+    assert bare.count("{") == bare.count("}")
+    assert not re.search(r"(?<!\\)[&%#]", tex)
+
+
+def test_markdown_reads_as_headings_and_paragraphs(tmp_path):
+    tokens = [token.type for token in MarkdownIt().parse(group_text(tmp_path)) if token.nesting >= 0]
+    assert {t for t in tokens} <= {"heading_open", "paragraph_open", "inline"}

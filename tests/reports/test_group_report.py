@@ -1,0 +1,211 @@
+"""The group page, from tables on disk."""
+
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from sample_cohort import CONTRASTS, tsv
+
+from bids_app.errors import NoInputError
+from bids_app.reports.group import PARTS, build_group_report
+from bids_app.reports.group_results import read_group_results
+from bids_app.reports.group_sections import quality_outliers
+
+
+def sections(page):
+    return re.findall(r'<section id="([^"]+)"', page)
+
+
+def test_every_section_is_there_in_order(cohort):
+    page = (cohort / "group.html").read_text()
+    assert sections(page) == [name for name, *_ in PARTS] + ["truth", "methods", "provenance"]
+    assert "could not be drawn" not in page
+    assert "Not computed" not in page
+
+
+def test_everything_is_inside(cohort):
+    page = (cohort / "group.html").read_text()
+    body = page[page.index("<body") :]
+    assert re.findall(r'\ssrc="(?!data:)[^"]*"', body) == []
+    assert not re.search(r"<script[^>]+src", page)
+    assert "url(http" not in page
+    assert "sendDataToCloud" not in page.split("</script>")[-4]
+    assert page.count("plotly.js v") == 1
+    assert len(page) < 20e6
+
+
+def test_every_caption_says_the_three_things(cohort):
+    page = (cohort / "group.html").read_text()
+    captions = re.findall(r'<div class="caption">(.*?)</div>', page, re.S)
+    assert len(captions) > 15
+    for caption in captions:
+        for word in ("What it shows:", "How to read it:", "When not to trust it:"):
+            assert word in caption
+
+
+def test_every_picture_has_words(cohort):
+    page = (cohort / "group.html").read_text()
+    assert all(re.search(r'alt="[^"]{4,}"', tag) for tag in re.findall(r"<img [^>]*>", page))
+
+
+def test_text_of_the_tables_stays_text(cohort):
+    page = (cohort / "group.html").read_text()
+    assert "<script>alert" not in page
+    assert "<img src=x" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+
+
+@pytest.mark.parametrize(
+    "poison",
+    [
+        "</script><script>alert(9)</script>",
+        "<img src=x onerror=alert(9)>",
+        '" onmouseover="alert(9)',
+        "{{ 7*7 }}{% raw %}",
+    ],
+)
+def test_participants_tsv_cannot_inject(own_cohort, poison):
+    people = pd.read_csv(own_cohort / "participants.tsv", sep="\t")
+    people["diagnosis"] = np.where(people.index % 2, poison, "CN")
+    people[poison] = poison
+    tsv(people, own_cohort / "participants.tsv")
+    page = build_group_report(own_cohort).read_text()
+    for harmful in ("<script>alert(9)", "<img src=x", 'onmouseover="alert'):
+        assert harmful not in page
+    assert "could not be drawn" not in page
+    assert "49{%" not in page
+
+
+def test_verdicts_come_first_and_are_graded(cohort):
+    page = (cohort / "group.html").read_text()
+    first = page[page.index("<main") : page.index('<section id="cohort"')]
+    for grade in ("worst-case", "supported", "not-supported", "not-testable"):
+        assert f'class="grade {grade}"' in first
+
+
+def test_each_file_may_be_missing(cohort, own_cohort):
+    whole = set(sections((cohort / "group.html").read_text()))
+    gone = {
+        "verdicts": "verdicts",
+        "sam_regions": "sam",
+        "baselines": "baselines",
+        "shap_regions": "shap",
+        "validation": "validation",
+    }
+    for table in gone:
+        (own_cohort / "group" / f"{table}.tsv").unlink()
+    page = build_group_report(own_cohort).read_text()
+    assert set(sections(page)) == whole - set(gone.values()) - {"truth", "maps"}
+    assert (
+        "Not computed in this run: Verdicts, Maps, Regions that explain the error (SHAP), Validation in the worst case, Agnostic map (SAM), Baselines."
+        in page
+    )
+
+
+def test_summary_alone_is_enough(tmp_path):
+    (tmp_path / "group").mkdir()
+    (tmp_path / "group" / "summary.json").write_text(json.dumps({"n_scans": 3, "n_participants": 3}))
+    assert "3 scans of 3 participants" in build_group_report(tmp_path).read_text()
+
+
+def test_nothing_to_report(tmp_path):
+    with pytest.raises(NoInputError):
+        build_group_report(tmp_path)
+
+
+def test_an_odd_table_costs_one_section_only(own_cohort):
+    (own_cohort / "group" / "validation.tsv").write_text("claim\tmethod\nx\ty\n")
+    page = build_group_report(own_cohort).read_text()
+    assert {"verdicts", "baselines", "lrcp"} <= set(sections(page))
+
+
+def test_unsupported_shap_is_grey_and_says_why(cohort):
+    page = (cohort / "group.html").read_text()
+    part = page[page.index('<section id="shap"') : page.index('<section id="validation"')]
+    assert "the model explains none of the held-out error" in part
+    assert part.count("unsupported") == 2
+
+
+def test_truth_is_said_in_words(cohort):
+    page = (cohort / "group.html").read_text()
+    part = page[page.index('<section id="truth"') :]
+    table = pd.read_csv(cohort / "group" / "lrcp_regions.tsv", sep="\t")
+    truth = set(pd.read_csv(cohort / "ground_truth.tsv", sep="\t")["index"])
+    for contrast in CONTRASTS:
+        ranked = table[table["contrast"] == contrast].sort_values("lrcp", ascending=False)["index"].to_list()
+        found = len(truth & set(ranked[: len(truth)]))
+        # The probability that a planted region ranks above another one, counted pair by pair.
+        pairs = [ranked.index(a) < ranked.index(b) for a in truth for b in set(ranked) - truth]
+        assert f"<strong>{found}</strong> are planted" in part
+        assert f"<strong>{np.mean(pairs):.2f}</strong> (AUROC" in part
+
+
+def test_outliers_of_quality():
+    quality = pd.DataFrame(
+        {
+            "participant_id": [f"sub-{i}" for i in range(9)],
+            "GMVolume": [600, 601, 602, 603, 604, 605, 606, 607, 300.0],
+            "QualityVerdict": ["pass"] * 7 + ["look", "pass"],
+            "QualityReasons": [""] * 7 + ["blurred", ""],
+        }
+    )
+    found = quality_outliers(quality)
+    assert found["participant_id"].to_list() == ["sub-7", "sub-8"]
+    assert found["what stands out"].iloc[0] == "blurred"
+    assert "Grey matter 300 ml" in found["what stands out"].iloc[1]
+
+
+def test_constant_numbers_are_no_outliers():
+    assert quality_outliers(pd.DataFrame({"participant_id": list("abcdef"), "TIV": 1500.0})).empty
+
+
+def test_scans_are_joined_by_participant_and_session(own_cohort):
+    for name in ("projections", "reconstruction", "quality", "latents", "regional_gm"):
+        path = own_cohort / "phenotype" / f"{name}.tsv"
+        table = pd.read_csv(path, sep="\t").set_index("participant_id")
+        twice = pd.concat({"ses-1": table, "ses-2": table}, names=["session_id"]).reset_index()
+        tsv(twice.iloc[::-1] if name == "quality" else twice, path)
+    results = read_group_results(own_cohort)
+    assert len(results.scans) == 72
+    assert not results.scans.duplicated(["participant_id", "session_id"]).any()
+    direct = results.tables["quality"].set_index(["participant_id", "session_id"])["TIV"]
+    joined = results.scans.set_index(["participant_id", "session_id"])["TIV"]
+    pd.testing.assert_series_equal(joined.sort_index(), direct.sort_index())
+    assert "could not be drawn" not in build_group_report(own_cohort).read_text()
+
+
+def test_eight_participants_and_one_group(own_cohort):
+    for name in ("projections", "reconstruction", "quality", "latents", "regional_gm"):
+        path = own_cohort / "phenotype" / f"{name}.tsv"
+        tsv(pd.read_csv(path, sep="\t").head(8), path)
+    people = pd.read_csv(own_cohort / "participants.tsv", sep="\t").head(8)
+    tsv(people.assign(diagnosis="CN", age=np.nan), own_cohort / "participants.tsv")
+    assert "could not be drawn" not in build_group_report(own_cohort).read_text()
+
+
+def test_na_groups_are_shown_as_missing(own_cohort):
+    people = pd.read_csv(own_cohort / "participants.tsv", sep="\t")
+    people["diagnosis"] = people["diagnosis"].where(people.index > 3)
+    tsv(people, own_cohort / "participants.tsv")
+    assert "(missing)" in build_group_report(own_cohort).read_text()
+
+
+def test_colours_of_the_beeswarm_follow_the_participant(own_cohort):
+    from bids_app.reports.group_sections import _same_rows
+
+    path = own_cohort / "phenotype" / "regional_gm.tsv"
+    regional = pd.read_csv(path, sep="\t")
+    shuffled = regional.sample(frac=0.7, random_state=0)
+    like = pd.DataFrame({"participant_id": regional["participant_id"]})
+    back = _same_rows(shuffled, like)
+    assert back["participant_id"].to_list() == regional["participant_id"].to_list()
+    known = back["Precentral_L"].notna()
+    assert known.sum() == len(shuffled)
+    np.testing.assert_allclose(back["Precentral_L"][known], regional["Precentral_L"][known])
+
+
+def test_the_same_tables_give_the_same_page(own_cohort):
+    first = build_group_report(own_cohort, own_cohort / "ground_truth.tsv").read_bytes()
+    assert build_group_report(own_cohort, own_cohort / "ground_truth.tsv").read_bytes() == first
