@@ -155,10 +155,11 @@ def main() -> None:
                 {"n": n, "effect": effect, "confound": confound, "what": name, "value": values.mean()}
                 | {"low": low, "high": high, "simulations": len(values)}
             )
-        print(f"n={n} effect={effect} confound={confound}: {time.perf_counter() - started:.0f} s", flush=True)
-    table = pd.DataFrame(rows)
-    args.out.write_text(json.dumps({"settings": vars(args) | {"out": str(args.out)}, "results": rows}, indent=1))
-    wide = table.pivot_table(index="what", columns=["n", "effect", "confound"], values="value")
+        seconds = time.perf_counter() - started
+        print(f"n={n} effect={effect} confound={confound}: {seconds:.0f} s", flush=True)
+        # Written after every cell: an interrupted run keeps what it has.
+        args.out.write_text(json.dumps({"settings": vars(args) | {"out": str(args.out)}, "results": rows}, indent=1))
+    wide = pd.DataFrame(rows).pivot_table(index="what", columns=["n", "effect", "confound"], values="value")
     print(wide.round(3).to_string())
 
 

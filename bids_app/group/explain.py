@@ -13,7 +13,7 @@ from sklearn.linear_model import RidgeCV
 
 from bids_app.group.design import Covariates
 from bids_app.group.rows import rows_of
-from bids_app.stats.crossfit import crossfit_test, fold_rows
+from bids_app.stats.crossfit import crossfit_test, fold_rows, spearman
 from bids_app.stats.linear import residual_operator, standardise
 from bids_app.stats.resampling import bootstrap_mean_interval
 from bids_app.stats.sar import SarResult, sar
@@ -44,6 +44,11 @@ class ExplainResult:
         The permutation test and the out-of-fold R2 both carry the relation. Shown greyed otherwise.
     reason : str
         Why, in plain words.
+    n : int
+        Participants.
+    seed_stability : float
+        Spearman correlation, over the regions, of mean |SHAP| between two seeds of the trees; 1 where the linear
+        model, which has no seed, was picked in every fold.
     """
 
     regions: pd.DataFrame
@@ -56,6 +61,7 @@ class ExplainResult:
     supported: bool
     reason: str
     n: int
+    seed_stability: float = np.nan
 
 
 def explain(
@@ -124,7 +130,7 @@ def explain(
     )
     table = _table(regions, values, G, groups, n_bootstrap, seed, supported)
     frame = pd.DataFrame(values, columns=names)
-    return ExplainResult(table, frame, base, models, r2, test.p, bound, bool(supported), reason, n)
+    return ExplainResult(table, frame, base, models, r2, test.p, bound, bool(supported), reason, n, fit["stability"])
 
 
 def linear_shap(coef: np.ndarray, mean: np.ndarray, x: np.ndarray) -> np.ndarray:
@@ -132,10 +138,16 @@ def linear_shap(coef: np.ndarray, mean: np.ndarray, x: np.ndarray) -> np.ndarray
     return (x - mean) * coef
 
 
+def tree_shap(model: GradientBoostingRegressor, x: np.ndarray) -> tuple[np.ndarray, float]:
+    """Exact path-dependent SHAP values of a tree ensemble, shape of `x`, and its expected prediction."""
+    explainer = shap.TreeExplainer(model, feature_perturbation="tree_path_dependent")
+    return explainer.shap_values(x), float(np.ravel(explainer.expected_value)[0])
+
+
 def _shap_out_of_fold(G, err, fold, c, seed) -> dict:
     """SHAP values, base values and out-of-fold R2; all rows are scans."""
     n = len(err)
-    phi, base = np.zeros(G.shape), np.zeros(n)
+    phi, base, other_seed = np.zeros(G.shape), np.zeros(n), np.zeros(G.shape)
     target, predictions, chosen = np.zeros(n), {m: np.zeros(n) for m in ("linear", "trees")}, []
     for f, train, test in fold_rows(fold):
         on_train, on_test = residual_operator(c, train, train, n), residual_operator(c, train, test, n)
@@ -155,17 +167,19 @@ def _shap_out_of_fold(G, err, fold, c, seed) -> dict:
             if m == "linear":
                 phi[test] = scale * linear_shap(model.coef_, x_train.mean(axis=0), x_test)
                 base[test] = scale * (model.intercept_ + x_train.mean(axis=0) @ model.coef_)
+                other_seed[test] = phi[test]
             else:
-                explainer = shap.TreeExplainer(model, feature_perturbation="tree_path_dependent")
-                phi[test] = scale * explainer.shap_values(x_test)
-                base[test] = scale * float(np.ravel(explainer.expected_value)[0])
+                values, expected = tree_shap(model, x_test)
+                phi[test], base[test] = scale * values, scale * expected
+                other_seed[test] = scale * tree_shap(_fit("trees", x_train, y, seed + f + 1000), x_test)[0]
             gap = np.abs(base[test] + phi[test].sum(axis=1) - predictions[m][test]).max()
             if gap > 1e-4 * scale:
                 raise AssertionError(f"SHAP values do not add up to the prediction (gap {gap:.3g})")
     picked = base + phi.sum(axis=1)
     sst = max((target**2).sum(), 1e-300)
     r2 = {m: float(1 - ((target - p) ** 2).sum() / sst) for m, p in (*predictions.items(), ("picked", picked))}
-    return {"shap": phi, "base": base, "r2": r2, "chosen": chosen}
+    stability = spearman(np.abs(phi).mean(axis=0), np.abs(other_seed).mean(axis=0))
+    return {"shap": phi, "base": base, "r2": r2, "chosen": chosen, "stability": stability}
 
 
 def _fit(model: str, x: np.ndarray, y: np.ndarray, seed: int):

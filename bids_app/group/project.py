@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -123,7 +124,10 @@ def pls_scores(latents: np.ndarray, y: np.ndarray, fold: np.ndarray, components:
         if len(known) <= components + 1 or np.ptp(y[known]) == 0:
             return None
         x_train, x_test = standardise(x[known], x[test])
-        pls = PLSRegression(components, scale=False).fit(x_train, y[known])
+        with warnings.catch_warnings():
+            # With more latents than participants few components may already exhaust y: the others are zero.
+            warnings.filterwarnings("ignore", message="y residual is constant")
+            pls = PLSRegression(components, scale=False).fit(x_train, y[known])
         score = pls.transform(x_test)
         scale = pls.x_scores_.std(axis=0)
         sign = np.sign(pls.y_loadings_[0])
@@ -141,8 +145,6 @@ def _tsne(x: np.ndarray, dims: int, seed: int, n_jobs: int) -> np.ndarray:
 
 
 def _umap(x: np.ndarray, dims: int, seed: int, n_jobs: int) -> np.ndarray | None:
-    import warnings
-
     from umap import UMAP  # compiles on import: only where it is used
 
     neighbours = int(min(15, max(2, len(x) // 3)))

@@ -76,6 +76,9 @@ def validate(
             found = _regression(rows.mean(latents), y, f, c, alpha)
         r2 = float(out_of_fold_r2(test.response, test.prediction))
         note = f"out-of-fold r = {test.statistic:.3f}, R2 = {r2:.3f} (ridge); Freedman-Lane"
+        if not covariates.none:
+            share = 1 - (residualise(y, c) ** 2).sum() / ((y - y.mean()) ** 2).sum()
+            note += f"; the covariates explain {100 * share:.0f} % of the contrast"
         permutation = {
             "method": "permutation",
             "error": found[0]["error"],

@@ -139,7 +139,7 @@ def _sentence(claim, grade, rows, detail, removed) -> str:
     text = {
         WORST_CASE: f"{claim}, even in the worst case",
         SUPPORTED: f"{claim}, but the worst case does not exclude chance" if len(shown) else claim,
-        NOT_SUPPORTED: f"There is no sufficient evidence for this: {_lower(claim)}",
+        NOT_SUPPORTED: f"The data do not show that {_lower(claim)}",
     }[grade]
     if grade == SUPPORTED and len(shown) and not len(strict) and best["bound"] < best["chance"]:
         text = f"{claim}; the published bound excludes chance, too, but it is no strict worst case"

@@ -48,7 +48,7 @@ class Plan:
     latent_dim_asked: int
     channels: tuple[int, ...] = (16, 32, 64, 128)
     max_epochs: int = 60
-    patience: int = 10
+    patience: int = 6
     batch_size: int = 4
     learning_rate: float = 5e-4
     weight_decay: float = 0.05

@@ -76,6 +76,7 @@ def build_volumes(
     fwhm: float = 8.0,
     resolution: float | None = None,
     mask: Image | str | PathLike | None = None,
+    grid: Grid | None = None,
     n_jobs: int = 1,
 ) -> Volumes:
     """Read maps once, in parallel, smooth and sample them, and keep the voxels of the brain.
@@ -93,6 +94,8 @@ def build_volumes(
     mask : image or path, optional
         Brain mask in the space of the maps. By default the voxels where the cohort's mean map exceeds 0.1: it depends
         on no label, and on each participant only through the mean of all.
+    grid : Grid, optional
+        That of a model made beforehand, which then decides smoothing, sampling and mask.
     n_jobs : int
         Threads that read.
 
@@ -104,14 +107,25 @@ def build_volumes(
     ------
     DatasetError
         Fewer than two maps can be used.
+    ModelError
+        The maps are not on the grid of the maps that the model was trained on.
     """
     paths = [str(p) for p in paths]
     out_path = Path(out_path)
     out_path.parent.mkdir(parents=True, exist_ok=True)
     shape, affine = _common_grid(paths)
-    sampling = Sampling(shape, affine, float(fwhm), 0.0)
-    sampling = Sampling(shape, affine, float(fwhm), resolution or model_resolution(sampling.voxel_sizes.min(), fwhm))
-    chosen = _resample_mask(mask, sampling) if mask is not None else None
+    if grid is not None:
+        sampling, chosen = grid.sampling, grid.mask
+        if shape != tuple(sampling.source_shape) or not np.allclose(affine, sampling.source_affine, atol=1e-2):
+            raise ModelError(
+                f"The model was trained on maps of another grid: {sampling.source_shape}, and these are {shape}.",
+                file=paths[0],
+                remedy="Run the participant level with the --template and --resolution of the model (in its card).",
+            )
+    else:
+        size = resolution or model_resolution(np.linalg.norm(affine[:3, :3], axis=0).min(), fwhm)
+        sampling = Sampling(shape, affine, float(fwhm), size)
+        chosen = _resample_mask(mask, sampling) if mask is not None else None
 
     # Without a mask the whole grid is kept until the mean map, and so the mask, is known.
     width = int(chosen.sum()) if chosen is not None else int(np.prod(sampling.shape))
@@ -141,7 +155,7 @@ def build_volumes(
         columns = np.flatnonzero(chosen)
     else:
         columns = slice(None)
-    grid = Grid(sampling, chosen)
+    grid = grid or Grid(sampling, chosen)
     final = open_memmap(out_path, mode="w+", dtype=np.float16, shape=(len(kept), grid.n_voxels))
     for row in range(len(kept)):
         final[row] = store[row][columns]

@@ -116,7 +116,7 @@ def _with_usable_affine(data: np.ndarray, source, path: Path) -> nib.Nifti1Image
         return nib.Nifti1Image(data, source.get_qform())
     logger.warning("%s: its affine has shear; it was resampled on an orthogonal grid.", path.name)
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    return resample_from_to(image, nib.processing.vox2out_vox(image, float(spacing.min())), order=1)
+    return resample_from_to(image, nib.processing.vox2out_vox(image, [float(spacing.min())] * 3), order=1)
 
 
 def shear(affine: np.ndarray) -> float:

@@ -18,7 +18,7 @@ RULES = (
     ("MaskOverlap", 0.93, 1, 0.88, 1, "overlap of the warped brain with the template's is {:.3f}"),
     ("GMVolumeConservation", 0.995, 1.005, 0.98, 1.02, "modulation keeps {:.4f} of the grey-matter volume"),
     ("FoldedShare", 0, 1e-4, 0, 1e-2, "{:.2g} of the brain is folded by the normalisation"),
-    ("PriorCorrelation", 0.70, 1, 0.55, 1, "grey matter correlates {:.2f} with the template's"),
+    ("PriorCorrelation", 0.60, 1, 0.45, 1, "grey matter correlates {:.2f} with the template's"),
     ("GreyWhiteContrast", 2.0, np.inf, 1.0, np.inf, "grey and white matter are {:.1f} standard deviations apart"),
     (
         "SurfaceBrightness",

@@ -1,7 +1,7 @@
 """The methods text of a run and its references, as Markdown, HTML, LaTeX and BibTeX.
 
-The text is a template beside the bibliography (``boilerplate/``): every sentence that depends on an option or on what was
-found stands there under its condition, so the text cannot say what the run did not do.
+The text is a template beside the bibliography (``boilerplate/``): every sentence that depends on an option or on what
+was found stands there under its condition, so the text cannot say what the run did not do.
 """
 
 from __future__ import annotations

@@ -105,9 +105,18 @@ def glass_figure(values: pd.Series, labels: nib.Nifti1Image, *, label: str, dive
     cmap, norm = colour_scale(values, diverging)
     figure = plt.figure(figsize=(12, 3.3))
     plot_glass_brain(
-        image, figure=figure, axes=(0, 0.16, 1, 0.84), display_mode="lyrz", colorbar=False, cmap=cmap, vmin=norm.vmin, vmax=norm.vmax,
-        plot_abs=False, threshold=1e-12, symmetric_cbar=False, annotate=True,
-    )  # fmt: skip
+        image,
+        figure=figure,
+        axes=(0, 0.16, 1, 0.84),
+        display_mode="lyrz",
+        cmap=cmap,
+        vmin=norm.vmin,
+        vmax=norm.vmax,
+        plot_abs=False,
+        threshold=1e-12,
+        colorbar=False,
+        annotate=True,
+    )
     colours = figure.add_axes((0.35, 0.13, 0.3, 0.035))
     figure.colorbar(ScalarMappable(norm, cmap), cax=colours, orientation="horizontal").set_label(label, fontsize=9)
     plt.close(figure)
@@ -181,13 +190,15 @@ def viewer_html(
             }
         )
     options = "".join(f'<option value="{i}">{esc(title)}</option>' for i, title in enumerate(maps))
+    keys = "arrow keys move the crosshair, page up and page down the slice"
     planes = "".join(
-        f'<figure><canvas tabindex="0" data-plane="{plane}" role="img" aria-label="{plane} slice; arrow keys move the crosshair, page up and page down the slice"></canvas><figcaption></figcaption></figure>'
+        f'<figure><canvas tabindex="0" data-plane="{plane}" role="img" aria-label="{plane} slice; {keys}"></canvas>'
+        "<figcaption></figcaption></figure>"
         for plane in ("axial", "coronal", "sagittal")
     )
     return (
         f'<div class="viewer" data-viewer><div class="controls"><label>Map<select>{options}</select></label>'
-        '<label>Colour from <input type="range" min="0" max="100" value="0" aria-label="Hide values below this share of the largest"></label></div>'
+        '<label>Hide weak regions <input type="range" min="0" max="100" value="0"></label></div>'
         f'<output aria-live="polite">Point at the brain.</output><div class="planes">{planes}</div>'
         '<div class="scale" aria-hidden="true"></div>'
         f'<script type="application/json">{script_json(payload)}</script></div>'

@@ -120,21 +120,21 @@ def explained_figure(cross_fit: pd.DataFrame) -> Figure:
     return figure
 
 
-def lrcp_figure(regions: pd.DataFrame, n: int, top: int = 20) -> Figure:
+def lrcp_figure(regions: pd.DataFrame, n: int, top: int = 20, alpha: float = 0.05) -> Figure:
     """The highest LRCP values, and beside them how steady their rank is over fold models and bootstrap samples."""
     best = regions[numeric(regions, "lrcp") > 0].sort_values("lrcp", ascending=False).head(top).reset_index(drop=True)
     p = numeric(best, "p_fwe")
     rows = np.arange(len(best))
     figure = Figure(figsize=(8.6, 1.1 + 0.235 * len(best)))
     left, right = figure.subplots(1, 2, sharey=True, gridspec_kw={"width_ratios": (1.4, 1), "wspace": 0.06})
-    solid = p < 0.05
+    solid = p < alpha
     left.hlines(rows, 0, best["lrcp"], color="#cbd2d9", lw=1.5, zorder=1)
     left.scatter(best["lrcp"][solid], rows[solid], color=BLUE, s=34, zorder=2)
     left.scatter(best["lrcp"][~solid], rows[~solid], facecolor="white", edgecolor=BLUE, s=34, zorder=2)
     left.set_yticks(rows, best["name"])
     left.set(
         xlabel="LRCP (sum of squared correlation × discriminability)",
-        title=f"highest LRCP, n = {n}; filled: family-wise p < 0.05",
+        title=f"highest LRCP, n = {n}; filled: family-wise p < {alpha:g}",
         xlim=(0, None),
     )
     median, half = numeric(best, "rank_median"), numeric(best, "rank_iqr") / 2
@@ -265,7 +265,7 @@ def beeswarm_figure(values: pd.DataFrame, amounts: pd.DataFrame | None, order: S
 
 
 def truth_figure(ranked_truth: np.ndarray, title: str) -> Figure:
-    """How many planted regions have been found among the k highest ranks, against guessing and against the best possible."""
+    """How many planted regions are among the k highest ranks, against guessing and against the best possible."""
     total, planted = ranked_truth.size, int(ranked_truth.sum())
     k = np.arange(1, total + 1)
     figure = Figure(figsize=(5.6, 3.4))

@@ -1,4 +1,4 @@
-"""Citations: our own small subset of Markdown (with Pandoc's ``[@key]``) into HTML and LaTeX, and a BibTeX reader for our own file."""
+"""Citations: Markdown with Pandoc's ``[@key]`` into HTML and LaTeX, and a reader for our own BibTeX file."""
 
 from __future__ import annotations
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from ..errors import NoInputError
-from . import group_sections as sections
+from . import sections_model, sections_overview, sections_regions
 from .assemble import Reportlet, Section, build_page
 from .group_results import GroupResults, read_group_results
-from .group_sections import Item
 from .interactive import plotly_script
+from .items import Item
 from .logs import errors_html, methods_html
 from .style import esc, save_png, save_svg, styled
 from .truth import truth_sections
@@ -21,16 +21,16 @@ from .truth import truth_sections
 logger = logging.getLogger("latentatlas")
 
 PARTS: tuple[tuple[str, str, Callable[[GroupResults], Iterator[Item]]], ...] = (
-    ("verdicts", "Verdicts", sections.verdicts),
-    ("cohort", "Cohort", sections.cohort),
-    ("training", "Model", sections.training),
-    ("projections", "Projections of the latent space", sections.projections),
-    ("lrcp", "Regions encoded (LRCP)", sections.lrcp),
-    ("maps", "Maps", sections.maps),
-    ("shap", "Regions that explain the error (SHAP)", sections.shap),
-    ("validation", "Validation in the worst case", sections.validation),
-    ("sam", "Agnostic map (SAM)", sections.sam),
-    ("baselines", "Baselines", sections.baselines),
+    ("verdicts", "Verdicts", sections_overview.verdicts),
+    ("cohort", "Cohort", sections_overview.cohort),
+    ("training", "Model", sections_model.training),
+    ("projections", "Projections of the latent space", sections_model.projections),
+    ("lrcp", "Regions encoded (LRCP)", sections_regions.lrcp),
+    ("maps", "Maps", sections_regions.maps),
+    ("shap", "Regions that explain the error (SHAP)", sections_regions.shap),
+    ("validation", "Validation in the worst case", sections_overview.validation),
+    ("sam", "Agnostic map (SAM)", sections_regions.sam),
+    ("baselines", "Baselines", sections_overview.baselines),
 )
 
 
@@ -81,7 +81,7 @@ def build_group_report(output_dir: str | Path, ground_truth: str | Path | None =
             "methods": ("Methods", methods_html(results.output_dir)),
             "provenance": (
                 "Settings and errors",
-                "".join(str(item.content) for item in sections.about(results)) + errors_html(results.output_dir),
+                sections_overview.settings(results) + errors_html(results.output_dir),
             ),
         }
         for name, (title, text) in closing.items():
@@ -134,7 +134,7 @@ def _lead(results: GroupResults, missing: list[str]) -> str:
     people, scans = results.n_participants, results.n_scans
     counts = results.summary.get("groups") or {}
     who = ", ".join(f"{name} {count}" for name, count in counts.items())
-    said = f"<p>{scans} scan{'s' if scans != 1 else ''} of {people} participant{'s' if people != 1 else ''}{f' ({esc(who)})' if who else ''}. Left of every brain picture is the left of the brain.</p>"
-    if missing:
-        said += f"<p>Not computed in this run: {esc(', '.join(missing))}.</p>"
-    return said
+    said = f"{scans} scan{'s' * (scans != 1)} of {people} participant{'s' * (people != 1)}"
+    said += f" ({esc(who)})." if who else "."
+    lead = f"<p>{said} Left of every brain picture is the left of the brain.</p>"
+    return lead + (f"<p>Not computed in this run: {esc(', '.join(missing))}.</p>" if missing else "")

@@ -147,7 +147,7 @@ def _colour_column(values: pd.Series, name: str) -> dict | None:
     if known.sum() == 0:
         return None
     if numbers[known].notna().all() and (
-        numbers[known].nunique() > MOST_LEVELS or numbers[known].dtype.kind == "f" and numbers[known].nunique() > 6
+        numbers[known].nunique() > MOST_LEVELS or (numbers[known].dtype.kind == "f" and numbers[known].nunique() > 6)
     ):
         return {"name": name, "kind": "number", "values": _numbers(numbers.to_numpy(float), 4)}
     texts = [str(v) if ok else None for v, ok in zip(values, known, strict=True)]

@@ -189,7 +189,7 @@ def draw_reconstruction(scan: Scan) -> Path | None:
         axes.imshow(mosaic(data, one, fill=np.nan), cmap=colour, norm=norm, extent=place)
         axes.text(width / 2, row * tall + 4, name, color="white", ha="center", va="top", fontsize=11)
     axes.set(xlim=(-0.5, width - 0.5), ylim=(3 * tall - 0.5, -0.5))
-    left, bottom, _, height = colours.get_position().bounds
+    _, bottom, _, height = colours.get_position().bounds
     colours.set_position((0.08, bottom, 0.36, height))
     second = figure.add_axes((0.56, bottom, 0.36, height))
     figure.colorbar(ScalarMappable(maps, "inferno"), cax=colours, orientation="horizontal", extend="max").set_label(
@@ -216,7 +216,8 @@ def _flicker(layers: list[tuple[str, Path]], space: str) -> str:
 <button type="button" data-show="above" aria-pressed="false">this scan</button>
 <span class="flicker-label"><span class="on-below">{names[0]}</span><span class="on-above">{names[1]}</span></span>
 </div>
-<div class="scroll picture" tabindex="0" role="region" aria-label="Template and scan, flickering"><div class="flicker-stack">
+<div class="scroll picture" tabindex="0" role="region" aria-label="Template and scan, flickering">
+<div class="flicker-stack">
 <img class="below" src="{data_uri(below)}" alt="Slices of the template {names[0]} with the outline of its grey matter">
 <img class="above" src="{data_uri(above)}" alt="The same slices of the scan in template space with the same outline">
 </div></div></div>"""

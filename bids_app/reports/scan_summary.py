@@ -25,7 +25,8 @@ class Measure:
     start, stop : float
         Ends of the drawn scale, in the unit of the number.
     rule : str
-        The quality rule it falls under; default its own key. A rule on a share of the intracranial volume is drawn in ml.
+        The quality rule it falls under; default its own key. A rule on a share of the intracranial volume is drawn in
+        ml.
     """
 
     key: str
@@ -136,10 +137,8 @@ def _row(measure: Measure, meta: dict, cohort: pd.DataFrame | None) -> str:
     ]
     if _has_cohort(cohort):
         if others.size > 2:
-            rank = round(100 * float((others <= value).mean()))
-            cells.append(
-                f"<td>median {number(float(np.median(others)))} of n = {others.size}; this scan at percentile {rank}</td>"
-            )
+            rank, middle = round(100 * float((others <= value).mean())), number(float(np.median(others)))
+            cells.append(f"<td>median {middle} of n = {others.size}; this scan at percentile {rank}</td>")
         else:
             cells.append("<td>–</td>")
     return f"<tr>{''.join(cells)}</tr>"
@@ -156,12 +155,16 @@ def _range_picture(value: float, low: float, high: float, measure: Measure, othe
     here = at(value)
     fill = "#004c7a" if low <= value <= high else "#b3400a"
     text = f"{number(value, 4)} {measure.unit}; usual {_limit(low)} to {_limit(high)}"
+    left, right = at(low), at(high)
+    ends = "".join(
+        f'<text x="{x:.1f}" y="28" font-size="10" fill="#52606d" text-anchor="{_anchor(x)}">{_limit(bound)}</text>'
+        for x, bound in ((left, low), (right, high))
+    )
     return (
-        f'<svg class="range" viewBox="0 0 240 30" role="img" aria-label="{esc(text)}" preserveAspectRatio="xMinYMid meet">'
-        f'<path d="M4 10h232" stroke="#9aa5b1"/><rect x="{at(low):.1f}" y="6" width="{at(high) - at(low):.1f}" height="8" fill="#a9d3ec"/>'
-        f'{ticks}<path d="M{here:.1f} 2l6 8l-6 8l-6 -8z" fill="{fill}" stroke="#fff"/>'
-        f'<text x="{at(low):.1f}" y="28" font-size="10" fill="#52606d" text-anchor="{_anchor(at(low))}">{_limit(low)}</text>'
-        f'<text x="{at(high):.1f}" y="28" font-size="10" fill="#52606d" text-anchor="{_anchor(at(high))}">{_limit(high)}</text></svg>'
+        f'<svg class="range" viewBox="0 0 240 30" role="img" aria-label="{esc(text)}">'
+        f'<path d="M4 10h232" stroke="#9aa5b1"/>'
+        f'<rect x="{left:.1f}" y="6" width="{right - left:.1f}" height="8" fill="#a9d3ec"/>{ticks}'
+        f'<path d="M{here:.1f} 2l6 8l-6 8l-6 -8z" fill="{fill}" stroke="#fff"/>{ends}</svg>'
     )
 
 

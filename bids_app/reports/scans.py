@@ -12,6 +12,8 @@ import nibabel as nib
 
 # Entities that may tell two T1w scans of one participant apart, by their BIDS key and the name nireports gives them.
 ENTITIES = {"ses": "session", "acq": "acquisition", "ce": "ceagent", "rec": "reconstruction", "run": "run"}
+# Reportlets that belong to no scan.
+WHOLE_PARTICIPANT = ("_desc-methods_T1w.html", "_desc-errors_T1w.html")
 _DERIVED = re.compile(
     r"^(?P<prefix>sub-[a-zA-Z0-9]+(?:_(?:ses|acq|ce|rec|run|echo|part|inv)-[a-zA-Z0-9]+)*)"
     r"_(?:space|res|label|desc|from|to|cohort)-"
@@ -82,7 +84,7 @@ class Scan:
 
     @cached_property
     def sidecar(self) -> dict:
-        """Metadata of the map, which carry all quality numbers, and of its reconstruction; empty where there are none."""
+        """Metadata of the map, which carry all quality numbers, and of its reconstruction."""
         found = {}
         # What the model says of the map stands beside its reconstruction; the map's own numbers win.
         for image in (self.template_space("label-GM", "desc-recon", "probseg"), self.modulated):
@@ -117,7 +119,7 @@ def find_scans(output_dir: Path, participant_label: str) -> list[Scan]:
     found: dict[str, Path] = {}
     for path in sorted([*folder.glob("anat/*"), *folder.glob("ses-*/anat/*"), *figures.glob("*")]):
         match = _DERIVED.match(path.name)
-        if match:
+        if match and not path.name.endswith(WHOLE_PARTICIPANT):
             prefix = match.group("prefix")
             session = dict(part.split("-", 1) for part in prefix.split("_")).get("ses")
             found[prefix] = folder / f"ses-{session}" / "anat" if session else folder / "anat"

@@ -105,7 +105,7 @@ def plan_layout(
         low, high = filled[_AXIS[plane]]
         # The outermost tenth of a brain shows little but rind.
         stops = np.linspace(low + (high - low) * 0.1, high - (high - low) * 0.1, columns)
-        rows.append((plane, tuple(int(round(stop)) for stop in stops)))
+        rows.append((plane, tuple(round(float(stop)) for stop in stops)))
     return Layout(tuple(rows), box, spacing, np.asarray(affine), pixel)
 
 

@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 
 from .charts import truth_figure
 from .group_results import GroupResults, numeric, read_tsv
-from .group_sections import Item, words
+from .items import Item, item
 from .style import esc, html_table, join_words, number
 
 
@@ -21,10 +21,11 @@ def planted_regions(truth: pd.DataFrame) -> dict[int, bool]:
     Parameters
     ----------
     truth : DataFrame
-        ``ground_truth.tsv``: ``index``, ``name``, and the planted relative volume change in one column a group, or in one
-        column with the group in another.
+        ``ground_truth.tsv``: ``index``, ``name``, and the planted relative volume change in one column a group, or in
+        one column with the group in another.
     """
-    changes = truth.drop(columns=["index", "name"]).apply(pd.to_numeric, errors="coerce").abs().max(axis=1) > 0
+    planted = [c for c in truth if c not in ("index", "name") and not c.startswith("realised")]
+    changes = truth[planted].apply(pd.to_numeric, errors="coerce").abs().max(axis=1) > 0
     return changes.groupby(truth["index"].astype(int)).any().to_dict()
 
 
@@ -42,38 +43,26 @@ def truth_sections(results: GroupResults, path: Path | None) -> Iterator[Item]:
         k = int(hit.sum())
         if not 0 < k < hit.size:
             continue
-        auroc = float(roc_auc_score(hit, part["lrcp"]))
-        found = int(hit[:k].sum())
-        grade = "finds most of" if auroc > 0.8 else "finds some of" if auroc > 0.65 else "hardly finds"
-        missed = [str(name) for name, is_hit in zip(part["name"][k:], hit[k:], strict=True) if is_hit]
-        said = (
-            f"<p>This cohort is simulated, so the truth is known. LRCP {grade} the {k} regions with planted change: of the {k} "
-            f"regions it ranks highest, <strong>{found}</strong> are planted, where guessing would give {number(k * k / hit.size, 2)}; "
-            f"a planted region ranks above another one with probability <strong>{auroc:.2f}</strong> (AUROC; 0.5 is guessing)."
-            + (
-                f" Not among the first {k}: {esc(join_words(missed[:8]))}{' and others' if len(missed) > 8 else ''}.</p>"
-                if missed
-                else "</p>"
-            )
-        )
-        yield Item(
-            f"truth{i}",
-            truth_figure(hit, f"{contrast}: {hit.size} regions, {k} planted, n = {results.n_scans}"),
-            contrast,
-            said
-            + words(
-                "planted regions found while walking down the list of LRCP.",
-                "the steeper the blue line climbs at the left, the better; the thin vertical line is the number of planted regions.",
-                "regions beside a planted one may rank high because smoothing and registration spill over; that is an error here, but no mystery.",
-            ),
-            f"Planted regions among the top ranks for {contrast}",
-        )
-        top = pd.DataFrame(
-            {
-                "rank": np.arange(1, min(k, 15) + 1),
-                "region": part["name"].to_numpy()[: min(k, 15)],
-                "LRCP": part["lrcp"].to_numpy()[: min(k, 15)],
-                "planted": np.where(hit[: min(k, 15)], "yes", "no"),
-            }
-        )
-        yield Item(f"truthTable{i}", html_table(top, caption="The highest ranks"))
+        figure = truth_figure(hit, f"{hit.size} regions, {k} planted, n = {results.n_scans} scans")
+        yield item("truth", figure, number=i, before=_said(part, hit, k), contrast=contrast)
+        top = part.head(min(k, 15))
+        planted_too = np.where(hit[: len(top)], "yes", "no")
+        ranks = pd.DataFrame({"rank": range(1, len(top) + 1), "region": top["name"], "LRCP": top["lrcp"]})
+        yield Item(f"truthTable{i}", html_table(ranks.assign(planted=planted_too), caption="The highest ranks"))
+
+
+def _said(part: pd.DataFrame, hit: np.ndarray, k: int) -> str:
+    """The comparison in words (HTML)."""
+    auroc = float(roc_auc_score(hit, part["lrcp"]))
+    found = int(hit[:k].sum())
+    grade = "finds most of" if auroc > 0.8 else "finds some of" if auroc > 0.65 else "hardly finds"
+    missed = [str(name) for name, is_hit in zip(part["name"][k:], hit[k:], strict=True) if is_hit]
+    text = (
+        f"<p>This cohort is simulated, so the truth is known. LRCP {grade} the {k} regions with planted change: of "
+        f"the {k} regions it ranks highest, <strong>{found}</strong> are planted, where guessing would give "
+        f"{number(k * k / hit.size, 2)}; a planted region ranks above another one with probability "
+        f"<strong>{auroc:.2f}</strong> (AUROC; 0.5 is guessing)."
+    )
+    if missed:
+        text += f" Not among the first {k}: {esc(join_words(missed[:8]))}{' and others' if len(missed) > 8 else ''}."
+    return text + "</p>"

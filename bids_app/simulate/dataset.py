@@ -23,10 +23,10 @@ from .cohort import Person, draw_person, planted_changes, stream
 from .head import make_head
 from .scan import draw_scanner, scan_head
 from .shell import make_shell
-from .tables import describe_dataset, ground_truth, write_json, write_table
+from .tables import describe_dataset, ground_truth, write_json, write_table, writing_to
 
 SETTINGS = "code/simulation.json"
-PARTS = "code/ground_truth_parts"
+PARTS = "code/ground_truth_scans"
 
 
 @dataclass(frozen=True)
@@ -116,67 +116,63 @@ def simulate_dataset(
         The folder holds something else, or cannot be written.
     """
     out = Path(out_dir)
-    claim_folder(out, settings.identity())
-    anatomy = load_anatomy()
-    plan = make_plan(anatomy, settings.regions, settings.effect)
-    shell = make_shell(anatomy) if settings.full_head else None
     people = [settings.person(number) for number in range(1, settings.n_participants + 1)]
-    jobs = [(person, session) for person in people for session in range(settings.sessions)]
-    missing = [job for job in jobs if not _finished(out, settings, *job)]
-
-    from joblib import Parallel, delayed
-
-    done = len(jobs) - len(missing)
-    if progress:
-        progress(done, len(jobs))
-    work = (delayed(_make_scan)(out, settings, anatomy, plan, shell, *job) for job in missing)
-    for _ in Parallel(n_jobs=min(nprocs, max(1, len(missing))), return_as="generator_unordered")(work):
-        done += 1
-        if progress:
-            progress(done, len(jobs))
-
-    describe_dataset(out, settings, people)
-    truth = pd.concat(
-        [pd.read_csv(_part(out, settings, *job), sep="\t", dtype={"participant_id": str}) for job in jobs]
-    )
-    write_table(truth, out / "code/ground_truth_participants.tsv")
-    planted = planted_changes(settings.weights, settings.effect)
-    write_table(ground_truth(plan, planted, truth), out / "code/ground_truth.tsv")
+    with writing_to(out):
+        claim_folder(out, settings.identity(), people)
+        _make_missing(out, settings, people, nprocs, progress or (lambda done, total: None))
+        describe_dataset(out, settings, people)
     return out
 
 
-def claim_folder(out: Path, identity: dict) -> None:
+def _make_missing(out: Path, settings: Settings, people: list[Person], nprocs: int, progress: Callable) -> None:
+    """Make the scans that are not there yet, then gather the ground truth of all."""
+    anatomy = load_anatomy()
+    plan = make_plan(anatomy, settings.regions, settings.effect)
+    jobs = [(person, session) for person in people for session in range(settings.sessions)]
+    missing = [job for job in jobs if not _finished(out, settings, *job)]
+    if missing:
+        from joblib import Parallel, delayed
+
+        shell = make_shell(anatomy) if settings.full_head else None
+        work = (delayed(_make_scan)(out, settings, anatomy, plan, shell, *job) for job in missing)
+        progress(len(jobs) - len(missing), len(jobs))
+        made = Parallel(n_jobs=min(nprocs, len(missing)), return_as="generator_unordered")(work)
+        for done, _ in enumerate(made, start=len(jobs) - len(missing) + 1):
+            progress(done, len(jobs))
+
+    truth = pd.concat([pd.read_csv(_part(out, settings, *job), sep="\t") for job in jobs])
+    write_table(truth, out / "code/ground_truth_participants.tsv")
+    planted = planted_changes(settings.weights, settings.effect)
+    write_table(ground_truth(plan, planted, truth), out / "code/ground_truth.tsv")
+
+
+def claim_folder(out: Path, identity: dict, people: list[Person]) -> None:
     """Take an empty folder, or one that an earlier run with the same settings has begun.
 
     Raises
     ------
     OutputError
+        It holds anything else, or more participants than are asked for.
     """
     mark = out / SETTINGS
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        if any(out.iterdir()):
-            earlier = json.loads(mark.read_text()) if mark.is_file() else None
-            if earlier == json.loads(json.dumps(identity)):
-                return
-            raise OutputError(
-                "The output folder is not empty"
-                + (", and holds a cohort simulated with other settings." if earlier else "."),
-                file=out,
-                remedy="Name a new folder, or empty this one. (A cohort with the same settings is resumed.)",
-            )
-        mark.parent.mkdir()
+    out.mkdir(parents=True, exist_ok=True)
+    if not any(out.iterdir()):
         write_json(identity, mark)
-    except OSError as error:
-        raise OutputError(
-            f"The output folder cannot be written: {error.strerror or error}.",
-            file=out,
-            remedy="Check the permissions and the free space, or name another folder.",
-        ) from error
-    except ValueError as error:
-        raise OutputError(
-            "The output folder holds a damaged record of an earlier simulation.", file=mark, remedy="Name a new folder."
-        ) from error
+        return
+    try:
+        earlier = json.loads(mark.read_text()) if mark.is_file() else None
+    except ValueError:
+        earlier = "damaged"
+    more = {folder.name for folder in out.glob("sub-*")} - {f"sub-{person.label}" for person in people}
+    if earlier is None:
+        problem = "The output folder is not empty."
+    elif earlier != json.loads(json.dumps(identity)):
+        problem = "The output folder is not empty: it holds a cohort simulated with other settings."
+    elif more:
+        problem = f"The output folder is not empty: it holds {len(more)} participants more than are asked for."
+    else:
+        return
+    raise OutputError(problem, file=out, remedy="Name a new folder. (The same settings would resume the cohort.)")
 
 
 def scan_stem(settings: Settings, person: Person, session: int) -> str:
@@ -201,9 +197,6 @@ def _make_scan(
     out: Path, settings: Settings, anatomy: Anatomy, plan: Plan, shell, person: Person, session: int
 ) -> None:
     """Make and write one scan, its sidecar and its ground truth."""
-    import torch
-
-    torch.set_num_threads(1)  # one scan a core: the same sums in the same order whatever the machine
     change = person.change_at(session, settings.weights, settings.effect)
     head = make_head(anatomy, plan, person, change, person.gm_loss_at(session), settings.seed)
     rng = stream(settings.seed, person.number, f"scan{session}")

@@ -27,7 +27,7 @@ def sample(volumes: np.ndarray, coordinates: np.ndarray) -> np.ndarray:
     unit = coordinates * (2 / (size - 1)) - 1
     points = np.ascontiguousarray(unit[::-1].reshape(3, -1).T, np.float32)  # torch wants (z, y, x), each in [-1, 1]
     found = torch.nn.functional.grid_sample(
-        torch.from_numpy(np.ascontiguousarray(volumes, np.float32))[None],
+        torch.from_numpy(np.require(volumes, np.float32, ["C", "W"]))[None],  # workers get read-only memory maps
         torch.from_numpy(points)[None, None, None],
         padding_mode="border",
         align_corners=True,

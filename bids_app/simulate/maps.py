@@ -20,10 +20,10 @@ from ..space.templates import BUNDLED, res_label
 from .anatomy import Anatomy, load_anatomy, tissues, to_coarse
 from .atrophy import VOXEL_ML, Plan, individual_gain, make_plan, regional_sums
 from .cohort import Person, planted_changes, stream
-from .dataset import Settings, claim_folder
+from .dataset import Settings, claim_folder, truth_rows
 from .fields import grid, integrate, jacobian, random_velocity, sample
 from .head import SHAPE_BOX, SHAPE_COMPONENTS, SHAPE_MM, to_shape_voxels
-from .tables import DICTIONARY, describe, ground_truth, participant_columns, write_json, write_table
+from .tables import DICTIONARY, describe, ground_truth, participant_columns, write_json, write_table, writing_to
 
 
 @dataclass(frozen=True)
@@ -125,35 +125,37 @@ def simulate_map_dataset(out_dir: str | Path, settings: Settings, progress: Call
     """
     out = Path(out_dir)
     _check(settings)
-    claim_folder(out, {"kind": "maps", **settings.identity()})
+    people = [settings.person(number) for number in range(1, settings.n_participants + 1)]
+    with writing_to(out):
+        claim_folder(out, {"kind": "maps", **settings.identity()}, people)
+        _write_maps(out, settings, len(people) * settings.sessions, progress or (lambda done, total: None))
+        describe(out, "Simulated modulated grey-matter maps with planted atrophy", "derivative")
+        write_table(participant_columns(people), out / "participants.tsv")
+        write_json(DICTIONARY, out / "participants.json")
+    return out
+
+
+def _write_maps(out: Path, settings: Settings, total: int, progress: Callable) -> None:
     anatomy, plan = _prepare(settings)
     affine = map_affine(anatomy, settings.resolution)
-    people = [settings.person(number) for number in range(1, settings.n_participants + 1)]
-    total, regions = len(people) * settings.sessions, []
-    if progress:
-        progress(0, total)
+    grid_name = f"space-{BUNDLED}_res-{res_label(settings.resolution)}"
+    regions = []
+    progress(0, total)
     for person, session, one in _each(settings, anatomy, plan):
         identity = _identity(settings, person, session)
-        folder = out.joinpath(*identity.values(), "anat")
-        stem = "_".join(
-            [*identity.values(), f"space-{BUNDLED}", f"res-{res_label(settings.resolution)}", "label-GM_desc-modulated"]
-        )
+        stem = "_".join([*identity.values(), grid_name, "label-GM_desc-modulated_probseg"])
+        path = out.joinpath(*identity.values(), "anat", stem)
         image = nib.Nifti1Image(one.data, affine)
         image.set_sform(affine, code=4)
         image.set_qform(affine, code=4)
-        write_json(_sidecar(settings, person, one), folder / f"{stem}_probseg.json")
-        image.to_filename(folder / f"{stem}_probseg.nii.gz")
+        write_json(_sidecar(settings, person, one), path.with_name(f"{stem}.json"))
+        image.to_filename(path.with_name(f"{stem}.nii.gz"))
         regions.append(_region_rows(settings, anatomy, plan, person, session, one))
-        if progress:
-            progress(len(regions), total)
-    describe(out, "Simulated modulated grey-matter maps with planted atrophy", "derivative")
-    write_table(participant_columns(people), out / "participants.tsv")
-    write_json(DICTIONARY, out / "participants.json")
+        progress(len(regions), total)
     regions = pd.concat(regions, ignore_index=True)
     write_table(regions, out / "code/ground_truth_participants.tsv")
     truth = ground_truth(plan, planted_changes(settings.weights, settings.effect), regions)
     write_table(truth, out / "code/ground_truth.tsv")
-    return out
 
 
 def make_map(anatomy: Anatomy, plan: Plan, person: Person, change: np.ndarray, gm_loss: float, settings) -> GmMap:
@@ -223,8 +225,6 @@ def _identity(settings: Settings, person: Person, session: int) -> dict[str, str
 
 
 def _region_rows(settings, anatomy, plan, person, session, one: GmMap) -> pd.DataFrame:
-    from .dataset import truth_rows
-
     change = person.change_at(session, settings.weights, settings.effect)
     return truth_rows(_identity(settings, person, session), person, anatomy, plan, change, one.before, one.after)
 

@@ -38,8 +38,8 @@ def make_shell(anatomy: Anatomy) -> tuple[np.ndarray, np.ndarray]:
 
     out = np.full(SHAPE, AIR, np.float32)
     low = np.clip((-z - 25) / 20, 0, 1)  # 0 at the vault, 1 at the base of the skull and below
-    table = 7.5 + 1.2 * noise
-    scalp = table + 6.0 + 1.0 * noise
+    table = 7.0 + 0.8 * noise
+    scalp = table + 5.5 + 0.7 * noise
     # Face and neck: an elliptic column below the eyes, narrower at the bottom.
     narrow = np.clip((-z - 70) / 50, 0, 1)
     column = ((x / (66 - 12 * narrow)) ** 2 + ((y + 12) / (92 - 22 * narrow)) ** 2 < 1) & (z < -25)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
 
 from .. import __version__
-from .cohort import DIAGNOSES
+from ..errors import OutputError
+from .cohort import DIAGNOSES, GM_LOSS_PER_YEAR
 
 DICTIONARY = {
     "age": {"Description": "Age at the first session", "Units": "year"},
@@ -41,8 +43,8 @@ In the regions listed in `code/ground_truth.tsv` grey matter contracts and cereb
 relative volume that grows with the diagnosis: columns CN, MCI and AD are the planted relative changes of the group
 (0 none, -0.25 a quarter lost), realised_CN, realised_MCI and realised_AD the mean changes measured in the heads made.
 `code/ground_truth_participants.tsv` has every atlas region (AAL2) of every scan: planted and realised change, and the
-true grey-matter volume in ml with and without the atrophy. Age thins all grey matter by {loss} % a year; intracranial
-volume depends on sex. Age {confound}.
+true grey-matter volume in ml with and without the atrophy; `code/ground_truth_scans/` has the same scan by scan. Age
+thins all grey matter by {loss} % a year; intracranial volume depends on sex. Age {confound}.
 
 How it was made
 ---------------
@@ -53,8 +55,6 @@ files.
 
 def describe_dataset(out: Path, settings, people) -> None:
     """Write dataset_description.json, README, participants.* and, with several sessions, sub-*_sessions.tsv."""
-    from .cohort import GM_LOSS_PER_YEAR
-
     confound = "follows the diagnosis (a planted confound)" if settings.confound else "hardly depends on the diagnosis"
     describe(out, "A synthetic cohort with planted grey-matter atrophy", "raw")
     text = README.format(loss=GM_LOSS_PER_YEAR, version=__version__, confound=confound)
@@ -126,6 +126,19 @@ def ground_truth(plan, planted: dict, truth: pd.DataFrame) -> pd.DataFrame:
         means = truth[truth["diagnosis"] == diagnosis].groupby("index")["realised"].mean()
         table[f"realised_{diagnosis}"] = means.reindex(plan.index).to_numpy().round(5)
     return table.sort_values("AD", kind="stable").reset_index(drop=True)
+
+
+@contextmanager
+def writing_to(out: Path):
+    """Turn the operating system's refusals while writing under ``out`` into an OutputError."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"The output folder cannot be written: {error.strerror or error}.",
+            file=error.filename or out,
+            remedy="Check the permissions and the free space, or name another folder.",
+        ) from error
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:

@@ -82,7 +82,7 @@ def sar(
         y_train, y_test = standardise((on_train @ response)[:, None], (on_test @ response)[:, None])
         y_train, y_test = y_train[:, 0], y_test[:, 0]
         if x.shape[1] > len(train) / 2:
-            components = min(_COMPONENTS, len(train) - 1, x.shape[1])
+            components = min(_COMPONENTS, max(1, len(train) // 5), x.shape[1])
             pls = PLSRegression(n_components=components).fit(x_train, y_train)
             x_train, x_test = standardise(pls.transform(x_train), pls.transform(x_test))
         epsilon = stats.iqr(y_train) / 13.49

@@ -103,7 +103,7 @@ def init_group_wf(
                     *((fit, gather[out], [(out, f"in{place}")]) for out in outputs),
                 ]
             )
-        products = node(steps.collect(licence=licence, **common), "collect")
+        products = node(steps.collect(licence=licence, group_column=config.group_column, **common), "collect")
         workflow.connect(
             [
                 (gather["fitted"], products, [("out", "fitted")]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,8 @@ def volumes(folder: Path, maps: list[Path], fwhm: float, n_jobs: int, model: str
     from ..model.files import load_model
     from ..model.volumes import build_volumes
 
-    grid = {"grid": load_model(model).grid} if model else {}
-    built = build_volumes(maps, folder / "volumes.npy", fwhm=fwhm, n_jobs=n_jobs, **grid)
+    grid = load_model(model).grid if model else None
+    built = build_volumes(maps, folder / "volumes.npy", fwhm=fwhm, n_jobs=n_jobs, grid=grid)
     position = {str(path): row for row, path in enumerate(maps)}
     return {"volumes": folder / "volumes.npy", "kept": [position[str(path)] for path in built.paths]}
 
@@ -97,6 +98,7 @@ def collect(
     cohort: Path,
     fitted: list[Path],
     models: list,
+    group_column: str | None,
     seed: int,
     space: str,
     dataset: str,
@@ -104,6 +106,7 @@ def collect(
 ) -> dict:
     """Put the folds together: out-of-fold numbers, and the full model with its card. The full model comes first."""
     from ..model import crossfit, files
+    from ..model.volumes import load_volumes
 
     full, *parts = [dict(np.load(path)) for path in fitted]
     products = crossfit.collect(full, parts)
@@ -128,6 +131,8 @@ def collect(
     write_tsv(out / "training.tsv", pd.concat(history)[["fold", "epoch", "train_loss", "valid_loss"]])
     write_tsv(out / "cross_fit.tsv", crossfit.cross_fit_table(products))
     _write_latents(folder, table, products)
+    groups = table[group_column].fillna("unknown") if group_column else ["all"] * len(table)
+    _write_pictures(out, [files.load_model(m) for m in models[1:]], load_volumes(volumes), products, table, groups)
     return {"products": folder / "products.npz", "model": out / "model"}
 
 
@@ -210,6 +215,17 @@ def write_phenotype(folder: Path, name: str, cohort: pd.DataFrame, values: pd.Da
     first = cohort[[c for c in ids if c in cohort]].reset_index(drop=True)
     table = pd.concat([first, values.reset_index(drop=True)], axis=1)
     return write_tsv(folder / "out" / "phenotype" / f"{name}.tsv", table, {**ids, **described})
+
+
+def _write_pictures(out: Path, models: list, maps, products: dict, table: pd.DataFrame, groups) -> None:
+    from ..model.examples import example_reconstructions, mean_error_maps
+
+    fold, error = products["fold"], products["err"]
+    image, examples = example_reconstructions(models, maps, fold, error, table["participant_id"])
+    image.to_filename(out / "reconstructions.nii.gz")
+    write_tsv(out / "reconstructions.tsv", examples)
+    for group, mean in mean_error_maps(models, maps, fold, groups).items():
+        mean.to_filename(out / f"error_{re.sub(r'[^a-zA-Z0-9]+', '-', group)}.nii.gz")
 
 
 def _json(path: Path, content: dict) -> None:

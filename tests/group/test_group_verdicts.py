@@ -1,5 +1,8 @@
 """Validation, baselines and verdicts: no grade above what the numbers carry."""
 
+import warnings
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -203,3 +206,42 @@ def test_latents_beat_uninformative_covariates(cohort_maker):
     row = graded[graded["claim"].str.contains("beats the covariates")].iloc[0]
     assert row["verdict"] == SUPPORTED
     assert row["deciding_number"] > 0
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**31))
+def test_any_small_cohort_gets_its_verdicts(seed):
+    """Repeated scans, missing values, constant columns, tiny groups: verdicts without a warning, p in (0, 1]."""
+    rng = np.random.default_rng(seed)
+    n, k, r, folds = (int(rng.integers(*limits)) for limits in ((6, 26), (1, 20), (1, 15), (2, 6)))
+    people = rng.integers(0, n, n) if rng.random() < 0.5 else np.arange(n)
+    table = pd.DataFrame(
+        {
+            "participant_id": [f"sub-{p:02d}" for p in people],
+            "dx": rng.permutation(np.resize(["CN", "AD", "CN", "AD", "MCI"], n)),
+            "age": np.where(rng.random(n) < 0.15, np.nan, rng.normal(70, 5, n)),
+            "score": rng.normal(size=n),
+        }
+    )
+    Z, Zf, G = rng.normal(size=(n, k)), rng.normal(size=(folds, n, k)), rng.normal(size=(n, r))
+    if rng.random() < 0.3:
+        Z[:, 0], Zf[:, :, 0], G[:, 0] = 0, 0, 3
+    if rng.random() < 0.3:
+        G[1, 0] = np.nan
+    cohort = SimpleNamespace(
+        Z=Z,
+        Zf=Zf,
+        G=G,
+        fold=rng.permutation(np.arange(n) % folds)[people],
+        regions=pd.DataFrame({"index": range(r), "name": [f"R{i}" for i in range(r)]}),
+        contrasts=build_contrasts(table, "dx") + build_contrasts(table, "dx", ["score"]),
+        covariates=build_covariates(table, ["age"] if rng.random() < 0.5 else []),
+        participants=table["participant_id"].to_numpy(),
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        validation, _, graded = run(cohort)
+    assert graded["verdict"].isin(GRADES).all()
+    assert not graded["claim"].duplicated().any()
+    p = validation["p"].dropna()
+    assert ((p > 0) & (p <= 1)).all()

@@ -2,7 +2,7 @@ import shutil
 
 import pytest
 from sample_cohort import write_cohort
-from sample_scans import write_scan
+from sample_scans import draw_page, write_scan
 
 from bids_app.reports.group import build_group_report
 
@@ -24,9 +24,11 @@ def own_cohort(cohort, tmp_path):
     )
 
 
-@pytest.fixture
-def scan_folder(tmp_path):
-    """One participant with two sessions, as the participant level leaves it."""
+@pytest.fixture(scope="session")
+def two_sessions(tmp_path_factory):
+    """One participant with two sessions, drawn and with a page; tests only read it."""
+    folder = tmp_path_factory.mktemp("participant")
     for session in ("1", "2"):
-        write_scan(tmp_path, "01", session=session)
-    return tmp_path
+        write_scan(folder, "01", session=session)
+    draw_page(folder, "01")
+    return folder

@@ -1,4 +1,4 @@
-"""An output folder of the group level, made up but of the right shape: what the reports read, without running a stage."""
+"""An output folder of the group level, made up but of the right shape, without running a stage."""
 
 from __future__ import annotations
 

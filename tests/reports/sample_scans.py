@@ -8,6 +8,9 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
+from bids_app.reports.participant import build_participant_report
+from bids_app.reports.participant_figures import make_scan_figures
+from bids_app.reports.scans import find_scans
 from bids_app.space.templates import Template
 
 SHAPE, SIZE = (40, 48, 40), 4.0
@@ -59,8 +62,17 @@ def write_scan(
     numbers = {
         "GMVolume": 640.0, "WMVolume": 480.0, "CSFVolume": 300.0, "TIV": 1420.0, "ModulatedGMVolume": 641.0,
         "GMVolumeConservation": 1.001, "MaskOverlap": 0.97, "JacobianRange": [0.5, 1.9], "SkullStripped": False,
-        "QualityVerdict": verdict, "QualityReasons": [] if verdict == "pass" else ["a reason <script>alert(3)</script>"],
-        "Resolution": "4 mm isotropic",
+        "QualityVerdict": verdict, "Resolution": "4 mm isotropic",
+        "QualityReasons": [] if verdict == "pass" else ["a reason <script>alert(3)</script>"],
     }  # fmt: skip
     (anat / f"{std}_label-GM_desc-modulated_probseg.json").write_text(json.dumps(numbers | meta))
     return prefix
+
+
+def draw_page(folder: Path, label: str = "01") -> Path:
+    """Draw every scan of a participant and build the page, as a run of the participant level does."""
+    jacobian = folder / "jacobian.nii.gz"
+    nib.save(image(np.where(tissues()["mask"], 1.2, 0).astype(np.float32)), jacobian)
+    for scan in find_scans(folder, label):
+        make_scan_figures(scan, template(), jacobian)
+    return build_participant_report(folder, label)

@@ -89,7 +89,7 @@ def test_counts_come_from_the_sidecars(tmp_path):
         ({"contrasts": ["AD-CN"]}, "The contrast examined: AD-CN.", None),
         ({"contrasts": ["AD-CN", "MCI-CN"]}, "The contrasts examined: AD-CN and MCI-CN.", None),
         ({"shap": {"supported": False}}, "reported but not interpreted", None),
-        ({"shap": {"supported": True, "model": "ridge"}}, "(ridge, chosen by nested cross-validation)", "not interpreted"),
+        ({"shap": {"supported": True, "model": "ridge"}}, "(ridge, chosen by nested", "not interpreted"),
         ({}, "Random numbers started from seed 0", "SHAP"),
     ],
 )  # fmt: skip
@@ -148,11 +148,7 @@ def test_files_agree(tmp_path):
     tex = paths["tex"].read_text()
     assert set(",".join(re.findall(r"\\citep\{([^}]+)\}", tex)).split(",")) == set(keys)
     page = paths["html"].read_text()
-    assert (
-        {key for key in re.findall(r'href="#ref-([^"]+)"', page)}
-        == set(re.findall(r'id="ref-([^"]+)"', page))
-        == set(keys)
-    )
+    assert set(re.findall(r'href="#ref-([^"]+)"', page)) == set(re.findall(r'id="ref-([^"]+)"', page)) == set(keys)
     for path in ("md", "html", "tex"):
         assert "kernel of 5 mm" in paths[path].read_text()
 
@@ -185,4 +181,4 @@ def test_tex_is_balanced(tmp_path):
 
 def test_markdown_reads_as_headings_and_paragraphs(tmp_path):
     tokens = [token.type for token in MarkdownIt().parse(group_text(tmp_path)) if token.nesting >= 0]
-    assert {t for t in tokens} <= {"heading_open", "paragraph_open", "inline"}
+    assert set(tokens) <= {"heading_open", "paragraph_open", "inline"}

@@ -46,7 +46,8 @@ def test_data_cannot_end_the_script_they_stand_in(text):
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.12345, "0.123"), (12.345, "12.3"), (1234.5, "1,234"), (-0.5, "−0.500"), (float("nan"), "–"), (None, "–"), (0.0, "0"),
+    [(0.12345, "0.123"), (12.345, "12.3"), (1234.5, "1,234"), (-0.5, "−0.500"), (float("nan"), "–"), (None, "–"),
+     (0.0, "0"),
      (0.00012, "1.2×10⁻⁴"), (36, "36"), (True, "yes"), ("text", "text"), (float("inf"), "∞")],
 )  # fmt: skip
 def test_numbers_as_people_write_them(value, text):

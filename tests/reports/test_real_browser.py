@@ -10,8 +10,7 @@ import shutil
 import subprocess
 
 import pytest
-from sample_scans import write_scan
-from test_participant_report import drawn
+from sample_scans import draw_page, write_scan
 
 CHROMIUM = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
@@ -38,7 +37,7 @@ def look(page, tmp_path, script, width=1280):
     copy.write_text(page.read_text().replace("</body>", PROBE % script))
     frame = tmp_path / "frame.html"
     frame.write_text(
-        f'<body style="margin:0"><iframe id="f" src="copy.html" style="border:0;width:{width}px;height:900px"></iframe></body>'
+        f'<body style="margin:0"><iframe src="copy.html" style="border:0;width:{width}px;height:900px"></iframe></body>'
     )
     done = subprocess.run(
         [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
@@ -64,7 +63,8 @@ def group_seen(cohort, tmp_path_factory):
       out.plots = document.querySelectorAll(".js-plotly-plot .main-svg").length;
       out.buttons = [...document.querySelectorAll(".modebar-btn")].map((b) => b.dataset.title);
       const table = document.querySelector("#lrcp-table");
-      const column = (i) => [...table.tBodies[0].rows].map((r) => r.cells[i].dataset.key).filter((k) => k !== undefined).map(Number);
+      const cells = (i) => [...table.tBodies[0].rows].map((r) => r.cells[i].dataset.key);
+      const column = (i) => cells(i).filter((k) => k !== undefined).map(Number);
       const heads = [...table.tHead.rows[0].cells];
       const place = heads.findIndex((h) => h.textContent.startsWith("LRCP"));
       heads[place].querySelector("button").click();
@@ -98,7 +98,8 @@ def group_seen(cohort, tmp_path_factory):
         return n;
       })();
       out.focusable = [...document.querySelectorAll("a[href], button, select, input, [tabindex='0']")].length;
-      out.untitled = [...document.querySelectorAll("select, input")].filter((e) => !e.closest("label") && !e.ariaLabel).length;
+      const named = (e) => e.closest("label") || e.ariaLabel;
+      out.untitled = [...document.querySelectorAll("select, input")].filter((e) => !named(e)).length;
     """,
     )
 
@@ -192,7 +193,12 @@ def test_text_with_markup_stays_text_in_plots(own_cohort, tmp_path):
     assert console == []
 
 
-NARROW = "out.wide = document.documentElement.scrollWidth; out.shown = document.documentElement.clientWidth; parent.document.body.append(Object.assign(document.createElement('pre'), {id: 'probe', textContent: JSON.stringify(out)}));"
+NARROW = """
+  out.wide = document.documentElement.scrollWidth;
+  out.shown = document.documentElement.clientWidth;
+  const note = { id: "probe", textContent: JSON.stringify(out) };
+  parent.document.body.append(Object.assign(document.createElement("pre"), note));
+"""
 
 
 def test_group_page_fits_a_phone(cohort, tmp_path):
@@ -203,7 +209,7 @@ def test_group_page_fits_a_phone(cohort, tmp_path):
 
 def test_participant_page(tmp_path):
     write_scan(tmp_path, "01", verdict="look")
-    page = drawn(tmp_path)
+    page = draw_page(tmp_path)
     (tmp_path / "browser").mkdir()
     seen, console = look(
         page,
@@ -227,9 +233,6 @@ def test_participant_page(tmp_path):
     assert seen["both"][1] == "upper"
 
 
-def test_participant_page_fits_a_phone(tmp_path):
-    write_scan(tmp_path, "01", verdict="look")
-    page = drawn(tmp_path)
-    (tmp_path / "browser").mkdir()
-    seen, _ = look(page, tmp_path / "browser", NARROW, width=390)
+def test_participant_page_fits_a_phone(two_sessions, tmp_path):
+    seen, _ = look(two_sessions / "sub-01.html", tmp_path, NARROW, width=390)
     assert seen["wide"] <= seen["shown"]

@@ -31,9 +31,17 @@ def centre(picture):
 
 @pytest.mark.parametrize(
     ("direction", "plane", "vertical", "horizontal"),
-    [("left", "axial", 0.5, 0.1), ("right", "axial", 0.5, 0.9), ("front", "axial", 0.1, 0.5), ("back", "axial", 0.9, 0.5),
-     ("left", "coronal", 0.5, 0.1), ("high", "coronal", 0.1, 0.5), ("front", "sagittal", 0.5, 0.9), ("high", "sagittal", 0.1, 0.5)],
-)  # fmt: skip
+    [
+        ("left", "axial", 0.5, 0.1),
+        ("right", "axial", 0.5, 0.9),
+        ("front", "axial", 0.1, 0.5),
+        ("back", "axial", 0.9, 0.5),
+        ("left", "coronal", 0.5, 0.1),
+        ("high", "coronal", 0.1, 0.5),
+        ("front", "sagittal", 0.5, 0.9),
+        ("high", "sagittal", 0.1, 0.5),
+    ],
+)
 def test_directions(direction, plane, vertical, horizontal):
     layout = plan_layout(np.ones(SHAPE, bool), np.diag([2.0, 2, 2, 1]), planes=(plane,), columns=1)
     picture = mosaic(marked(direction), layout, order=0)
@@ -75,7 +83,7 @@ def test_every_plane_has_its_row_and_coordinates_are_millimetres():
     affine = np.diag([2.0, 2, 2, 1])
     affine[:3, 3] = -10, -20, -30
     layout = plan_layout(np.ones(SHAPE, bool), affine, columns=3)
-    figure, axes, bar = open_figure(layout, colourbar=True)
+    _, axes, bar = open_figure(layout, colourbar=True)
     texts = [text.get_text() for text in axes.texts]
     assert sum(text == "L" for text in texts) == sum(text == "R" for text in texts) == 6
     assert bar is not None

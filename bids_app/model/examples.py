@@ -1,0 +1,81 @@
+"""What to show of a cross-fitted model: brains it knows well and badly, and where it errs, by group."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+
+from bids_app.model.autoencoder import Model
+from bids_app.model.volumes import Volumes
+
+
+def example_reconstructions(
+    models: Sequence[Model],
+    volumes: Volumes,
+    fold: np.ndarray,
+    error: np.ndarray,
+    participant_ids: Sequence,
+    n: int = 2,
+) -> tuple[nib.Nifti1Image, pd.DataFrame]:
+    """The maps with the most usual and with the largest out-of-fold errors, each beside its reconstruction.
+
+    Parameters
+    ----------
+    models : sequence of F models
+        One a fold: a scan is reconstructed by the model that did not see its participant.
+    volumes : Volumes
+    fold : (N,) int array
+    error : (N,) array
+        Out-of-fold reconstruction error.
+    participant_ids : sequence of length N
+    n : int
+        Examples of each kind.
+
+    Returns
+    -------
+    image : Nifti1Image, (x, y, z, 4n)
+        Map and reconstruction in turn.
+    table : DataFrame
+        ``volume, participant_id, kind, source, error``, one row a volume.
+    """
+    n = min(n, len(error) // 2)
+    extreme = np.argsort(-error)[:n]
+    others = np.setdiff1d(np.arange(len(error)), extreme)
+    typical = others[np.argsort(np.abs(error[others] - np.median(error)))[:n]]
+    maps, rows = [], []
+    for kind, chosen in (("typical", typical), ("extreme", extreme)):
+        for scan in chosen:
+            given = volumes.rows([scan])
+            for source, values in (("map", given[0]), ("reconstruction", models[fold[scan]].reconstruct(given)[0])):
+                maps.append(values)
+                rows.append((len(rows), str(participant_ids[scan]), kind, source, float(error[scan])))
+    table = pd.DataFrame(rows, columns=["volume", "participant_id", "kind", "source", "error"])
+    return volumes.grid.to_image(np.stack(maps)), table
+
+
+def mean_error_maps(
+    models: Sequence[Model], volumes: Volumes, fold: np.ndarray, groups: Sequence[str]
+) -> dict[str, nib.Nifti1Image]:
+    """Mean squared out-of-fold error at every voxel, one map a group.
+
+    Parameters
+    ----------
+    groups : sequence of length N
+        The group of every scan.
+
+    Returns
+    -------
+    dict of str to Nifti1Image
+    """
+    groups = np.asarray(groups).astype(str)
+    found = {}
+    for group in np.unique(groups):
+        total = np.zeros(volumes.grid.n_voxels)
+        for number, model in enumerate(models):
+            for _, rows in volumes.batches(np.flatnonzero((groups == group) & (np.asarray(fold) == number))):
+                total += ((model.reconstruct(rows) - rows) ** 2).sum(0, dtype=np.float64)
+        found[group] = volumes.grid.to_image((total / np.count_nonzero(groups == group)).astype(np.float32))
+    return found

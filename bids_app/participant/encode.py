@@ -1,0 +1,79 @@
+"""Where a brain lies in the latent space of a trained model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from os import PathLike
+
+import nibabel as nib
+import numpy as np
+
+from bids_app.errors import ModelError
+from bids_app.model import files
+
+
+@dataclass(frozen=True)
+class EncodedScan:
+    """A scan seen through a trained model.
+
+    Attributes
+    ----------
+    latents : (K,) float array
+    reconstruction : Nifti1Image
+        Decoded map on the model grid.
+    error : float
+        Mean squared error in the model's mask.
+    explained_variance : float
+        1 - error / (mean squared distance to the training mean map).
+    error_percentile : float
+        Where ``error`` lies among the out-of-fold errors of the training cohort, 0 to 100 (NaN if unknown).
+    """
+
+    latents: np.ndarray
+    reconstruction: nib.Nifti1Image
+    error: float
+    explained_variance: float
+    error_percentile: float
+
+
+def encode_scan(modulated: nib.Nifti1Image, model_dir: str | PathLike, space: str | None = None) -> EncodedScan:
+    """Encode one modulated, unsmoothed map (the model smooths and samples by itself, as in training).
+
+    Parameters
+    ----------
+    modulated : Nifti1Image
+        Modulated GM in template space.
+    model_dir : path-like
+        Folder of a trained model (``group/model``).
+    space : str, optional
+        Template of the map, checked against the model's.
+
+    Returns
+    -------
+    EncodedScan
+
+    Raises
+    ------
+    ModelError
+        The model is missing or damaged, or was trained in another space or on another grid.
+    """
+    model = files.load_model(model_dir)
+    trained_in = model.card.get("space")
+    if space and trained_in and trained_in != space:
+        raise ModelError(
+            f"The model was trained in {trained_in}, the map is in {space}.",
+            file=model_dir,
+            remedy=f"Process the scans with --template {trained_in}.",
+        )
+    x = model.grid.sample(modulated)[None]
+    z = model.encode(x)
+    decoded = model.decode(z)
+    error = float(np.mean((decoded - x) ** 2, dtype=np.float64))
+    spread = float(np.mean((x - model.mean) ** 2, dtype=np.float64))
+    return EncodedScan(
+        latents=np.asarray(z[0], dtype=np.float64),
+        reconstruction=model.grid.to_image(decoded[0]),
+        error=error,
+        explained_variance=1 - error / max(spread, 1e-12),
+        error_percentile=files.error_percentile(model.card, error),
+    )

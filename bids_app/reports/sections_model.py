@@ -1,0 +1,65 @@
+"""Sections of the group report: the model, and projections of its latent space."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from . import charts
+from .group_results import GroupResults, numeric
+from .interactive import METHODS, projection_explorer
+from .items import Item, item
+from .reconstructions import reconstruction_figure
+from .style import html_table, number
+
+
+def training(results: GroupResults) -> Iterator[Item]:
+    """How the model learned, and whether it beats PCA."""
+    table = results.table("training")
+    if table is not None:
+        yield item("loss", charts.training_figure(table))
+    table = results.table("cross_fit")
+    if table is not None:
+        yield item("explained", charts.explained_figure(table), before=_compared(table))
+    examples = reconstruction_figure(results)
+    if examples is not None:
+        yield item("examples", examples, picture=True)
+
+
+def projections(results: GroupResults) -> Iterator[Item]:
+    """The latent space in two and three dimensions."""
+    table = results.table("projections")
+    if table is None:
+        return
+    first = [column for column in (results.group_column, "error") if column]
+    explorer = projection_explorer(results.scans, table, first)
+    if explorer is not None:
+        yield item("explorer", explorer, n=len(table))
+    quality = results.table("projection_quality")
+    if quality is not None:
+        headers = {
+            "method": "Projection",
+            "trustworthiness": "Trustworthiness",
+            "continuity": "Continuity",
+            "knn_auc": "AUC of neighbours",
+            "contrast": "Contrast",
+            "dimensions": "Dimensions",
+            "seed_disparity": "Disparity between seeds",
+        }
+        shown = quality.assign(method=quality["method"].map(lambda m: METHODS.get(m, m)))
+        yield item("projectionQuality", html_table(shown, headers=headers, sortable=True, max_height=len(shown) > 14))
+
+
+def _compared(cross_fit: pd.DataFrame) -> str:
+    """Autoencoder against PCA in a sentence."""
+    auto, pca = (numeric(cross_fit, column) for column in ("ev_autoencoder", "ev_pca"))
+    if not (np.isfinite(auto).any() and np.isfinite(pca).any()):
+        return ""
+    a, b = float(np.nanmean(auto)), float(np.nanmean(pca))
+    better = "more than" if a > b + 0.005 else "less than" if a < b - 0.005 else "about as much as"
+    return (
+        f"<p>On maps that the models had not seen, the autoencoder explains {number(a)} of the variance, {better} PCA "
+        f"of the same size ({number(b)}).</p>"
+    )

@@ -1,0 +1,208 @@
+"""Sections of the group report: verdicts, cohort, validation, baselines, settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from . import charts
+from .group_results import ID_COLUMNS, GroupResults, numeric
+from .items import Item, item
+from .scan_summary import MEASURES
+from .style import Markup, definition_list, esc, html_table, join_words, number, p_value
+
+GRADES = {
+    "supported in the worst case": ("worst-case", "even the strict upper bound of the error excludes chance"),
+    "supported": ("supported", "out-of-fold and permutation tests agree, but the bound does not exclude chance"),
+    "not supported": ("not-supported", "the data give no ground for this claim"),
+    "not testable": ("not-testable", "too few scans, no variation, or confounded"),
+}
+SETTINGS = {
+    "template": "template",
+    "resolution": "resolution (mm)",
+    "smoothing_fwhm": "smoothing (FWHM, mm)",
+    "atlas": "atlas",
+    "latent_dim": "latents",
+    "folds": "folds",
+    "n_permutations": "permutations",
+    "alpha": "alpha",
+    "seed": "seed",
+    "device": "device",
+    "covariates": "covariates",
+    "contrasts": "contrasts",
+}
+
+
+def verdicts(results: GroupResults) -> Iterator[Item]:
+    """The claims and what may be said of them."""
+    table = results.table("verdicts")
+    if table is None:
+        return
+    shown = table[["claim", "verdict", "deciding_number", "sentence"]].copy()
+    if "decided_by" in table:
+        pairs = zip(table["decided_by"], shown["deciding_number"], strict=True)
+        shown["deciding_number"] = [f"{by}: {number(n)}" if isinstance(by, str) else number(n) for by, n in pairs]
+    names = ("Claim", "Verdict", "The number that decided", "In words")
+    content = html_table(
+        shown,
+        headers=dict(zip(shown, names, strict=True)),
+        formats={"verdict": _grade},
+        caption=f"{len(table)} claims, {results.n_participants} participants",
+        cards=True,
+    )
+    legend = "".join(f"<li>{_grade(name)} {meaning}</li>" for name, (_, meaning) in GRADES.items())
+    yield item("verdicts", content, before=f'<ul class="legend">{legend}</ul>')
+
+
+def cohort(results: GroupResults) -> Iterator[Item]:
+    """Who is in the analysis, who was left out, and the scans that look unusual."""
+    scans = results.scans
+    if len(scans) == 0:
+        return
+    groups = _groups(results)
+    who = f"{results.n_scans} scans of {results.n_participants} participants"
+    yield item("cohortTable", html_table(_cohort_table(scans, groups), caption=who))
+    if "age" in scans and (figure := charts.age_figure(scans, groups)) is not None:
+        yield item("age", figure)
+    left_out = results.summary.get("left_out") or []
+    if left_out:
+        table = pd.DataFrame(left_out).dropna(axis=1, how="all").fillna("")
+        many = len(table) > 15
+        yield item("leftOut", html_table(table, caption=f"Left out: {len(table)}", max_height=many, sortable=many))
+    quality = results.table("quality")
+    if quality is not None:
+        outliers = quality_outliers(quality)
+        said = f"{len(outliers)} of {len(quality)} scans deserve a look"
+        content = f"<p>None of the {len(quality)} scans stands out.</p>"
+        if len(outliers):
+            content = html_table(outliers, sortable=True, max_height=len(outliers) > 12, caption=said)
+        yield item("qualityOutliers", content)
+
+
+def quality_outliers(quality: pd.DataFrame, limit: float = 3.5) -> pd.DataFrame:
+    """Scans with a verdict other than pass or a number far from the cohort's median.
+
+    Parameters
+    ----------
+    quality : DataFrame
+        ``phenotype/quality.tsv``.
+    limit : float
+        Robust standard deviations.
+
+    Returns
+    -------
+    DataFrame
+        Identifiers, ``verdict``, ``what stands out``.
+    """
+    keys = [column for column in ID_COLUMNS if column in quality]
+    verdict, reasons = _texts(quality, "QualityVerdict"), _texts(quality, "QualityReasons")
+    suspect = [v not in ("", "pass") for v in verdict]
+    notes = [[reason] if reason and bad else [] for reason, bad in zip(reasons, suspect, strict=True)]
+    for measure in MEASURES:
+        values = numeric(quality, measure.key)
+        if np.isfinite(values).sum() < 5:
+            continue
+        centre = float(np.nanmedian(values))
+        spread = 1.4826 * float(np.nanmedian(np.abs(values - centre)))
+        for i in np.flatnonzero(np.abs(values - centre) > limit * spread) if spread > 0 else ():
+            notes[i].append(f"{measure.name} {number(values[i], 4)} {measure.unit} (median {number(centre, 4)})")
+    keep = [i for i in range(len(quality)) if notes[i] or suspect[i]]
+    out = quality.iloc[keep][keys].copy()
+    out["verdict"] = [verdict[i] for i in keep]
+    out["what stands out"] = ["; ".join(notes[i]) for i in keep]
+    return out.sort_values("verdict", key=lambda v: v.map({"fail": 0, "look": 1}).fillna(2)).reset_index(drop=True)
+
+
+def validation(results: GroupResults) -> Iterator[Item]:
+    """Bounds of the actual risk and permutation tests."""
+    table = results.table("validation")
+    if table is None:
+        return
+    eta = float(results.summary.get("eta", results.summary.get("alpha", 0.05)))
+    yield item("forest", charts.forest_figure(table), confidence=f"{1 - eta:g}")
+    headers = {"claim": "Claim", "method": "Method", "error": "Error", "bound": "Upper bound", "alpha": "α"}
+    headers |= {"chance": "Chance", "contrast": "Contrast", "strict": "Strict", "note": "Note"}
+    formats = {"p": p_value, "n": _count}
+    yield item(
+        "validationTable",
+        html_table(table, headers=headers, formats=formats, sortable=True, max_height=len(table) > 14),
+    )
+
+
+def baselines(results: GroupResults) -> Iterator[Item]:
+    """Whether anything simpler does as well."""
+    table = results.table("baselines")
+    if table is None:
+        return
+    yield item("baselines", charts.baselines_figure(table))
+    headers = {column: column.replace("_", " ") for column in table} | {"auc": "AUC"}
+    formats = {"n": _count, "delta_p": p_value}
+    yield item(
+        "baselinesTable",
+        html_table(table, headers=headers, formats=formats, sortable=True, max_height=len(table) > 14),
+    )
+
+
+def settings(results: GroupResults) -> str:
+    """Settings, software and time as HTML."""
+    facts: list[tuple[str, object]] = []
+    for key, name in SETTINGS.items():
+        value = results.summary.get(key)
+        if value not in (None, [], ""):
+            facts.append((name, ", ".join(map(str, value)) if isinstance(value, list) else value))
+    for stage, seconds in (results.summary.get("wall_time") or {}).items():
+        facts.append((f"time for {stage}", f"{number(float(seconds))} s"))
+    for name, version in (results.summary.get("versions") or {}).items():
+        facts.append((f"version of {name}", version))
+    notes = "".join(f"<li>{esc(note)}</li>" for note in results.summary.get("notes") or [])
+    return (definition_list(facts) if facts else "") + (f"<ul>{notes}</ul>" if notes else "")
+
+
+def _grade(verdict: object) -> Markup:
+    css = GRADES.get(str(verdict).strip().lower(), ("none", ""))[0]
+    return Markup(f'<span class="grade {css}">{esc(verdict)}</span>')
+
+
+def _count(value: object) -> str:
+    return "–" if pd.isna(value) else f"{int(value)}"
+
+
+def _groups(results: GroupResults) -> list[str]:
+    """Group of every scan; one group for all where the column is missing or a score."""
+    column = results.group_column
+    if column is None or pd.to_numeric(results.scans[column], errors="coerce").nunique() > 12:
+        return ["all"] * len(results.scans)
+    return [charts.MISSING if pd.isna(value) else str(value) for value in results.scans[column]]
+
+
+def _cohort_table(scans: pd.DataFrame, groups: list[str]) -> pd.DataFrame:
+    rows = []
+    sex = next((column for column in ("sex", "gender", "Sex", "Gender") if column in scans), None)
+    for name in dict.fromkeys(groups):
+        part = scans[np.asarray(groups) == name]
+        people = part["participant_id"].nunique() if "participant_id" in part else len(part)
+        row = {"group": name, "participants": int(people), "scans": len(part)}
+        if "age" in scans:
+            row["age, years: mean ± SD (range)"] = _spread(numeric(part, "age"))
+        if sex:
+            counts = part[sex].fillna("unknown").astype(str).value_counts()
+            row["sex"] = join_words([f"{count} {value}" for value, count in counts.items()])
+        if "TIV" in part and np.isfinite(numeric(part, "TIV")).any():
+            row["intracranial volume, ml"] = f"{np.nanmean(numeric(part, 'TIV')):.0f}"
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _spread(values: np.ndarray) -> str:
+    values = values[np.isfinite(values)]
+    if not values.size:
+        return "–"
+    deviation = values.std(ddof=1) if values.size > 1 else 0.0
+    return f"{values.mean():.1f} ± {deviation:.1f} ({values.min():.0f}–{values.max():.0f})"
+
+
+def _texts(table: pd.DataFrame, name: str) -> list[str]:
+    """A column as text, empty where it is missing."""
+    return ["" if pd.isna(value) else str(value) for value in table[name]] if name in table else [""] * len(table)

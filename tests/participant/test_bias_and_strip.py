@@ -1,0 +1,72 @@
+"""Bias field and the detection of stripped scans."""
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from bids_app.errors import ScanError
+from bids_app.participant.bias import correct_bias
+from bids_app.participant.skullstrip import STRIPPED_SHARE, background_share, extract_brain, support
+
+
+def test_a_known_field_is_removed(phantom):
+    axes = np.meshgrid(*[np.linspace(-1, 1, 60)] * 3, indexing="ij")
+    truth = np.exp(0.25 * axes[0] - 0.2 * axes[1] ** 2 + 0.15 * axes[2])
+    biased = phantom.image(phantom.scan.get_fdata() * truth)
+    corrected, field = correct_bias(biased, phantom.mask)
+    inside = phantom.inside
+    log_truth, log_field = np.log(truth[inside]), np.log(field.get_fdata()[inside])
+    assert np.corrcoef(log_truth, log_field)[0, 1] > 0.95
+    assert log_field.mean() == pytest.approx(0, abs=1e-3)
+    white = phantom.fractions[2] == 1
+
+    def spread(image):
+        return image.get_fdata()[white].std() / image.get_fdata()[white].mean()
+
+    assert spread(corrected) < 0.5 * spread(biased)
+    np.testing.assert_allclose(corrected.get_fdata() * field.get_fdata(), biased.get_fdata(), rtol=1e-4, atol=1e-2)
+
+
+def head_of(phantom, background=0.0):
+    """The phantom in a skull (dark) and a scalp (bright), with noise in the air unless it is masked."""
+    distance = ndimage.distance_transform_edt(~phantom.inside, sampling=2.0)
+    head = np.array(phantom.scan.dataobj)
+    rng = np.random.default_rng(4)
+    head += (distance > 0) * (30 + rng.normal(0, 8, head.shape))
+    head += ((distance > 6) & (distance < 12)) * 350
+    return phantom.image(head + background)
+
+
+def test_stripped_and_whole_heads_are_told_apart(phantom):
+    assert background_share(phantom.scan, phantom.inside) == 1.0
+    assert background_share(head_of(phantom), phantom.inside) < 0.05
+    # A stripped scan whose background is a constant other than zero.
+    shifted = phantom.image(np.where(phantom.inside, phantom.scan.get_fdata(), -100))
+    assert background_share(shifted, phantom.inside) == 1.0
+
+
+def test_a_defaced_head_is_not_taken_for_stripped(phantom):
+    head = head_of(phantom).get_fdata()
+    head[:, 38:, :] = 0  # everything in front
+    head[:3] = head[-3:] = head[:, :3] = head[:, :, :3] = head[:, :, -3:] = 0  # and zero air at the border
+    assert background_share(phantom.image(head), phantom.inside) < STRIPPED_SHARE
+
+
+def test_support_is_the_filled_largest_component(phantom):
+    data = np.array(phantom.scan.dataobj)
+    data[28:31, 28:31, 28:31] = 0
+    data[2:4, 2:4, 2:4] = 50
+    found = support(phantom.image(data))
+    assert found[29, 29, 29]
+    assert not found[3, 3, 3]
+    assert np.mean(found == phantom.inside) > 0.999
+
+
+def test_skip_takes_the_scan_as_stripped_and_checks_its_volume(phantom):
+    grown = phantom.image(np.asarray(phantom.scan.dataobj))
+    grown.set_sform(np.diag([2.8, 2.8, 2.8, 1]), 1)  # 46 mm balls hold too little; as 64 mm they are a brain
+    brain = extract_brain(grown, "skip")
+    assert brain.input_was_stripped
+    assert brain.method == "support"
+    with pytest.raises(ScanError, match="ml"):
+        extract_brain(phantom.scan, "skip")

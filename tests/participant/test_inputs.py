@@ -1,0 +1,122 @@
+"""Reading scans: what is mended and what is refused."""
+
+import gzip
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from bids_app.errors import ScanError
+from bids_app.participant.inputs import load_t1w, shear
+
+SHAPE = (40, 44, 36)
+
+
+@pytest.fixture
+def write(tmp_path):
+    def save(data, affine=None, name="scan.nii.gz", **codes):
+        image = nib.Nifti1Image(data, np.diag([4.0, 4, 4, 1]) if affine is None else affine)
+        for key, value in codes.items():
+            image.header[key] = value
+        path = tmp_path / name
+        nib.save(image, path)
+        return path
+
+    return save
+
+
+def noise(shape=SHAPE):
+    return np.random.default_rng(0).normal(100, 20, shape).astype(np.float32)
+
+
+def test_ras_order_keeps_world_positions(write):
+    data = noise()
+    affine = np.array([[0, 0, 4.0, -70], [-4, 0, 0, 80], [0, -4, 0, 60], [0, 0, 0, 1]])
+    image = load_t1w(write(data, affine))
+    assert nib.aff2axcodes(image.affine) == ("R", "A", "S")
+    world = affine @ [10, 20, 30, 1]
+    voxel = np.linalg.inv(image.affine) @ world
+    assert image.get_fdata()[tuple(np.round(voxel[:3]).astype(int))] == pytest.approx(data[10, 20, 30])
+    assert image.get_data_dtype() == np.float32
+
+
+def test_trailing_axis_is_dropped_and_stray_nans_become_zero(write):
+    data = noise((*SHAPE, 1))
+    data[3, 3, 3] = np.nan
+    image = load_t1w(write(data))
+    assert image.shape == SHAPE
+    assert image.get_fdata()[3, 3, 3] == 0
+
+
+def test_qform_only(write):
+    affine = np.diag([4.0, 4, 4, 1])
+    affine[:3, 3] = [-80, -90, -70]
+    path = write(noise(), affine)
+    image = nib.load(path)
+    image.set_qform(affine, 1)
+    image.set_sform(np.eye(4) * 7, 0)
+    nib.save(image, path)
+    loaded = load_t1w(path)
+    np.testing.assert_allclose(loaded.affine, affine, atol=1e-4)
+    assert int(loaded.header["sform_code"]) == int(loaded.header["qform_code"]) == 1
+
+
+def test_sform_with_shear_gives_an_orthogonal_grid(write):
+    sheared = np.diag([4.0, 4, 4, 1])
+    sheared[0, 1] = 0.8
+    image = load_t1w(write(noise(), sheared))
+    assert shear(image.affine) < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (np.zeros(SHAPE, np.float32), "empty"),
+        (np.full(SHAPE, 7, np.float32), "constant"),
+        (np.full(SHAPE, np.nan, np.float32), "no finite value"),
+        (noise((*SHAPE, 3)), "dimensions"),
+        (noise((40, 44, 4)), "only"),
+    ],
+)
+def test_unusable_values(write, data, words):
+    path = write(data)
+    with pytest.raises(ScanError, match=words) as caught:
+        load_t1w(path)
+    assert caught.value.file == path
+    assert caught.value.remedy
+
+
+def test_a_slab_or_a_wrong_voxel_size(write):
+    with pytest.raises(ScanError, match="No whole head"):
+        load_t1w(write(noise(), np.diag([1.0, 1, 1, 1])))
+    with pytest.raises(ScanError, match="No whole head"):
+        load_t1w(write(noise(), np.diag([12.0, 12, 12, 1])))
+
+
+def test_singular_affine(write):
+    path = write(noise())
+    image = nib.load(path)
+    image.header["sform_code"], image.header["qform_code"] = 1, 0
+    image.header["srow_x"] = image.header["srow_y"] = [4, 0, 0, 0]
+    nib.save(nib.Nifti1Image(noise(), None, image.header), path)
+    with pytest.raises(ScanError):
+        load_t1w(path)
+
+
+def test_missing_empty_truncated_and_foreign_files(tmp_path, write):
+    with pytest.raises(ScanError, match="no such image"):
+        load_t1w(tmp_path / "none.nii.gz")
+    (tmp_path / "zero.nii.gz").touch()
+    with pytest.raises(ScanError, match="empty"):
+        load_t1w(tmp_path / "zero.nii.gz")
+    whole = write(noise()).read_bytes()
+    (tmp_path / "half.nii.gz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ScanError, match="truncated"):
+        load_t1w(tmp_path / "half.nii.gz")
+    short = tmp_path / "short.nii"
+    short.write_bytes(gzip.decompress(whole)[:5000])
+    with pytest.raises(ScanError, match="truncated"):
+        load_t1w(short)
+    (tmp_path / "text.nii.gz").write_text("not an image")
+    with pytest.raises(ScanError, match="not NIfTI"):
+        load_t1w(tmp_path / "text.nii.gz")
