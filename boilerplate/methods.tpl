@@ -87,7 +87,7 @@ The regression did not predict the error of held-out participants; its SHAP valu
 ## Validation
 
 Classification was judged by its K-fold error together with an upper bound of the actual risk [@cubv]: the PAC-Bayesian dropout bound [@mcallester] in the published form and in a strict form
-for the randomised classifier that the theorem is about, Vapnik's bound [@vapnik], and a bound for data in general position. Regressions were judged in the same manner [@sar],
+for the randomised classifier that the theorem is about, Vapnik's bound [@vapnik], a bound for data in general position, and exact binomial limits of the held-out predictions. Regressions were judged in the same manner [@sar],
 and regions by statistical agnostic mapping [@sam] with a union bound over all regions.
 Bounds hold with probability {{ confidence }}. An effect is called *supported in the worst case* only where the strict bound stays below the error of guessing;
 *supported* where out-of-fold and permutation tests (family-wise, alpha {{ alpha }}) agree without that.

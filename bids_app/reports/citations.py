@@ -66,7 +66,7 @@ class Reference:
         if get("pages"):
             volume += f", {get('pages').replace('--', '–')}"
         parts = [f"{who} ({get('year')}). {get('title')}", volume, get("note", "")]
-        return ". ".join(part.rstrip(".") for part in parts if part) + "."
+        return " ".join(part if part.endswith(("?", "!", ".")) else f"{part}." for part in parts if part)
 
     @property
     def link(self) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from scipy import ndimage
 
 from bids_app.errors import ConfigError, UnavailableError
-from bids_app.space.deep_grey import deep_grey_prior
+from bids_app.space.deep_grey import deep_grey_prior, ventricle_walls
 
 logger = logging.getLogger("latentatlas")
 
@@ -99,23 +99,25 @@ def get_template(name: str = BUNDLED, resolution: float | None = None) -> Templa
     resolution = float(resolution or np.min(t1w.header.get_zooms()[:3]))
 
     brain = np.asarray(mask.dataobj) > 0.5
-    affine, shape = isotropic_grid(t1w, resolution)
     head = np.asarray(t1w.dataobj, dtype=np.float32) * brain
+    priors = [np.asarray(prior.dataobj, dtype=np.float32) for prior in (gm, wm, csf)]
+    deep = None
+    if identifier.startswith("MNI152"):
+        deep = deep_grey_prior(head, priors[1], t1w.affine)
+        walls = ventricle_walls(priors[2], brain, deep, t1w.affine)
+        priors[1][walls] += priors[0][walls]
+        priors[0][walls] = 0
+    affine, shape = isotropic_grid(t1w, resolution)
     t1w_grid = _to_grid(head, t1w.affine, affine, shape)
     mask_grid = _to_grid(brain.astype(np.float32), t1w.affine, affine, shape) > 0.5
-    priors = np.stack(
-        [_to_grid(np.asarray(p.dataobj, dtype=np.float32), p.affine, affine, shape) for p in (gm, wm, csf)]
-    )
+    priors = np.stack([_to_grid(prior, t1w.affine, affine, shape) for prior in priors])
     priors = np.clip(priors, 0, None)
     # A voxel of the mask where no prior says anything (a rim at most) is fluid.
     priors[2] += priors.sum(0) < 1e-3
     priors = np.where(mask_grid, priors / priors.sum(0), 0)
-    wm_source = wm
     gm, wm, csf = (_image(prior, affine) for prior in priors)
-    deep = None
-    if identifier.startswith("MNI152"):
-        source = deep_grey_prior(head, np.asarray(wm_source.dataobj, dtype=np.float32), t1w.affine)
-        deep = _image(_to_grid(source, t1w.affine, affine, shape) * mask_grid, affine)
+    if deep is not None:
+        deep = _image(_to_grid(deep, t1w.affine, affine, shape) * mask_grid, affine)
     return Template(
         name=identifier,
         resolution=resolution,

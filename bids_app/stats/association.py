@@ -125,12 +125,13 @@ def _null_max(g: np.ndarray, z: np.ndarray, basis: np.ndarray, n_permutations: i
     chunk = max(1, int(_CHUNK_BYTES / (4 * regressors.size)))
     out = []
     for perms in permutation_chunks(n, n_permutations, seed, chunk):
-        product = np.matmul(regions, regressors[perms])  # (B, R, K + p)
+        # One product a chunk: the permuted regressors side by side, (N, B * (K + p)).
+        product = (regions @ regressors[perms.T].reshape(n, -1)).reshape(len(regions), len(perms), -1)
         rho = product[:, :, :k]
-        largest = np.maximum(rho.max(axis=2), -rho.min(axis=2))
+        largest = np.maximum(rho.max(axis=2), -rho.min(axis=2))  # (R, B)
         if not only_intercept:
             # Squared length of the permuted residuals once the covariates are removed again.
             left = 1.0 - (product[:, :, k:] ** 2).sum(axis=2)
             largest = largest / np.sqrt(np.maximum(left, 1e-6))
-        out.append(largest.max(axis=1))
+        out.append(largest.max(axis=0))
     return np.concatenate(out).astype(float)
