@@ -21,6 +21,8 @@ from bids_app.stats.linear import residual_operator, residualise, ridge_predict
 from bids_app.stats.permutation import max_statistic_p
 from bids_app.stats.resampling import bootstrap_rows
 
+COLUMNS = ["index", "name", "contrast", "lrcp", "p_fwe", "r2", "auc", "rank_median", "rank_iqr"]
+COLUMNS += ["auc_p_fwe", "higher_in", "n_latents", "n"]
 _PENALTIES = np.geomspace(1e-3, 1e2, 11)
 
 
@@ -107,6 +109,9 @@ def lrcp(
     left_out = len(set(participants)) - len(everyone)
     if left_out:
         notes.append(f"{left_out} participants without complete covariates or regional values were left out.")
+    if len(everyone) < covariates.matrix.shape[1] + 3:
+        notes.append(f"{len(everyone)} complete participants are too few for the association of regions and latents.")
+        return _nothing(regions, Z.shape[1], len(everyone), notes)
     association = associate(
         everyone.mean(G),
         everyone.mean(Z),
@@ -146,9 +151,7 @@ def lrcp(
         tables.append(pd.DataFrame(shared | {"contrast": contrast.name} | columns | {"n": len(rows)}))
     if not tables:
         tables = [pd.DataFrame(shared | {"contrast": "n/a", "r2": r2, "n": len(everyone)})]
-    order = ["index", "name", "contrast", "lrcp", "p_fwe", "r2", "auc", "rank_median", "rank_iqr"]
-    order += ["auc_p_fwe", "higher_in", "n_latents", "n"]
-    table = pd.concat(tables, ignore_index=True).reindex(columns=order)
+    table = pd.concat(tables, ignore_index=True).reindex(columns=COLUMNS)
     return LRCPResult(table, _profile(association, shared), notes)
 
 
@@ -223,6 +226,14 @@ def _correlations(g: np.ndarray, z: np.ndarray) -> np.ndarray:
     g, z = g - g.mean(axis=0), z - z.mean(axis=0)
     g = g / np.maximum(np.linalg.norm(g, axis=0), 1e-12)
     return g.T @ (z / np.maximum(np.linalg.norm(z, axis=0), 1e-12))
+
+
+def _nothing(regions: pd.DataFrame, k: int, n: int, notes: list[str]) -> LRCPResult:
+    """Tables of the usual shape without a number in them."""
+    shared = {"index": regions["index"].to_numpy(), "name": regions["name"].to_numpy()}
+    table = pd.DataFrame(shared | {"contrast": "n/a", "n": n}).reindex(columns=COLUMNS)
+    unknown = np.full((len(regions), k), np.nan)
+    return LRCPResult(table, _profile(Association(unknown, unknown, unknown, unknown, np.empty(0), 0), shared), notes)
 
 
 def _profile(association: Association, shared: dict) -> pd.DataFrame:

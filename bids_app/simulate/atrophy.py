@@ -29,6 +29,7 @@ DEFAULT_REGIONS = {
 SOURCE_SIGMA_MM = 1.2  # softens the edge of a region
 REACH_MM = 12.0  # how far the CSF that expands may be
 VOXEL_ML = 0.008
+TOLERANCE = 0.1  # of the planted change, on the average person
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def make_plan(anatomy: Anatomy, weights: dict[str, float], effect: float, flow: 
     Raises
     ------
     UsageError
-        A region that the atlas does not have.
+        A region that the atlas does not have, or more atrophy than there is room for.
     """
     known = dict(zip(anatomy.table["name"], anatomy.table["index"], strict=True))
     unknown = [name for name in weights if name not in known]
@@ -95,9 +96,23 @@ def make_plan(anatomy: Anatomy, weights: dict[str, float], effect: float, flow: 
 
     target = np.log1p(-(effect or 0.25) * np.array(list(weights.values())))
     plan = replace(plan, map_gain=_first_order_gain(plan, gm, target, 8))
-    if not flow:
-        return plan
-    return replace(plan, gain=_calibrate(plan, gm, target, lambda s: jacobian(deform(plan, s)[0]), 4, plan.map_gain))
+    if flow:
+
+        def density(strength):
+            return jacobian(deform(plan, strength)[0])
+
+        plan = replace(plan, gain=_calibrate(plan, gm, target, density, 4, plan.map_gain))
+    else:
+        density = _first_order_density(plan)
+    reached = _log_change(plan, gm, density((plan.gain if flow else plan.map_gain) * target)) / target
+    if np.abs(reached - 1).max() > TOLERANCE:
+        worst = plan.names[int(np.abs(reached - 1).argmax())]
+        raise UsageError(
+            f"So much atrophy cannot be planted in these {len(index)} regions together: there is too little "
+            f"cerebrospinal fluid near {worst} to take the room.",
+            remedy="Choose fewer regions, or a smaller --effect.",
+        )
+    return plan
 
 
 def deform(plan: Plan, strength: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -152,9 +167,13 @@ def _source(region: np.ndarray, gm: np.ndarray, csf: np.ndarray) -> np.ndarray:
     return (shrink - grow * (shrink.sum() / grow.sum())).astype(np.float32)
 
 
-def _first_order_gain(plan: Plan, gm: np.ndarray, target: np.ndarray, rounds: int, start=None) -> np.ndarray:
+def _first_order_density(plan: Plan):
     inside = plan.sources.reshape(len(plan.index), -1)[:, plan.voxels]
-    return _calibrate(plan, gm, target, lambda strength: np.exp(strength @ inside), rounds, start)
+    return lambda strength: np.exp(strength.astype(np.float32) @ inside)
+
+
+def _first_order_gain(plan: Plan, gm: np.ndarray, target: np.ndarray, rounds: int, start=None) -> np.ndarray:
+    return _calibrate(plan, gm, target, _first_order_density(plan), rounds, start)
 
 
 def _calibrate(plan: Plan, gm: np.ndarray, target: np.ndarray, density, rounds: int, start=None) -> np.ndarray:
@@ -163,12 +182,14 @@ def _calibrate(plan: Plan, gm: np.ndarray, target: np.ndarray, density, rounds: 
     ``density`` maps source strengths to a Jacobian determinant, of the whole grid or of ``plan.voxels``.
     """
     gain = np.ones(len(target)) if start is None else start.copy()
-    weights = gm.ravel()[plan.voxels]
-    before = np.bincount(plan.member, weights)
     for _ in range(rounds):
-        change = density((gain * target).astype(np.float32)).ravel()
-        if change.size != weights.size:
-            change = change[plan.voxels]
-        after = np.bincount(plan.member, weights * change)
-        gain *= np.clip(target / np.log(after / before), 0.5, 2)
+        gain *= np.clip(target / _log_change(plan, gm, density(gain * target)), 0.5, 2)
     return gain
+
+
+def _log_change(plan: Plan, gm: np.ndarray, density: np.ndarray) -> np.ndarray:
+    """Logarithm of the ratio in which each planted region's grey matter changes, (R,)."""
+    weights, density = gm.ravel()[plan.voxels], density.ravel()
+    if density.size != weights.size:
+        density = density[plan.voxels]
+    return np.log(np.bincount(plan.member, weights * density) / np.bincount(plan.member, weights))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..errors import UsageError
 from .anatomy import Anatomy, tissues, to_coarse
 from .atrophy import VOXEL_ML, Plan, deform, individual_gain, regional_sums
 from .cohort import Person, stream
@@ -55,6 +56,11 @@ def make_head(anatomy: Anatomy, plan: Plan, person: Person, change: np.ndarray, 
     gm_loss : float
         Percent of all grey matter that age has taken.
     seed : int
+
+    Raises
+    ------
+    UsageError
+        The deformation is not invertible: its Jacobian determinant is not positive everywhere.
     """
     tissue = tissues(anatomy, stream(seed, person.number, "folding"), gm_loss)
     coarse = np.stack([to_coarse(anatomy, t) for t in tissue])
@@ -69,6 +75,10 @@ def make_head(anatomy: Anatomy, plan: Plan, person: Person, change: np.ndarray, 
     atrophied = sample(shape_jacobian[None], to_shape_voxels(moved))[0]
     atrophied *= jacobian(forward)
 
+    if min(shape_jacobian.min(), atrophied.min()) <= 0:
+        raise UsageError(
+            f"So much atrophy would fold the head of participant {person.label}.", remedy="Choose a smaller --effect."
+        )
     mask_ml = float((coarse.sum(0) * atrophied).sum()) * VOXEL_ML
     volume_scale = person.tiv / mask_ml
     index = anatomy.table["index"].to_numpy()

@@ -138,6 +138,15 @@ def test_degenerate_cohorts_do_not_break(cohort_maker):
     assert not len(run_sam(c))
 
 
+def test_too_few_complete_participants_leave_empty_tables(cohort):
+    cohort.G[4:] = np.nan
+    found = run(cohort)
+    assert "4 complete participants are too few" in found.notes[-1]
+    assert list(found.regions.columns[:9]) == NAMED
+    assert found.regions["lrcp"].isna().all()
+    assert found.profile["rho"].isna().all()
+
+
 def test_without_fold_models_the_given_latents_serve(cohort):
     cohort.Zf = None
     assert (run(cohort).regions["r2"][:15] > 0.3).all()

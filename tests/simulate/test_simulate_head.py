@@ -92,3 +92,19 @@ def test_heads_are_plausible(anatomy, plan, number):
 def test_unknown_region(anatomy):
     with pytest.raises(UsageError, match="Hippocampus_X"):
         make_plan(anatomy, {"Hippocampus_X": 1.0}, 0.25)
+
+
+def test_more_atrophy_than_there_is_room_for(anatomy):
+    with pytest.raises(UsageError, match="too little"):
+        make_plan(anatomy, dict.fromkeys(anatomy.table["name"], 1.0), 0.3, flow=False)
+
+
+def test_other_regions_work_as_well(anatomy):
+    """Deep, cortical, cerebellar, tiny: each within a few percent in one person's head."""
+    names = ("Thalamus_L", "Frontal_Sup_2_R", "Cerebelum_Crus1_L", "Vermis_3", "Putamen_R")
+    plan = make_plan(anatomy, dict.fromkeys(names, 1.0), 0.2)
+    head = make_head(anatomy, plan, draw_person(3, 5, seed=2), np.full(5, -0.2), 0.0, seed=2)
+    order = [list(head.truth["index"]).index(i) for i in plan.index]
+    realised = (head.truth["after"] / head.truth["before"] - 1)[order]
+    np.testing.assert_allclose(realised, -0.2, atol=0.02)
+    assert head.truth["jacobian"][0] > 0

@@ -1,0 +1,78 @@
+"""Real scans: full heads, stripped heads, and the DLMUSE reference."""
+
+import csv
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from bids_app.participant import bias, inputs, modulate, normalize, quality, skullstrip, tissue
+from bids_app.space.templates import get_template
+
+pytestmark = pytest.mark.real
+
+
+def first(folder, pattern):
+    found = sorted(folder.glob(pattern))
+    if not found:
+        pytest.skip(f"no {pattern} in {folder}")
+    return found[0]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "stripped"),
+    [
+        ("ds000011/sub-01/anat/*_T1w.nii.gz", False),
+        ("ixi10/sub-IXI051/anat/*_T1w.nii.gz", False),
+        ("ds002748/sub-41/anat/*_T1w.nii.gz", True),
+    ],
+)
+def test_stripped_scans_are_recognised(real_data, pattern, stripped):
+    brain = skullstrip.extract_brain(inputs.load_t1w(first(real_data, pattern)))
+    assert brain.input_was_stripped is stripped
+    # The decision is not a close one.
+    assert brain.background_share > 0.98 if stripped else brain.background_share < 0.3
+
+
+@pytest.fixture(scope="module")
+def processed(real_data, tmp_path_factory):
+    """One ixi10 scan through the whole chain at 2 mm."""
+    work = tmp_path_factory.mktemp("chain")
+    path = first(real_data, "ixi10/sub-IXI014/anat/*_T1w.nii.gz")
+    template = get_template(resolution=2.0)
+    brain = skullstrip.extract_brain(inputs.load_t1w(path))
+    corrected, field = bias.correct_bias(inputs.load_t1w(path), brain.mask)
+    transforms = normalize.register(corrected, brain.mask, template, work)
+    tissues = tissue.segment(corrected, brain.mask, *normalize.warp_priors(template, corrected, transforms))
+    modulated = modulate.modulate(tissues.gm, transforms, template, work)
+    warped = normalize.warp(brain.mask, template.t1w, transforms.forward)
+    metrics = quality.measure(corrected, brain.mask, field, tissues, modulated, warped, template)
+    assert sorted(p.name for p in work.iterdir()) == ["forward.h5", "inverse.h5"]  # nothing temporary left
+    return path, brain, tissues, metrics
+
+
+def test_against_the_independent_segmentation(processed):
+    path, brain, tissues, metrics = processed
+    root = path.parents[2] / "derivatives" / "dlmuse"
+    with open(root / "roi_composites.csv", newline="") as stream:
+        parts = {row[0]: [int(label) for label in row[2:] if label] for row in csv.reader(stream)}
+    name = path.name.replace("_T1w", "_desc-dlmuse_dseg")
+    labels = np.asarray(nib.as_closest_canonical(nib.load(root / path.parts[-3] / "anat" / name)).dataobj)
+
+    def dice(a, b):
+        return 2 * (a & b).sum() / (a.sum() + b.sum())
+
+    grey, cranium = np.isin(labels, parts["601"]), np.isin(labels, parts["702"])
+    assert dice(np.asarray(tissues.gm.dataobj) > 0.5, grey) > 0.85
+    assert dice(np.asarray(brain.mask.dataobj) > 0, cranium) > 0.97
+    assert metrics["GMVolume"] == pytest.approx(grey.sum() * 0.008, rel=0.06)
+    assert metrics["TIV"] == pytest.approx(cranium.sum() * 0.008, rel=0.03)
+    thalamus = np.isin(labels, [59, 60])
+    assert np.asarray(tissues.gm.dataobj)[thalamus].mean() > 0.75
+
+
+def test_a_real_scan_passes_the_gate_and_conserves_volume(processed):
+    metrics = processed[3]
+    assert quality.judge(metrics) == ("pass", [])
+    assert metrics["GMVolumeConservation"] == pytest.approx(1, abs=0.002)
+    assert metrics["FoldedShare"] == 0
