@@ -8,7 +8,7 @@ import pandas as pd
 from bids_app.group.classify import balanced_weights, classify
 from bids_app.group.design import Contrast, Covariates
 from bids_app.group.rows import rows_of
-from bids_app.stats.crossfit import crossfit_operators
+from bids_app.stats.crossfit import crossfit_operators, smallest_training_set
 from bids_app.stats.discriminability import concordance
 from bids_app.stats.resampling import nadeau_bengio
 
@@ -48,6 +48,8 @@ def baselines(
         if contrast.problem or len(rows) < 6 or np.ptp(rows.take(contrast.y)) == 0:
             continue
         y, f, c = rows.take(contrast.y), rows.take(fold), rows.mean(covariates.matrix)
+        if smallest_training_set(f) < 4:
+            continue
         latents = rows.mean(Z if Zf is None else Zf)
         sets = {LATENT: (latents, None), "latent, covariates removed": (latents, c)}
         if Zpca is not None or Zpca_f is not None:

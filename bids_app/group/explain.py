@@ -13,7 +13,7 @@ from sklearn.linear_model import RidgeCV
 
 from bids_app.group.design import Covariates
 from bids_app.group.rows import rows_of
-from bids_app.stats.crossfit import crossfit_test, fold_rows, spearman
+from bids_app.stats.crossfit import crossfit_test, fold_rows, smallest_training_set, spearman
 from bids_app.stats.linear import residual_operator, standardise
 from bids_app.stats.resampling import bootstrap_mean_interval
 from bids_app.stats.sar import SarResult, sar
@@ -103,8 +103,9 @@ def explain(
     names = [str(name) for name in regions["name"]]
     rows = rows_of(participants, usable)
     n = len(rows)
-    if n < 8 or np.ptp(err[usable]) == 0:
-        reason = "too few participants with all values" if n < 8 else "the reconstruction error does not vary"
+    few = n < 8 or smallest_training_set(rows.take(fold)) < 4
+    if few or np.ptp(err[usable]) == 0:
+        reason = "too few participants with all values" if few else "the reconstruction error does not vary"
         table = _table(regions, values, G, groups, n_bootstrap, seed, False)
         models = pd.DataFrame(columns=["model", "r2", "chosen_folds"])
         return ExplainResult(

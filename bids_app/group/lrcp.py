@@ -15,7 +15,7 @@ from scipy import stats
 from bids_app.group.design import Contrast, Covariates
 from bids_app.group.rows import rows_of
 from bids_app.stats.association import Association, associate
-from bids_app.stats.crossfit import features_of_fold, fold_rows, out_of_fold_r2
+from bids_app.stats.crossfit import features_of_fold, fold_rows, out_of_fold_r2, smallest_training_set
 from bids_app.stats.discriminability import concordance, discriminability, permuted_discriminability
 from bids_app.stats.linear import residual_operator, residualise, ridge_predict
 from bids_app.stats.permutation import max_statistic_p
@@ -109,7 +109,7 @@ def lrcp(
     left_out = len(set(participants)) - len(everyone)
     if left_out:
         notes.append(f"{left_out} participants without complete covariates or regional values were left out.")
-    if len(everyone) < covariates.matrix.shape[1] + 3:
+    if len(everyone) < covariates.matrix.shape[1] + 3 or smallest_training_set(everyone.take(fold)) < 2:
         notes.append(f"{len(everyone)} complete participants are too few for the association of regions and latents.")
         return _nothing(regions, Z.shape[1], len(everyone), notes)
     association = associate(

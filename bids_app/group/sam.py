@@ -13,7 +13,7 @@ from bids_app.group.classify import balanced_weights
 from bids_app.group.design import Contrast, Covariates
 from bids_app.group.rows import rows_of
 from bids_app.stats.bounds import best_threshold_error, igp_excess, threshold_excess
-from bids_app.stats.crossfit import fold_rows
+from bids_app.stats.crossfit import fold_rows, smallest_training_set
 from bids_app.stats.discriminability import auc, permuted_discriminability
 from bids_app.stats.linear import residual_operator, residualise
 from bids_app.stats.permutation import max_statistic_p
@@ -67,7 +67,7 @@ def sam(
         if contrast.kind != "groups" or contrast.problem or len(rows) < 6:
             continue
         y, c, g = rows.take(contrast.y), rows.mean(covariates.matrix), rows.mean(G)
-        if y.min() == y.max():
+        if y.min() == y.max() or smallest_training_set(rows.take(fold)) < 4:
             continue
         share = alpha / G.shape[1]
         weights = balanced_weights(y)

@@ -11,7 +11,7 @@ from bids_app.group.design import Contrast, Covariates
 from bids_app.group.explain import ExplainResult
 from bids_app.group.rows import Rows, rows_of
 from bids_app.stats.bounds import held_out_bound, igp_excess, pac_bayes_gibbs, pac_bayes_published, vapnik_excess
-from bids_app.stats.crossfit import crossfit_test, out_of_fold_r2, smallest_p
+from bids_app.stats.crossfit import crossfit_test, out_of_fold_r2, smallest_p, smallest_training_set
 from bids_app.stats.linear import residualise
 from bids_app.stats.sar import sar
 
@@ -64,7 +64,7 @@ def validate(
     for number, contrast in enumerate(contrasts):
         claim = claims.separation(contrast)
         rows = rows_of(participants, covariates.complete & np.isfinite(Z).all(axis=1), contrast.y)
-        problem = why_not_testable(contrast, rows, covariates, alpha)
+        problem = why_not_testable(contrast, rows, covariates, fold, alpha)
         if problem:
             table.append(_row(claim, "not testable", contrast, n=len(rows), alpha=alpha, note=problem))
             continue
@@ -99,13 +99,17 @@ def validate(
     return pd.DataFrame(table, columns=COLUMNS)
 
 
-def why_not_testable(contrast: Contrast, rows: Rows, covariates: Covariates, alpha: float) -> str | None:
+def why_not_testable(
+    contrast: Contrast, rows: Rows, covariates: Covariates, fold: np.ndarray, alpha: float
+) -> str | None:
     """The reason in plain words, or None: too few, constant, or confounded with the covariates."""
     if contrast.problem:
         return contrast.problem
     y, c = rows.take(contrast.y), rows.mean(covariates.matrix)
     if len(y) < 6 or np.ptp(y) == 0:
         return "too few participants with complete data in each group" if len(y) else "nobody has complete data"
+    if (left := smallest_training_set(rows.take(fold))) < 4:
+        return f"the cross-validation folds leave only {left} participants to learn from"
     if contrast.kind != "score":
         least = smallest_p(y)
         if least >= alpha:

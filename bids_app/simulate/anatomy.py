@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-import nibabel as nib
 import numpy as np
 import pandas as pd
 import torch
@@ -72,10 +71,13 @@ def load_anatomy(step: int = 1, atlas: str = "AAL2") -> Anatomy:
     coarse = get_template(BUNDLED, 2.0)
     mask = np.asarray(template.mask.dataobj) > 0
     priors = np.stack([np.asarray(p.dataobj, np.float32) for p in (template.gm, template.wm, template.csf)])
+    margin = 4 // step
+    starts = [max(0, int(where.min()) - margin) for where in np.where(mask)]
+    # An even first voxel: every second one then lies on the 2 mm grid, as ``to_coarse`` needs.
     box = tuple(
-        slice(max(0, int(i.min()) - 4 // step), int(i.max()) + 1 + 4 // step) for i in np.where(mask)
-    )  # no axis starts at an odd voxel of the 2 mm grid: see ``to_coarse``
-    box = tuple(slice(b.start - b.start % 2, b.stop) for b in box)
+        slice(first - first % 2, int(where.max()) + 1 + margin)
+        for first, where in zip(starts, np.where(mask), strict=True)
+    )
     mask, priors = mask[box], priors[:, *box]
     affine = template.affine.copy()
     affine[:3, 3] += affine[:3, :3] @ [b.start for b in box]
@@ -102,14 +104,14 @@ def load_anatomy(step: int = 1, atlas: str = "AAL2") -> Anatomy:
     )
 
 
-def tissues(anatomy: Anatomy, rng: np.random.Generator | None, gm_loss: float = 0.0) -> np.ndarray:
+def tissues(anatomy: Anatomy, rng: np.random.Generator | None = None, gm_loss: float = 0.0) -> np.ndarray:
     """One person's tissue fractions in template space.
 
     Parameters
     ----------
     anatomy : Anatomy
-    rng : Generator or None
-        Draws this person's cortical folding; None gives the average person.
+    rng : Generator, optional
+        Draws this person's cortical folding; the average person's when not given.
     gm_loss : float
         Percent of all grey matter that has thinned away into CSF (negative: thicker than average).
 
@@ -145,11 +147,6 @@ def to_coarse(anatomy: Anatomy, volume: np.ndarray) -> np.ndarray:
     out = np.zeros(anatomy.labels.shape, np.float32)
     out[tuple(slice(s, s + n) for s, n in zip(start, volume.shape, strict=True))] = volume
     return out
-
-
-def reference_image(anatomy: Anatomy) -> nib.Nifti1Image:
-    """The atlas as an image on the 2 mm grid."""
-    return nib.Nifti1Image(anatomy.labels, anatomy.labels_affine)
 
 
 def _sharpen(logits: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -87,7 +87,7 @@ def make_plan(anatomy: Anatomy, weights: dict[str, float], effect: float, flow: 
             remedy="Names are those of AAL2, with their side: " + ", ".join(sorted(known)[:8]) + ", ...",
         )
     index = np.array([known[name] for name in weights], int)
-    gm, _, csf = (to_coarse(anatomy, t) for t in tissues(anatomy, None))
+    gm, _, csf = (to_coarse(anatomy, t) for t in tissues(anatomy))
     sources = np.stack([_source(anatomy.labels == i, gm, csf) for i in index])
     voxels = np.flatnonzero(np.isin(anatomy.labels, index))
     member = np.argsort(index)[np.searchsorted(np.sort(index), anatomy.labels.ravel()[voxels])]

@@ -95,7 +95,7 @@ def draw_person(number: int, n_regions: int, seed: int, confound: bool = False, 
     tiv = float(np.clip(rng.normal(mean, sd), mean - 2.5 * sd, mean + 2.5 * sd))
     # The n-th of a group: evenly spread, so that already few of them average the planted effect.
     shared = 0.5 * (_spread((number - 1) // 3 + 1) - 0.5)
-    local = np.clip(rng.normal(0, 0.08, n_regions), -0.2, 0.2)
+    local = np.clip(rng.normal(0, 0.05, n_regions), -0.15, 0.15)
     severity = SHARE_OF_EFFECT[diagnosis] * (1 + shared + local)
     mean, sd = MMSE[diagnosis]
     drop = 6 * shared * SHARE_OF_EFFECT[diagnosis]

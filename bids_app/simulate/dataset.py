@@ -118,16 +118,17 @@ def simulate_dataset(
     out = Path(out_dir)
     people = [settings.person(number) for number in range(1, settings.n_participants + 1)]
     with writing_to(out):
-        claim_folder(out, settings.identity(), people)
-        _make_missing(out, settings, people, nprocs, progress or (lambda done, total: None))
+        check_folder(out, settings.identity(), people)
+        anatomy = load_anatomy()
+        plan = make_plan(anatomy, settings.regions, settings.effect)
+        write_json(settings.identity(), out / SETTINGS)  # only now: the settings are known to be possible
+        _make_missing(out, settings, anatomy, plan, people, nprocs, progress or (lambda *_: None))
         describe_dataset(out, settings, people)
     return out
 
 
-def _make_missing(out: Path, settings: Settings, people: list[Person], nprocs: int, progress: Callable) -> None:
+def _make_missing(out, settings: Settings, anatomy, plan, people: list[Person], nprocs: int, progress) -> None:
     """Make the scans that are not there yet, then gather the ground truth of all."""
-    anatomy = load_anatomy()
-    plan = make_plan(anatomy, settings.regions, settings.effect)
     jobs = [(person, session) for person in people for session in range(settings.sessions)]
     missing = [job for job in jobs if not _finished(out, settings, *job)]
     if missing:
@@ -146,8 +147,8 @@ def _make_missing(out: Path, settings: Settings, people: list[Person], nprocs: i
     write_table(ground_truth(plan, planted, truth), out / "code/ground_truth.tsv")
 
 
-def claim_folder(out: Path, identity: dict, people: list[Person]) -> None:
-    """Take an empty folder, or one that an earlier run with the same settings has begun.
+def check_folder(out: Path, identity: dict, people: list[Person]) -> None:
+    """Accept an empty folder (made if need be), or one that an earlier run with the same settings has begun.
 
     Raises
     ------
@@ -157,7 +158,6 @@ def claim_folder(out: Path, identity: dict, people: list[Person]) -> None:
     mark = out / SETTINGS
     out.mkdir(parents=True, exist_ok=True)
     if not any(out.iterdir()):
-        write_json(identity, mark)
         return
     try:
         earlier = json.loads(mark.read_text()) if mark.is_file() else None

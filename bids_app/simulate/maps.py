@@ -20,10 +20,27 @@ from ..space.templates import BUNDLED, res_label
 from .anatomy import Anatomy, load_anatomy, tissues, to_coarse
 from .atrophy import VOXEL_ML, Plan, individual_gain, make_plan, regional_sums
 from .cohort import Person, planted_changes, stream
-from .dataset import Settings, claim_folder, truth_rows
+from .dataset import SETTINGS, Settings, check_folder, truth_rows
 from .fields import grid, integrate, jacobian, random_velocity, sample
 from .head import SHAPE_BOX, SHAPE_COMPONENTS, SHAPE_MM, to_shape_voxels
-from .tables import DICTIONARY, describe, ground_truth, participant_columns, write_json, write_table, writing_to
+from .tables import (
+    DICTIONARY,
+    describe,
+    ground_truth,
+    participant_columns,
+    write_json,
+    write_table,
+    write_text,
+    writing_to,
+)
+
+README = """Simulated modulated grey-matter maps
+====================================
+
+No scan was made or processed: each map is the grey matter of a simulated head in the space of its template, times the
+Jacobian determinant of the deformation that made the head. What was planted is in `code/ground_truth.tsv`, what came of
+it, region by region, in `code/ground_truth_participants.tsv`, how it was made in `code/simulation.json`.
+"""
 
 
 @dataclass(frozen=True)
@@ -127,16 +144,21 @@ def simulate_map_dataset(out_dir: str | Path, settings: Settings, progress: Call
     _check(settings)
     people = [settings.person(number) for number in range(1, settings.n_participants + 1)]
     with writing_to(out):
-        claim_folder(out, {"kind": "maps", **settings.identity()}, people)
-        _write_maps(out, settings, len(people) * settings.sessions, progress or (lambda done, total: None))
+        identity = {"kind": "maps", **settings.identity()}
+        check_folder(out, identity, people)
+        anatomy, plan = _prepare(settings)
+        write_json(identity, out / SETTINGS)
+        _write_maps(
+            out, settings, anatomy, plan, len(people) * settings.sessions, progress or (lambda done, total: None)
+        )
+        write_text(README, out / "README")
         describe(out, "Simulated modulated grey-matter maps with planted atrophy", "derivative")
         write_table(participant_columns(people), out / "participants.tsv")
         write_json(DICTIONARY, out / "participants.json")
     return out
 
 
-def _write_maps(out: Path, settings: Settings, total: int, progress: Callable) -> None:
-    anatomy, plan = _prepare(settings)
+def _write_maps(out: Path, settings: Settings, anatomy: Anatomy, plan: Plan, total: int, progress: Callable) -> None:
     affine = map_affine(anatomy, settings.resolution)
     grid_name = f"space-{BUNDLED}_res-{res_label(settings.resolution)}"
     regions = []
@@ -168,9 +190,8 @@ def make_map(anatomy: Anatomy, plan: Plan, person: Person, change: np.ndarray, g
     gm_loss : float
         Percent of all grey matter that age has taken.
     """
-    coarse = np.stack(
-        [to_coarse(anatomy, t) for t in tissues(anatomy, stream(settings.seed, person.number, "folding"), gm_loss)]
-    )
+    folding = stream(settings.seed, person.number, "folding")
+    coarse = np.stack([to_coarse(anatomy, t) for t in tissues(anatomy, folding, gm_loss)])
     velocity = random_velocity(SHAPE_BOX[1], SHAPE_MM, SHAPE_COMPONENTS, stream(settings.seed, person.number, "shape"))
     where = to_shape_voxels(grid(anatomy.labels.shape) * 2 + anatomy.labels_affine[:3, 3].reshape(3, 1, 1, 1))
     shape = sample(jacobian(integrate(velocity))[None], where.astype(np.float32))[0]

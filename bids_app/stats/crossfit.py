@@ -38,6 +38,11 @@ def fold_rows(fold: np.ndarray) -> list[tuple[int, np.ndarray, np.ndarray]]:
     return [(int(f), np.flatnonzero(fold != f), np.flatnonzero(fold == f)) for f in np.unique(fold)]
 
 
+def smallest_training_set(fold: np.ndarray) -> int:
+    """Rows that the largest fold leaves to learn from; 0 if there is only one fold."""
+    return len(fold) - int(np.unique(fold, return_counts=True)[1].max(initial=0))
+
+
 def features_of_fold(features: np.ndarray, f: int) -> np.ndarray:
     """Features of all rows for fold f: (N, K) features are the same in all folds, (F, N, K) are the fold model's."""
     return features if features.ndim == 2 else features[f]

@@ -56,6 +56,7 @@ def init_adopted_wf(config: Config, scan: GreyMatterMap) -> pe.Workflow:
             fwhm=config.smoothing_fwhm,
         ),
         "write",
+        overwrite=True,
     )
     figures = pe.Node(
         steps.figures(prefix=scan.prefix, output_dir=str(config.output_dir), template=config.template), "figures"
@@ -97,8 +98,8 @@ def init_scan_wf(config: Config, scan: Scan, *, labels: Mapping[str, str], n_thr
     workflow = pe.Workflow(name=scan.prefix.replace("-", "_"))
     space = {"template": config.template, "resolution": config.grid_mm}
 
-    def node(interface, name, *, threads=1, memory_gb=1.0):
-        return pe.Node(interface, name=name, n_procs=threads, mem_gb=memory_gb)
+    def node(interface, name, *, threads=1, memory_gb=1.0, **more):
+        return pe.Node(interface, name=name, n_procs=threads, mem_gb=memory_gb, **more)
 
     conform = node(steps.conform(image=str(scan.path)), "conform")
     brain = node(
@@ -116,6 +117,7 @@ def init_scan_wf(config: Config, scan: Scan, *, labels: Mapping[str, str], n_thr
     tissues = node(steps.tissues(**space, sloppy=config.sloppy), "tissues", memory_gb=3.0)
     modulate = node(steps.modulate(**space, fwhm=config.smoothing_fwhm), "modulate", memory_gb=2.0)
     quality = node(steps.quality(**space), "quality", memory_gb=1.5)
+    # Only unfinished scans are here: their outputs are written again even where the work folder knows every step.
     write = node(
         steps.write(
             scan=scan,
@@ -125,6 +127,7 @@ def init_scan_wf(config: Config, scan: Scan, *, labels: Mapping[str, str], n_thr
             fwhm=config.smoothing_fwhm,
         ),
         "write",
+        overwrite=True,
     )
     figures = node(
         steps.figures(prefix=scan.prefix, output_dir=str(config.output_dir), template=config.template), "figures"

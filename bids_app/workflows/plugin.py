@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from concurrent.futures import Future, ProcessPoolExecutor
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from traceback import format_exception
 
@@ -51,7 +52,12 @@ class SturdyMultiProc(MultiProcPlugin):
         self._taskresult[task] = {"taskid": task, "result": None, "traceback": format_exception(error)}
 
     def _hire(self) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(max_workers=1, initializer=process_initializer, initargs=(os.getcwd(),))
+        # Never a plain fork: a copy of a process whose OpenMP threads have run (torch, BLAS) waits for them for ever.
+        context = get_context("forkserver")
+        context.set_forkserver_preload(["nipype.pipeline.plugins.multiproc"])
+        return ProcessPoolExecutor(
+            max_workers=1, mp_context=context, initializer=process_initializer, initargs=(os.getcwd(),)
+        )
 
     def _postrun_check(self):
         for worker in self._idle:

@@ -51,7 +51,9 @@ def stage(*outputs: str) -> Callable[[Callable[..., dict]], type[Stage]]:
             if name == "folder":
                 continue
             mandatory = parameter.default is inspect.Parameter.empty
-            specs[name] = _trait(hints[name], mandatory)
+            # How many processors a stage has does not change what it makes.
+            more = {"nohash": True} if name in ("n_threads", "n_jobs") else {}
+            specs[name] = _trait(hints[name], mandatory=mandatory, **more)
         name, module = function.__name__, function.__module__
 
         def named(attribute: str, contents: dict) -> dict:
@@ -80,12 +82,12 @@ def _plain(value):
     return str(value) if isinstance(value, Path) else value
 
 
-def _trait(hint, mandatory: bool):
+def _trait(hint, **metadata):
     if hint in (Path, Path | None):
-        return File(exists=True, mandatory=mandatory)
+        return File(exists=True, **metadata)
     if hint in (list[Path], list[Path] | None):
-        return traits.List(File(exists=True), mandatory=mandatory)
-    return traits.Any(mandatory=mandatory)
+        return traits.List(File(exists=True), **metadata)
+    return traits.Any(**metadata)
 
 
 def _with_paths(function: Callable[..., dict], given: dict) -> dict:

@@ -87,12 +87,14 @@ def test_a_confounded_difference_is_not_supported(cohort_maker):
     assert "do not beat the covariates" in graded["sentence"][1]
 
 
-@pytest.mark.parametrize("why", ["few", "alias", "single", "missing"])
+@pytest.mark.parametrize("why", ["few", "alias", "single", "missing", "one fold"])
 def test_not_testable_says_why(cohort_maker, why):
     c = cohort_maker(n=40)
     if why == "few":
         c = cohort_maker(n=6, sizes=[3, 3], folds=3)
         c.covariates = build_covariates(c.table, [])
+    if why == "one fold":
+        c.fold[:] = 0
     if why == "alias":
         c.covariates = build_covariates(c.table.assign(site=c.table["dx"]), ["site"])
     if why == "single":
@@ -105,7 +107,13 @@ def test_not_testable_says_why(cohort_maker, why):
     else:
         validation, _, graded = run(c)
     assert graded["verdict"].iloc[0] == NOT_TESTABLE
-    said = {"few": "perfect separation", "alias": "confounded", "single": "AD has 1", "missing": "too few"}[why]
+    said = {
+        "few": "perfect separation",
+        "alias": "confounded",
+        "single": "AD has 1",
+        "missing": "too few",
+        "one fold": "only 0",
+    }[why]
     assert said in graded["sentence"].iloc[0]
     assert pd.isna(graded["deciding_number"].iloc[0])
     assert graded["verdict"].isin([NOT_TESTABLE, NOT_SUPPORTED]).all()

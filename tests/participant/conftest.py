@@ -1,5 +1,6 @@
 """Phantoms with known tissue fractions."""
 
+from itertools import pairwise
 from types import SimpleNamespace
 
 import nibabel as nib
@@ -22,7 +23,7 @@ def shells(radii, shape, zoom, fine=3):
     r = np.sqrt(x**2 + y**2 + z**2) + wave
     edges = [-np.inf, *radii, np.inf]
     parts = []
-    for low, high in zip(edges, edges[1:], strict=False):
+    for low, high in pairwise(edges):
         part = ((r > low) & (r <= high)).astype(np.float32)
         parts.append(part.reshape([k for n in shape for k in (n, fine)]).mean(axis=(1, 3, 5)))
     return parts

@@ -138,6 +138,7 @@ def test_nonsense_is_refused(tmp_path, capsys, arguments, code, says):
     assert says in message
     assert "what to do" in message
     assert "Traceback" not in message
+    assert not (tmp_path / "new").exists() or not any((tmp_path / "new").iterdir())  # free for another try
 
 
 def test_a_folder_in_use_is_left_alone(cohort, tmp_path, capsys):

@@ -22,13 +22,13 @@ def test_tissues_are_shares_of_the_mask(anatomy):
 
 
 def test_age_takes_the_share_of_grey_matter_it_should(anatomy):
-    average = tissues(anatomy, None)[0].sum(dtype=float)
+    average = tissues(anatomy)[0].sum(dtype=float)
     for loss in (-5.0, 5.0):
         assert tissues(anatomy, None, loss)[0].sum(dtype=float) / average == pytest.approx(1 - loss / 100, abs=0.004)
 
 
 def test_coarse_tissue_keeps_its_volume(anatomy):
-    gm = tissues(anatomy, None)[0]
+    gm = tissues(anatomy)[0]
     assert to_coarse(anatomy, gm).sum() * 8 == pytest.approx(gm.sum(), rel=1e-3)
 
 
@@ -38,7 +38,7 @@ def test_planted_change_is_realised_and_stays_where_it_is(anatomy, plan, effect)
     forward, _ = deform(plan, plan.gain * np.log1p(change))
     density = jacobian(forward)
     assert density.min() > 0
-    gm = to_coarse(anatomy, tissues(anatomy, None)[0])
+    gm = to_coarse(anatomy, tissues(anatomy)[0])
     index = anatomy.table["index"].to_numpy()
     realised = regional_sums(anatomy.labels, gm * density, index) / regional_sums(anatomy.labels, gm, index) - 1
     planted = np.isin(index, plan.index)
@@ -95,8 +95,9 @@ def test_unknown_region(anatomy):
 
 
 def test_more_atrophy_than_there_is_room_for(anatomy):
+    crowded = [name for name in anatomy.table["name"] if name.startswith(("Vermis", "Cerebelum"))]
     with pytest.raises(UsageError, match="too little"):
-        make_plan(anatomy, dict.fromkeys(anatomy.table["name"], 1.0), 0.3, flow=False)
+        make_plan(anatomy, dict.fromkeys(crowded, 1.0), 0.5, flow=False)
 
 
 def test_other_regions_work_as_well(anatomy):

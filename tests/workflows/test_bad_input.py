@@ -34,7 +34,9 @@ def maps(tmp_path):
         anat = root / f"sub-{number:02d}" / "anat"
         anat.mkdir(parents=True)
         image = nib.Nifti1Image(rng.random((25, 30, 24), dtype=np.float32), affine)
-        nib.save(image, anat / f"sub-{number:02d}_space-MNI152NLin2009aSym_res-8_label-GM_desc-modulated_probseg.nii.gz")
+        nib.save(
+            image, anat / f"sub-{number:02d}_space-MNI152NLin2009aSym_res-8_label-GM_desc-modulated_probseg.nii.gz"
+        )
         rows.append(f"sub-{number:02d}\t{'ab'[number % 2]}\t{30 + number}\tone\tn/a")
     description = {"Name": "maps", "BIDSVersion": "1.10.0", "DatasetType": "derivative", "GeneratedBy": [{"Name": "x"}]}
     (root / "dataset_description.json").write_text(json.dumps(description))

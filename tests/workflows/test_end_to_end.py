@@ -130,7 +130,18 @@ def test_the_saved_configuration_can_be_fed_back(processed):
 def analysed(tmp_path_factory):
     """The group level has run on the maps of a simulated cohort."""
     root = tmp_path_factory.mktemp("group")
-    arguments = ["--maps-only", "--n-participants", "48", "--resolution", "4", "--seed", "5", "--effect", "0.35", "--quiet"]
+    arguments = [
+        "--maps-only",
+        "--n-participants",
+        "48",
+        "--resolution",
+        "4",
+        "--seed",
+        "5",
+        "--effect",
+        "0.35",
+        "--quiet",
+    ]
     assert simulate([str(root / "maps"), *arguments]) == 0
     command = [root / "maps", root / "out", "group", "-w", root / "work", "--group-column", "diagnosis", "--covariates",
                "age", "sex", "--latent-dim", "8", "--epochs", "2", "--folds", "3", "--permutations", "500"]  # fmt: skip
