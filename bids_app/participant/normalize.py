@@ -12,10 +12,12 @@ from scipy import ndimage
 
 from bids_app.errors import ScanError
 from bids_app.participant._ants import from_ants, image_like, scratch, to_ants
+from bids_app.participant._grid import block_mean, coarse_affine
 from bids_app.space.templates import Template
 
 INTERPOLATION = {"linear": "linear", "nearest": "nearestNeighbor", "label": "genericLabel", "spline": "bSpline"}
 MARGIN_MM = 12.0
+SLOPPY_MM = 4.0
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,9 @@ def register(
     seed : int
         Seed of the metric's sampling; with one thread the result repeats exactly.
     sloppy : bool
-        Coarser and fewer iterations.
+        Work on voxels of about 4 mm.
+    n_threads : int
+        Kept for the callers' bookkeeping; see ``_ants.set_threads``.
 
     Returns
     -------
@@ -64,9 +68,11 @@ def register(
     import ants
     from ants.config import set_ants_deterministic
 
+    target = _crop_to_mask(template.t1w, template.mask)
     brain = _crop_to_mask(_normalised_brain(corrected, mask), mask)
-    fixed = to_ants(_crop_to_mask(template.t1w, template.mask))
-    moving = to_ants(brain)
+    if sloppy:
+        target, brain = _coarser(target), _coarser(brain)
+    fixed, moving = to_ants(target), to_ants(brain)
     work_dir = Path(work_dir)
     work_dir.mkdir(parents=True, exist_ok=True)
     set_ants_deterministic(on=False, seed_value=int(seed))
@@ -189,6 +195,13 @@ def _normalised_brain(image: nib.Nifti1Image, mask: nib.Nifti1Image) -> nib.Nift
     data, inside = np.asarray(image.dataobj), np.asarray(mask.dataobj) > 0
     low, high = np.percentile(data[inside], [0.5, 99.5])
     return image_like(np.where(inside, np.clip((data - low) / (high - low), 0, 1) + 0.01, 0), image)
+
+
+def _coarser(image: nib.Nifti1Image) -> nib.Nifti1Image:
+    """Block averages of about ``SLOPPY_MM``."""
+    factors = np.maximum(1, np.round(SLOPPY_MM / np.asarray(image.header.get_zooms()[:3]))).astype(int)
+    data = block_mean(np.asarray(image.dataobj, dtype=np.float32), factors)
+    return nib.Nifti1Image(data, coarse_affine(image.affine, factors))
 
 
 def _crop_to_mask(image: nib.Nifti1Image, mask: nib.Nifti1Image) -> nib.Nifti1Image:

@@ -225,7 +225,7 @@ class _Mixture:
         weight = {pair: size * value for pair, value in s.mixing.items()}
         cg, gw = weight[CSF, GM], weight[GM, WM]
         shared = (cg * relaxed[GM], cg * relaxed[CSF] + gw * relaxed[WM], gw * relaxed[GM])
-        prior = np.empty((len(self.fractions), self.y.size), np.float32)
+        prior = np.zeros((len(self.fractions), self.y.size), np.float32)
         for tissue in (CSF, GM, WM):
             prior[tissue] = relaxed[tissue] * np.maximum(1 - shared[tissue], 0.03)
         for state, (i, j) in enumerate(self.pairs, start=4):

@@ -65,8 +65,8 @@ def _tied_pairs(x: np.ndarray) -> float:
     return float((counts * (counts - 1) / 2).sum())
 
 
-def discriminability(x: np.ndarray, y: np.ndarray, kind: str) -> np.ndarray:
-    """Discriminability d of every column: |2 AUC - 1| for two groups, |Spearman| for an order or a score.
+def signed_discriminability(x: np.ndarray, y: np.ndarray, kind: str) -> np.ndarray:
+    """Discriminability of every column with its direction: 2 AUC - 1 for two groups, Spearman for an order or a score.
 
     Parameters
     ----------
@@ -77,11 +77,16 @@ def discriminability(x: np.ndarray, y: np.ndarray, kind: str) -> np.ndarray:
     Returns
     -------
     ndarray of shape (K,)
-        Between 0 and 1; 0 for constant columns.
+        Between -1 and 1; 0 for constant columns.
     """
     if kind == "groups":
-        return np.abs(2 * auc(x, y) - 1)
-    return np.abs(_unit(stats.rankdata(x, axis=0)).T @ _unit(stats.rankdata(y)))
+        return 2 * auc(x, y) - 1
+    return _unit(stats.rankdata(x, axis=0)).T @ _unit(stats.rankdata(y))
+
+
+def discriminability(x: np.ndarray, y: np.ndarray, kind: str) -> np.ndarray:
+    """Discriminability d of every column, 0 to 1: |2 AUC - 1| or |Spearman| (see `signed_discriminability`)."""
+    return np.abs(signed_discriminability(x, y, kind))
 
 
 def permuted_discriminability(
@@ -92,12 +97,13 @@ def permuted_discriminability(
     *,
     n_permutations: int = 1000,
     seed: int = 0,
+    signed: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Discriminability with the labels' residuals permuted (Freedman-Lane), as matrix products.
 
     Both discriminabilities are linear in the ranks of x, ``d = |ranks' y| / constant``. The ranks (of covariate-free
     x) and the labels are made orthogonal to the covariates, and the labels' residuals are permuted; without
-    covariates the observed value is `discriminability` exactly.
+    covariates the observed value is `discriminability` exactly. With ``signed`` the direction is kept.
 
     Returns
     -------
@@ -116,9 +122,9 @@ def permuted_discriminability(
         residual = residualise(stats.rankdata(y), covariates)
         residual = residual / np.maximum(np.linalg.norm(stats.rankdata(y) - (len(y) + 1) / 2), 1e-12)
         weights = ranks / np.maximum(np.linalg.norm(ranks, axis=0), 1e-12)
-    observed = np.abs(residual @ weights)
-    null = [np.abs(residual[p] @ weights) for p in permutation_chunks(len(y), n_permutations, seed, 256)]
-    return observed, np.concatenate(null) if null else np.empty((0, x.shape[1]))
+    size = np.positive if signed else np.abs
+    null = [size(residual[p] @ weights) for p in permutation_chunks(len(y), n_permutations, seed, 256)]
+    return size(residual @ weights), np.concatenate(null) if null else np.empty((0, x.shape[1]))
 
 
 def _unit(x: np.ndarray) -> np.ndarray:

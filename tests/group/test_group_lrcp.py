@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from sklearn.decomposition import PCA
 from sklearn.linear_model import LinearRegression
 
 from bids_app.group.design import build_contrasts, build_covariates
@@ -46,24 +47,37 @@ def test_score_is_its_definition(cohort):
     design = c.covariates.matrix
     clean = lambda x: x - LinearRegression().fit(design, x).predict(design)  # noqa: E731
     z, g, y = clean(c.Z), clean(c.G), (c.group == "AD").astype(float)
+    white = PCA(whiten=True, svd_solver="full").fit_transform(z)
+    expected = [
+        abs(sum(stats.pearsonr(g[:, r], white[:, k])[0] * (2 * auc(white[:, k], y) - 1) for k in range(8)))
+        for r in range(30)
+    ]
+    np.testing.assert_allclose(found.regions["lrcp"], expected, atol=1e-8)
+
+
+def test_thresholded_score_is_its_definition(cohort):
+    found = run(cohort)
+    c = cohort
+    design = c.covariates.matrix
+    clean = lambda x: x - LinearRegression().fit(design, x).predict(design)  # noqa: E731
+    z, g, y = clean(c.Z), clean(c.G), (c.group == "AD").astype(float)
     d = np.abs(2 * auc(z, y) - 1)
     p = found.profile["p_fwe"].to_numpy().reshape(30, 8)
     expected = [
         sum(stats.pearsonr(g[:, r], z[:, k])[0] ** 2 * d[k] for k in range(8) if p[r, k] <= 0.05) for r in range(30)
     ]
-    np.testing.assert_allclose(found.regions["lrcp"], expected, atol=1e-8)
+    np.testing.assert_allclose(found.regions["lrcp_thresholded"], expected, atol=1e-8)
 
 
-def test_r2_and_auc_do_not_feel_rotation_but_lrcp_does(cohort):
+def test_no_rotation_of_the_latents_changes_a_score(cohort):
     before = run(cohort).regions
     rng = np.random.default_rng(5)
     cohort.Z = cohort.Z @ stats.ortho_group.rvs(8, random_state=rng)
     cohort.Zf = np.stack([z @ stats.ortho_group.rvs(8, random_state=rng) for z in cohort.Zf])
     after = run(cohort).regions
-    np.testing.assert_allclose(after["r2"], before["r2"], atol=1e-8)
-    np.testing.assert_allclose(after["auc"], before["auc"], atol=1e-8)
-    np.testing.assert_allclose(after["auc_p_fwe"], before["auc_p_fwe"], atol=1e-8)
-    assert not np.allclose(after["lrcp"], before["lrcp"], atol=1e-3)
+    for column in ("lrcp", "p_fwe", "r2", "auc", "auc_p_fwe", "rank_median"):
+        np.testing.assert_allclose(after[column], before[column], atol=1e-8, err_msg=column)
+    assert not np.allclose(after["lrcp_thresholded"], before["lrcp_thresholded"], atol=1e-3)
 
 
 def test_swapping_the_groups_changes_the_direction_only(cohort):
