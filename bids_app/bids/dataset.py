@@ -17,8 +17,8 @@ from .files import copy_file, write_json, write_text
 
 BIDS_VERSION = "1.10.0"
 
-#: What the BIDS schema has no place for. ``figures`` without a slash: the forms with one are not honoured.
-BIDSIGNORE = ("*.html", "figures", "logs/", "group/", "*_xfm.h5", "*.npy", "code/")
+#: What the BIDS schema has no place for. ``figures`` and ``group`` without a slash: the validator forgets the others.
+BIDSIGNORE = ("*.html", "figures", "logs/", "group", "*_xfm.h5", "*.npy", "code/")
 
 DESCRIPTIONS = {
     "desc-brain": "Brain mask",
@@ -67,7 +67,7 @@ def check_output(bids_dir: Path, output_dir: Path) -> None:
         )
 
 
-def write_dataset_files(bids_dir: Path, output_dir: Path, source: dict[str, Any]) -> None:
+def write_dataset_files(bids_dir: Path, output_dir: Path, source: dict[str, Any], *, participants: bool = True) -> None:
     """Write what makes the output a BIDS derivative dataset of its own.
 
     Parameters
@@ -75,6 +75,8 @@ def write_dataset_files(bids_dir: Path, output_dir: Path, source: dict[str, Any]
     bids_dir, output_dir : Path
     source : dict
         The description of the input dataset.
+    participants : bool
+        Whether to copy the table of participants.
 
     Raises
     ------
@@ -104,8 +106,9 @@ def write_dataset_files(bids_dir: Path, output_dir: Path, source: dict[str, Any]
     }.items():
         if not (output_dir / name).exists():
             write_text(output_dir / name, text)
-    # With the participants beside the maps the group level needs nothing but this output.
-    for name in ("participants.tsv", "participants.json"):
+    # With the participants beside the maps the group level needs nothing but this output. Without maps of its own a
+    # dataset must not list participants.
+    for name in ("participants.tsv", "participants.json") if participants else ():
         if (bids_dir / name).exists() and not (output_dir / name).exists():
             copy_file(bids_dir / name, output_dir / name)
 

@@ -75,9 +75,9 @@ def lrcp(
     over the latents made uncorrelated and of equal variance (their left singular vectors): rho_rk is the partial
     correlation of region r with latent k given the covariates, delta_k its discriminability with the sign kept,
     2 AUC - 1 or Spearman. A region scores where what the latents know of it is what tells the groups apart; latents
-    that pull it in opposite directions cancel, and no rotation of the latent space changes the score. ``p_fwe``: residual
-    labels permuted, the largest LRCP over the regions, not studentised: a region that the latents hardly know has a
-    score of small spread, and in such units chance looks large.
+    that pull it in opposite directions cancel, and no rotation of the latent space changes the score. ``p_fwe``:
+    residual labels permuted, the largest LRCP over the regions, not studentised: a region that the latents hardly know
+    has a score of small spread, and in such units chance looks large.
 
     ``lrcp_thresholded`` is the sum of ``rho_rk^2 |delta_k|`` over the latents as they are with p_fwe(r, k) <= alpha,
     the plainer reading. It forgets directions, hangs on arbitrary axes, and a region that no single latent follows
@@ -151,7 +151,7 @@ def lrcp(
     tables = []
     for number, contrast in enumerate(contrasts):
         rows = rows_of(participants, covariates.complete & np.isfinite(signal).all(axis=1), contrast.y)
-        if contrast.problem or len(rows) < 6:
+        if contrast.problem or len(rows) < 6 or np.ptp(rows.take(contrast.y)) == 0:
             notes.append(f"{contrast.name} was not tested: {contrast.problem or 'too few complete participants'}.")
             continue
         y, c = rows.take(contrast.y), rows.mean(covariates.matrix)

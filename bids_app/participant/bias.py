@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import nibabel as nib
 import numpy as np
-from scipy import ndimage
 
 from bids_app.participant._ants import image_like, to_ants
 from bids_app.participant._grid import block_mean, coarse_affine, interpolate
@@ -47,23 +46,14 @@ def correct_bias(
     # N4 works on logarithms: only blocks that are mostly brain take part.
     brain = weight > 0.5
     affine = coarse_affine(t1w.affine, factors)
-    # N4 fits its splines to the whole array, so it gets the brain's box alone.
-    box = tuple(
-        slice(max(0, s.start - 1), min(n, s.stop + 1))
-        for s, n in zip(ndimage.find_objects(brain.astype(np.uint8))[0], brain.shape, strict=True)
-    )
-    crop, affine = np.where(brain, low, 0)[box], affine.copy()
-    affine[:3, 3] += affine[:3, :3] @ [s.start for s in box]
     estimate = ants.n4_bias_field_correction(
-        to_ants(nib.Nifti1Image(crop, affine)),
-        mask=to_ants(nib.Nifti1Image(brain[box].astype(np.float32), affine)),
+        to_ants(nib.Nifti1Image(low * brain, affine)),
+        mask=to_ants(nib.Nifti1Image(brain.astype(np.float32), affine)),
         shrink_factor=1,
         convergence={"iters": [30, 20] if sloppy else [50, 50, 50], "tol": 1e-7},
         return_bias_field=True,
     ).numpy()
     log_low = np.log(np.clip(estimate, 1e-3, 1e3))
-    # Beyond the box, where nothing is known, the field goes on as it is at the box's edge.
-    log_low = np.pad(log_low, [(s.start, n - s.stop) for s, n in zip(box, brain.shape, strict=True)], mode="edge")
     log_field = interpolate(log_low, factors, data.shape)
     log_field -= log_field[inside].mean()
     field = np.exp(log_field)

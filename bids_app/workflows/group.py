@@ -72,7 +72,7 @@ def _analyse(config: Config, logs: Path) -> list[Failure]:
     from .group_graph import init_group_wf
 
     work = work_folder(config)
-    cohort_file = write_tsv(work / "latentatlas_group_cohort.tsv", table)
+    cohort_file = _write_if_new(work / "latentatlas_group_cohort.tsv", table)
     description = check_dataset(config.bids_dir, strict=False)
     workflow = init_group_wf(
         config,
@@ -201,6 +201,16 @@ def _check(config: Config, maps: Sequence[GreyMatterMap], table: pd.DataFrame) -
         load_model(config.model_dir)
     else:
         make_plan(table["participant_id"], None, latent_dim=1)
+
+
+def _write_if_new(path: Path, table: pd.DataFrame) -> Path:
+    """Write a table unless it is there already: a newer file would make every stage run again."""
+    fresh = write_tsv(path.with_suffix(".new"), table)
+    if path.exists() and path.read_bytes() == fresh.read_bytes():
+        fresh.unlink()
+    else:
+        fresh.replace(path)
+    return path
 
 
 def _ground_truth(config: Config) -> Path | None:

@@ -9,6 +9,7 @@ from typing import Any
 import nipype.interfaces.utility as niu
 import nipype.pipeline.engine as pe
 
+from ..bids.tables import read_dictionary
 from ..config import Config
 from . import analysis_steps as analyses
 from . import group_steps as steps
@@ -63,7 +64,16 @@ def init_group_wf(
     volumes = node(
         steps.volumes(maps=paths, fwhm=config.smoothing_fwhm, n_jobs=n_jobs, model=model), "volumes", threads=n_jobs
     )
-    regions = node(steps.regions(maps=paths, table=str(cohort), atlas=config.atlas, space=space), "regions")
+    regions = node(
+        steps.regions(
+            maps=paths,
+            table=str(cohort),
+            atlas=config.atlas,
+            space=space,
+            dictionary=read_dictionary(config.bids_dir / "participants.tsv"),
+        ),
+        "regions",
+    )
     plan = node(
         steps.plan(
             latent_dim=config.latent_dim,

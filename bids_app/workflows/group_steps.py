@@ -25,7 +25,7 @@ def volumes(folder: Path, maps: list[Path], fwhm: float, n_jobs: int, model: str
 
 
 @stage("cohort", "regional", "labels", "names")
-def regions(folder: Path, maps: list[Path], kept: list, table: Path, atlas: str, space: str) -> dict:
+def regions(folder: Path, maps: list[Path], kept: list, table: Path, atlas: str, space: str, dictionary: dict) -> dict:
     """Regional grey matter of the kept scans, and the table that goes with them row by row."""
     import nibabel as nib
 

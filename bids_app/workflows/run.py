@@ -38,7 +38,8 @@ def run(config: Config) -> int:
     logger.info("LatentAtlas %s, %s level", __version__, config.analysis_level)
     description = check_dataset(config.bids_dir, strict=not config.skip_bids_validation)
     check_output(config.bids_dir, config.output_dir)
-    write_dataset_files(config.bids_dir, config.output_dir, description)
+    own_maps = config.analysis_level == "participant"
+    write_dataset_files(config.bids_dir, config.output_dir, description, participants=own_maps)
     run_name = f"{datetime.now():%Y%m%d-%H%M%S}_{config.analysis_level}_{uuid4().hex[:6]}"
     write_text(config.output_dir / "logs" / f"{run_name}.toml", config.to_toml())
     if config.analysis_level == "participant":

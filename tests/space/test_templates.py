@@ -56,7 +56,7 @@ def test_no_grey_seam_between_ventricle_and_white_matter():
         return data[tuple(np.round(np.linalg.inv(template.affine) @ [*mm, 1])[:3].astype(int))]
 
     for x in (-1, 1):
-        roof = [at(gm, 12 * x, y, z) for y in (0, -10, -20) for z in range(18, 32)]  # ventricle, wall, white matter
+        roof = [at(gm, 12 * x, y, z) for y in (0, -10, -20) for z in range(24, 31)]  # ventricle, wall, white matter
         assert max(roof) < 0.3
         assert at(wm, 14 * x, -10, 32) > 0.8
         assert at(gm, 12 * x, 12, 8) > 0.6  # the caudate beside the ventricle stays grey
