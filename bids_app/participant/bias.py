@@ -12,7 +12,7 @@ WORKING_MM = 4.0  # a bias field is smooth: N4 sees the scan at this resolution
 
 
 def correct_bias(
-    t1w: nib.Nifti1Image, mask: nib.Nifti1Image, sloppy: bool = False, n_threads: int = 1
+    t1w: nib.Nifti1Image, mask: nib.Nifti1Image, sloppy: bool = False
 ) -> tuple[nib.Nifti1Image, nib.Nifti1Image]:
     """Correct the bias field with N4 (Tustison et al. 2010).
 
@@ -24,8 +24,6 @@ def correct_bias(
         The scan and its brain mask on one grid.
     sloppy : bool
         Fewer iterations.
-    n_threads : int
-        Kept for the callers' bookkeeping; see ``_ants.set_threads``.
 
     Returns
     -------

@@ -38,7 +38,6 @@ def register(
     work_dir: str | PathLike,
     seed: int = 1,
     sloppy: bool = False,
-    n_threads: int = 1,
 ) -> Transforms:
     """Register the brain to the template: rigid, affine, then symmetric diffeomorphic (SyN, Avants et al. 2008).
 
@@ -53,8 +52,6 @@ def register(
         Seed of the metric's sampling; with one thread the result repeats exactly.
     sloppy : bool
         Work on voxels of about 4 mm.
-    n_threads : int
-        Kept for the callers' bookkeeping; see ``_ants.set_threads``.
 
     Returns
     -------

@@ -47,14 +47,18 @@ def memory_limit_gb() -> float:
     return 0.9 * pages / 1e9
 
 
-def start_logging(config: Config) -> None:
-    """Messages to standard error: plain lines by default, more with each ``-v``."""
-    level = {0: logging.INFO, 1: logging.DEBUG}.get(config.verbose, logging.DEBUG)
+def start_logging(verbose: int) -> None:
+    """Messages to standard error: plain lines by default, more with each ``-v``. Every worker calls it too.
+
+    Nipype tells every step and prints the traceback of every failure; we say it in our own words unless asked twice.
+    """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     logger.handlers[:] = [handler]
-    logger.setLevel(level)
+    logger.setLevel(logging.DEBUG if verbose else logging.INFO)
     logger.propagate = False
+    for name in ("nipype", "nipype.workflow", "nipype.interface", "nipype.utils"):
+        logging.getLogger(name).setLevel(logging.INFO if verbose > 1 else logging.CRITICAL)
 
 
 def work_folder(config: Config) -> Path:
@@ -110,6 +114,4 @@ def _configure_nipype(config: Config) -> None:
             "monitoring": {"enabled": str(config.resource_monitor)},
         }
     )
-    # Nipype tells every step and prints the traceback of every failure; we say it in our own words unless asked.
-    for name in ("nipype", "nipype.workflow", "nipype.interface", "nipype.utils"):
-        logging.getLogger(name).setLevel(logging.INFO if config.verbose > 1 else logging.CRITICAL)
+    start_logging(config.verbose)  # importing Nipype has set its own levels

@@ -99,7 +99,8 @@ def _plugin(config: Config, nprocs: int, memory_gb: float):
     from .plugin import SturdyMultiProc
 
     if config.use_plugin is None:
-        return SturdyMultiProc({"n_procs": nprocs, "memory_gb": memory_gb, "raise_insufficient": False})
+        limits = {"n_procs": nprocs, "memory_gb": memory_gb, "raise_insufficient": False}
+        return SturdyMultiProc({**limits, "verbose": config.verbose})
     try:
         settings = yaml.safe_load(config.use_plugin.read_text())
         name, arguments = settings["plugin"], dict(settings.get("plugin_args") or {})

@@ -105,11 +105,10 @@ def init_scan_wf(config: Config, scan: Scan, *, labels: Mapping[str, str], n_thr
     brain = node(
         steps.brain_mask(mode=config.skull_strip, n_threads=n_threads), "brain_mask", threads=n_threads, memory_gb=2.5
     )
-    bias = node(
-        steps.bias_field(sloppy=config.sloppy, n_threads=n_threads), "bias_field", threads=n_threads, memory_gb=1.5
-    )
+    # ANTs takes its threads from the environment (workflows.environment.prepare).
+    bias = node(steps.bias_field(sloppy=config.sloppy), "bias_field", threads=n_threads, memory_gb=1.5)
     normalise = node(
-        steps.normalise(**space, seed=config.random_seed, sloppy=config.sloppy, n_threads=n_threads),
+        steps.normalise(**space, seed=config.random_seed, sloppy=config.sloppy),
         "normalise",
         threads=n_threads,
         memory_gb=2.5,

@@ -26,17 +26,17 @@ def brain_mask(folder: Path, t1w: Path, mode: str, n_threads: int) -> dict:
 
 
 @stage("corrected", "field")
-def bias_field(folder: Path, t1w: Path, mask: Path, sloppy: bool, n_threads: int) -> dict:
+def bias_field(folder: Path, t1w: Path, mask: Path, sloppy: bool) -> dict:
     """Correct the bias field."""
     from ..participant.bias import correct_bias
 
-    corrected, field = correct_bias(_load(t1w), _load(mask), sloppy=sloppy, n_threads=n_threads)
+    corrected, field = correct_bias(_load(t1w), _load(mask), sloppy=sloppy)
     return {"corrected": _save(corrected, folder / "corrected.nii"), "field": _save(field, folder / "field.nii")}
 
 
 @stage("forward", "inverse")
 def normalise(
-    folder: Path, corrected: Path, mask: Path, template: str, resolution: float, seed: int, sloppy: bool, n_threads: int
+    folder: Path, corrected: Path, mask: Path, template: str, resolution: float, seed: int, sloppy: bool
 ) -> dict:
     """Register the brain to the template."""
     from ..participant.normalize import register
@@ -49,7 +49,6 @@ def normalise(
         work_dir=folder,
         seed=seed,
         sloppy=sloppy,
-        n_threads=n_threads,
     )
     return {"forward": found.forward, "inverse": found.inverse}
 

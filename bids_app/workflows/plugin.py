@@ -16,7 +16,13 @@ from traceback import format_exception
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, process_initializer, run_node
 
 from ..errors import ScanError
+from .environment import start_logging
 from .execute import record_failure
+
+
+def _begin(folder: str, verbose: int) -> None:
+    process_initializer(folder)
+    start_logging(verbose)
 
 
 class SturdyMultiProc(MultiProcPlugin):
@@ -26,6 +32,7 @@ class SturdyMultiProc(MultiProcPlugin):
         super().__init__(plugin_args=plugin_args)
         self.pool.shutdown()
         self._idle: list[ProcessPoolExecutor] = []
+        self._verbose = self.plugin_args.get("verbose", 0)
 
     def _submit_job(self, node, updatehash=False):
         self._taskid += 1
@@ -56,7 +63,7 @@ class SturdyMultiProc(MultiProcPlugin):
         context = get_context("forkserver")
         context.set_forkserver_preload(["nipype.pipeline.plugins.multiproc"])
         return ProcessPoolExecutor(
-            max_workers=1, mp_context=context, initializer=process_initializer, initargs=(os.getcwd(),)
+            max_workers=1, mp_context=context, initializer=_begin, initargs=(os.getcwd(), self._verbose)
         )
 
     def _postrun_check(self):

@@ -34,7 +34,7 @@ def run(config: Config) -> int:
         What keeps the whole run from starting.
     """
     start = time.monotonic()
-    start_logging(config)
+    start_logging(config.verbose)
     logger.info("LatentAtlas %s, %s level", __version__, config.analysis_level)
     description = check_dataset(config.bids_dir, strict=not config.skip_bids_validation)
     check_output(config.bids_dir, config.output_dir)
