@@ -73,8 +73,8 @@ The contrast{{ "s" if contrasts|length > 1 else "" }} examined: {{ contrasts_lis
 {% endif %}
 Latent-regional correlation profiling (LRCP) combines the statistical association of latent variables and regions with supervised discriminability.
 The equations used here are LatentAtlas's documented reading of the published description [@gorriz2026], not a transcript of it:
-for region *r*, LRCP is the sum over the latent variables *k* that are significantly associated with it of the squared correlation times the discriminability of *k*
-(twice the distance of the area under the ROC curve from one half, or the absolute rank correlation with a score).
+with the latent variables made uncorrelated and of equal variance, the LRCP of region *r* is the absolute sum over the latent variables *k* of its correlation with *k* times the signed discriminability of *k*
+(twice the area under the ROC curve minus one, or the rank correlation with a score), tested by permuted labels against its maximum over the regions.
 Significance of associations was family-wise over all regions and latent variables by the maximum statistic of {{ n_permutations }} permutations,
 {% if covariates %}with the method of Freedman and Lane for covariates [@freedman1983]; {% endif %}false-discovery rates follow Benjamini and Hochberg [@bh].
 {% if shap %}

@@ -133,7 +133,7 @@ def lrcp_figure(regions: pd.DataFrame, n: int, top: int = 20, alpha: float = 0.0
     left.scatter(best["lrcp"][~solid], rows[~solid], facecolor="white", edgecolor=BLUE, s=34, zorder=2)
     left.set_yticks(rows, best["name"])
     left.set(
-        xlabel="LRCP (sum of squared correlation × discriminability)",
+        xlabel="LRCP (|sum over latents of correlation × discriminability|)",
         title=f"highest LRCP, n = {n}; filled: family-wise p < {alpha:g}",
         xlim=(0, None),
     )

@@ -16,10 +16,10 @@ from .style import esc, html_table, p_value
 
 READING = (
     '<p class="note">LRCP is computed here by LatentAtlas\'s own documented reading of the published description '
-    "(squared association times discriminability, summed over the significant latents). It is no transcript of the "
+    "(association times discriminability, with their signs, summed over the latents). It is no transcript of the "
     "article's equations.</p>"
 )
-NO_LRCP = "<p>No region has an LRCP above 0: no latent variable is significantly associated with any region.</p>"
+NO_LRCP = "<p>No region has an LRCP above 0: nothing that the latent variables know of any region differs here.</p>"
 LRCP_HEADERS = {
     "name": "Region",
     "contrast": "Contrast",
