@@ -27,7 +27,7 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 install: $(VENV)/.installed
 
 $(DEMO)/bids/dataset_description.json: | install
-	$(BIN)/latentatlas-simulate $(DEMO)/bids --n-participants 30 --nprocs $(NPROCS) --seed 1
+	$(BIN)/latentatlas-simulate $(DEMO)/bids --n-participants 30 --effect 0.35 --nprocs $(NPROCS) --seed 1
 
 demo: install $(DEMO)/bids/dataset_description.json
 	$(BIN)/latentatlas $(DEMO)/bids $(OUTPUT) participant --sloppy --nprocs $(NPROCS) -w $(DEMO)/work

@@ -114,6 +114,11 @@ def measure(
     }
 
 
+def usual_ranges() -> dict[str, list[float | None]]:
+    """Lowest and highest value of every rule that passes, for the sidecar; None where there is no limit."""
+    return {name: [low, None if np.isinf(high) else high] for name, low, high, *_ in RULES}
+
+
 def judge(metrics: dict) -> tuple[str, list[str]]:
     """Verdict on a scan from its quality numbers.
 

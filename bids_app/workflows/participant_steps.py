@@ -123,7 +123,7 @@ def quality(
 ) -> dict:
     """Measure what says whether the map can be trusted, and judge it."""
     from ..participant.modulate import Modulated
-    from ..participant.quality import judge, measure
+    from ..participant.quality import judge, measure, usual_ranges
     from ..participant.tissue import Tissues
     from ..space.templates import get_template
 
@@ -137,7 +137,8 @@ def quality(
         get_template(template, resolution),
     )
     verdict, reasons = judge(metrics)
-    return {"quality": {**metrics, **facts, "QualityVerdict": verdict, "QualityReasons": reasons}}
+    judged = {"QualityVerdict": verdict, "QualityReasons": reasons, "QualityLimits": usual_ranges()}
+    return {"quality": {**metrics, **facts, **judged}}
 
 
 @stage("recon", "encoded")
