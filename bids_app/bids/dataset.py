@@ -13,7 +13,8 @@ from typing import Any
 
 from .. import __version__
 from ..errors import ConfigError, DatasetError, OutputError
-from .files import copy_file, write_json, write_text
+from .files import write_json, write_text
+from .tables import copy_participants
 
 BIDS_VERSION = "1.10.0"
 
@@ -108,9 +109,9 @@ def write_dataset_files(bids_dir: Path, output_dir: Path, source: dict[str, Any]
             write_text(output_dir / name, text)
     # With the participants beside the maps the group level needs nothing but this output. Without maps of its own a
     # dataset must not list participants.
-    for name in ("participants.tsv", "participants.json") if participants else ():
-        if (bids_dir / name).exists() and not (output_dir / name).exists():
-            copy_file(bids_dir / name, output_dir / name)
+    table = bids_dir / "participants.tsv"
+    if participants and table.exists() and not (output_dir / table.name).exists():
+        copy_participants(table, output_dir / table.name)
 
 
 def _description(source: dict[str, Any], link: str) -> dict[str, Any]:

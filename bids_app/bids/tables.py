@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..errors import DatasetError, NoInputError
-from .files import write_atomically, write_json
+from .files import copy_file, write_atomically, write_json
 
 MISSING = "n/a"
 
@@ -117,3 +117,29 @@ def read_dictionary(path: Path) -> dict:
         return json.loads(path.with_suffix(".json").read_text())
     except (OSError, ValueError):
         return {}
+
+
+def fitting_dictionary(table: pd.DataFrame, dictionary: Mapping[str, object]) -> dict[str, object]:
+    """A dictionary whose ``Levels`` hold for the table.
+
+    Datasets in the wild list levels that their tables do not use (``M`` for a column of ``m``), which makes a copy of
+    both an invalid dataset. Such a list goes; the rest of the entry stays.
+    """
+    fitting = {}
+    for column, entry in dictionary.items():
+        if isinstance(entry, Mapping) and isinstance(entry.get("Levels"), Mapping) and column in table:
+            values = {str(v) for v in table[column].dropna()}
+            if not values <= {str(level) for level in entry["Levels"]}:
+                entry = {k: v for k, v in entry.items() if k != "Levels"}
+        fitting[column] = entry
+    return fitting
+
+
+def copy_participants(source: Path, target: Path) -> None:
+    """Copy ``participants.tsv``, and of its dictionary what holds."""
+    copy_file(source, target)
+    if dictionary := read_dictionary(source):
+        table = pd.read_csv(
+            source, sep="\t", na_values=[MISSING], keep_default_na=False, dtype=str, encoding="utf-8-sig"
+        )
+        write_json(target.with_suffix(".json"), fitting_dictionary(table, dictionary))

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..bids.tables import read_tsv, write_tsv
+from ..bids.tables import fitting_dictionary, read_tsv, write_tsv
 from .stage import stage
 
 
@@ -44,6 +44,8 @@ def regions(folder: Path, maps: list[Path], kept: list, table: Path, atlas: str,
     write_tsv(folder / "cohort.tsv", cohort)
     np.save(folder / "regional.npy", regional)
     described = {n: {"Description": f"Grey matter of {n} ({found.name})", "Units": "ml"} for n in found.table["name"]}
+    known = cohort.drop(columns=["participant_id", "session_id"], errors="ignore")
+    write_phenotype(folder, "cohort", cohort, known, fitting_dictionary(known, dictionary))
     write_phenotype(
         folder, "regional_gm", cohort, pd.DataFrame(regional, columns=found.table["name"].tolist()), described
     )

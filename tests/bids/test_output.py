@@ -100,3 +100,20 @@ def test_a_participant_twice_is_refused(tmp_path):
     (tmp_path / "participants.tsv").write_text("participant_id\tage\nsub-01\t30\nsub-01\t31\n")
     with pytest.raises(DatasetError, match="sub-01"):
         read_participants([tmp_path], ["01"], [None])
+
+
+def test_levels_that_the_table_does_not_use_are_not_passed_on(tmp_path):
+    source = tmp_path / "bids"
+    source.mkdir()
+    (source / "participants.tsv").write_text("participant_id\tgender\tgroup\nsub-01\tm\ta\nsub-02\tn/a\tb\n")
+    entries = {
+        "gender": {"Description": "sex", "Levels": {"M": "male", "F": "female"}},
+        "group": {"Levels": {"a": "one", "b": "other"}},
+    }
+    (source / "participants.json").write_text(json.dumps(entries))
+    write_dataset_files(source, tmp_path / "out", {"Name": "A"})
+    assert (tmp_path / "out/participants.tsv").read_text() == (source / "participants.tsv").read_text()
+    assert json.loads((tmp_path / "out/participants.json").read_text()) == {
+        "gender": {"Description": "sex"},
+        "group": {"Levels": {"a": "one", "b": "other"}},
+    }

@@ -158,6 +158,7 @@ def test_tables_have_the_promised_columns(analysed):
         "group/validation.tsv": "claim method n error bound p alpha",
         "group/verdicts.tsv": "claim verdict deciding_number sentence",
         "group/cross_fit.tsv": "fold n_train n_test ev_autoencoder ev_pca",
+        "phenotype/cohort.tsv": "participant_id age sex diagnosis",
         "phenotype/latents.tsv": "participant_id latent_01",
         "phenotype/reconstruction.tsv": "participant_id error explained_variance",
         "phenotype/projections.tsv": "participant_id pca_1 pca_2",
