@@ -26,10 +26,12 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 
 install: $(VENV)/.installed
 
-$(DEMO)/bids/dataset_description.json: | install
+# A stamp, because an interrupted simulation leaves a dataset that the same command goes on with.
+$(DEMO)/.simulated: | install
 	$(BIN)/latentatlas-simulate $(DEMO)/bids --n-participants 30 --effect 0.35 --nprocs $(NPROCS) --seed 1
+	@touch $@
 
-demo: install $(DEMO)/bids/dataset_description.json
+demo: install $(DEMO)/.simulated
 	$(BIN)/latentatlas $(DEMO)/bids $(OUTPUT) participant --sloppy --nprocs $(NPROCS) -w $(DEMO)/work
 	$(BIN)/latentatlas $(DEMO)/bids $(OUTPUT) group --sloppy --nprocs $(NPROCS) -w $(DEMO)/work \
 		--group-column diagnosis --covariates age sex tiv
