@@ -7,6 +7,7 @@ from os import PathLike
 
 import nibabel as nib
 import numpy as np
+from nibabel.processing import resample_from_to
 
 from bids_app.errors import ModelError
 from bids_app.model import files
@@ -20,7 +21,8 @@ class EncodedScan:
     ----------
     latents : (K,) float array
     reconstruction : Nifti1Image
-        Decoded map on the model grid.
+        Decoded map, smoothed as the model smooths, brought from the model's grid to that of the map by linear
+        interpolation.
     error : float
         Mean squared error in the model's mask.
     explained_variance : float
@@ -72,7 +74,7 @@ def encode_scan(modulated: nib.Nifti1Image, model_dir: str | PathLike, space: st
     spread = float(np.mean((x - model.mean) ** 2, dtype=np.float64))
     return EncodedScan(
         latents=np.asarray(z[0], dtype=np.float64),
-        reconstruction=model.grid.to_image(decoded[0]),
+        reconstruction=resample_from_to(model.grid.to_image(decoded[0]), modulated, order=1),
         error=error,
         explained_variance=1 - error / max(spread, 1e-12),
         error_percentile=files.error_percentile(model.card, error),

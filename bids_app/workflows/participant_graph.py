@@ -8,6 +8,7 @@ import nipype.pipeline.engine as pe
 
 from ..bids.query import GreyMatterMap, Scan
 from ..config import Config
+from ..space.templates import parse_name
 from . import participant_steps as steps
 from .participant import adopted_kind, adopted_labels, fingerprint
 
@@ -68,7 +69,8 @@ def init_adopted_wf(config: Config, scan: GreyMatterMap) -> pe.Workflow:
 
 
 def _add_encoding(workflow: pe.Workflow, config: Config, *, source: tuple[pe.Node, str], write: pe.Node) -> None:
-    encode = pe.Node(steps.encode(model=str(config.model_dir)), "encode", mem_gb=2.0)
+    space = parse_name(config.template)[0]
+    encode = pe.Node(steps.encode(model=str(config.model_dir), space=space), "encode", mem_gb=2.0)
     node, output = source
     workflow.connect(
         [

@@ -142,15 +142,15 @@ def quality(
 
 
 @stage("recon", "encoded")
-def encode(folder: Path, modulated: Path, model: str) -> dict:
+def encode(folder: Path, modulated: Path, model: str, space: str) -> dict:
     """Encode the map with a trained model, and see how well the model knows such a brain."""
     from ..participant.encode import encode_scan
 
-    found = encode_scan(_load(modulated), model)
+    found = encode_scan(_load(modulated), model, space)
     encoded = {
         "Latents": found.latents,
         "ReconstructionError": found.error,
-        "ReconstructionErrorPercentile": found.percentile,
+        "ReconstructionErrorPercentile": found.error_percentile,
         "ExplainedVariance": found.explained_variance,
     }
     return {"recon": _save(found.reconstruction, folder / "recon.nii.gz"), "encoded": encoded}

@@ -212,3 +212,23 @@ def test_the_model_encodes_strangers_but_not_its_own_cohort(analysed, tmp_path, 
     assert latents.shape == (12, 9)
     assert main([str(analysed / "maps"), str(tmp_path / "again"), *common]) == 1
     assert "in the training of this model" in capsys.readouterr().err
+
+
+def test_precomputed_maps_are_adopted_and_encoded(analysed, tmp_path):
+    arguments = ["--maps-only", "--n-participants", "3", "--resolution", "4", "--seed", "99", "--quiet"]
+    assert simulate([str(tmp_path / "maps"), *arguments]) == 0
+    command = [tmp_path / "maps", tmp_path / "out", "participant", "-d", tmp_path / "maps", "--model", analysed / "out",
+               "--participant-label", "01", "02", "-w", tmp_path / "w"]  # fmt: skip
+    assert main([str(c) for c in command]) == 0
+    for label in ("01", "02"):
+        name = f"sub-{label}_space-MNI152NLin2009aSym_res-4_label-GM_desc-{{}}_probseg"
+        anat = tmp_path / "out" / f"sub-{label}" / "anat"
+        given = nib.load(next((tmp_path / "maps" / f"sub-{label}" / "anat").glob("*.nii.gz")))
+        adopted = nib.load(anat / f"{name.format('modulated')}.nii.gz")
+        np.testing.assert_allclose(adopted.get_fdata(), given.get_fdata(), atol=1e-3)
+        facts = json.loads((anat / f"{name.format('recon')}.json").read_text())
+        assert len(facts["Latents"]) == 8
+        assert 0 <= facts["ReconstructionErrorPercentile"] <= 100
+        assert nib.load(anat / f"{name.format('recon')}.nii.gz").shape == adopted.shape
+    assert not (tmp_path / "out" / "sub-03").exists()
+    assert validator_errors(tmp_path / "out") == []
