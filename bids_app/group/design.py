@@ -155,25 +155,6 @@ def build_covariates(table: pd.DataFrame, names: list[str], *, file: str | Path 
     return Covariates(matrix, tuple(labels), np.isfinite(matrix).all(axis=1))
 
 
-def check_participants(table: pd.DataFrame, *, file: str | Path = "participants.tsv") -> None:
-    """Check that a participants table can be joined to scans: one row a participant (and session).
-
-    Raises
-    ------
-    DatasetError
-        No `participant_id` column, or participants that occur twice.
-    """
-    _column(table, "participant_id", file)
-    keys = [name for name in ("participant_id", "session_id") if name in table.columns]
-    twice = table.loc[table.duplicated(keys), "participant_id"].astype(str).unique()
-    if len(twice):
-        raise DatasetError(
-            f"{len(twice)} participants have more than one row: {', '.join(twice[:5])}",
-            file=file,
-            remedy="Keep one row a participant (and session).",
-        )
-
-
 def _parse(text, table, group_column, groups, levels, file) -> Contrast:
     if "<" in text:
         order = [part.strip() for part in text.split("<")]

@@ -41,14 +41,6 @@ class Association:
     null_max: np.ndarray
     df: int
 
-    def threshold(self, alpha: float) -> float:
-        """|rho| from which the family-wise p value is at most `alpha` (infinite when B is too small for that)."""
-        allowed = int(np.floor(alpha * (1 + len(self.null_max)) + 1e-9)) - 1
-        if allowed < 0:
-            return np.inf
-        ordered = np.sort(self.null_max)[::-1]
-        return float(np.nextafter(ordered[allowed], np.inf)) if allowed < len(ordered) else 0.0
-
 
 def associate(
     regions: np.ndarray,

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from bids_app.errors import DatasetError
-from bids_app.group.design import build_contrasts, build_covariates, check_participants
+from bids_app.group.design import build_contrasts, build_covariates
 from bids_app.group.rows import rows_of
 
 
@@ -97,16 +97,6 @@ def test_covariates_are_numbers_or_dummies_and_missing_rows_are_listed(table):
 def test_wrong_covariates(table, name, said):
     with pytest.raises(DatasetError, match=said):
         build_covariates(table, ["age", name])
-
-
-def test_participants_that_occur_twice(table):
-    check_participants(table)
-    twice = pd.concat([table, table.iloc[[4]]])
-    with pytest.raises(DatasetError, match=r"1 participants have more than one row: sub-04"):
-        check_participants(twice)
-    check_participants(twice.assign(session_id=["1"] * 13 + ["2"]))
-    with pytest.raises(DatasetError, match="no column 'participant_id'"):
-        check_participants(table.drop(columns="participant_id"))
 
 
 def test_scans_of_a_participant_become_one_row():

@@ -75,8 +75,6 @@ def test_planted_pairs_are_found_and_the_others_are_not(data):
     found = associate(g, z, c, n_permutations=500)
     assert (found.p_fwe[:1, 0] <= 0.05).all()
     assert (found.p_fwe[2:] > 0.05).all()
-    significant = np.abs(found.rho) >= found.threshold(0.05)
-    np.testing.assert_array_equal(significant, found.p_fwe <= 0.05)
 
 
 def test_constant_columns_and_collinear_covariates_do_no_harm():
@@ -91,11 +89,6 @@ def test_constant_columns_and_collinear_covariates_do_no_harm():
     assert (found.p_fwe[1] == 1).all()
     with pytest.raises(ValueError, match="degrees of freedom"):
         associate(g[:4], z[:4], rng.normal(size=(4, 3)), n_permutations=5)
-
-
-def test_threshold_is_out_of_reach_with_too_few_permutations(data):
-    g, z, _ = data
-    assert associate(g, z, n_permutations=10).threshold(0.05) == np.inf
 
 
 def test_false_positives_of_the_family_stay_at_the_nominal_rate():
