@@ -72,7 +72,8 @@ def register(
     fixed, moving = to_ants(target), to_ants(brain)
     work_dir = Path(work_dir)
     work_dir.mkdir(parents=True, exist_ok=True)
-    set_ants_deterministic(on=False, seed_value=int(seed))
+    # To ANTs a seed of 0 means the clock: every seed that a user can name is moved above it.
+    set_ants_deterministic(on=False, seed_value=abs(int(seed)) + 1)
     with scratch(work_dir) as folder:
         prefix = str(folder / "to_template_")
         try:

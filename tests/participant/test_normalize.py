@@ -27,7 +27,7 @@ def moved():
 @pytest.mark.filterwarnings("ignore:The behavior of affine_transform")
 def test_a_known_shrinkage_is_found_and_repeats_exactly(moved, tmp_path):
     template, scan, mask = moved
-    runs = [normalize.register(scan, mask, template, tmp_path / name, seed=7, sloppy=True) for name in "ab"]
+    runs = [normalize.register(scan, mask, template, tmp_path / name, seed=0, sloppy=True) for name in "ab"]
     for run, name in zip(runs, "ab", strict=True):
         assert run.forward == tmp_path / name / "forward.h5"
         assert sorted(p.name for p in (tmp_path / name).iterdir()) == ["forward.h5", "inverse.h5"]
