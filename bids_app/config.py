@@ -263,7 +263,9 @@ class Config:
     )
     stop_on_first_crash: bool = _option(False, "stop everything at the first failure", "running")
     clean_workdir: bool = _option(False, "empty the work folder before starting", "running")
-    resource_monitor: bool = _option(False, "record memory and processor use of every step", "running")
+    resource_monitor: bool = _option(
+        False, "record memory and processor use in each step's _report folder under the work folder", "running"
+    )
     write_graph: bool = _option(False, "write the workflow graph into logs/", "running")
     reports_only: bool = _option(False, "only make the reports again, from the outputs that are there", "running")
     boilerplate_only: bool = _option(False, "only write the methods text and its references", "running")

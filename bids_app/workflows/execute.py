@@ -52,7 +52,7 @@ def execute(
     nprocs, memory_gb
         What all steps together may use.
     logs : Path
-        Where crash files, the graph and the resource monitor's records go.
+        Where crash files and the graph go.
     finished : dict, optional
         Filled with the steps that ended well and the seconds each took (next to none for one from an earlier run).
 
@@ -100,7 +100,7 @@ def _plugin(config: Config, nprocs: int, memory_gb: float):
 
     if config.use_plugin is None:
         limits = {"n_procs": nprocs, "memory_gb": memory_gb, "raise_insufficient": False}
-        return SturdyMultiProc({**limits, "verbose": config.verbose})
+        return SturdyMultiProc({**limits, "verbose": config.verbose, "monitored": config.resource_monitor})
     try:
         settings = yaml.safe_load(config.use_plugin.read_text())
         name, arguments = settings["plugin"], dict(settings.get("plugin_args") or {})

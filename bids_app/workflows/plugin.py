@@ -13,6 +13,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from traceback import format_exception
 
+import nipype
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, process_initializer, run_node
 
 from ..errors import ScanError
@@ -20,8 +21,10 @@ from .environment import start_logging
 from .execute import record_failure
 
 
-def _begin(folder: str, verbose: int) -> None:
+def _begin(folder: str, verbose: int, monitored: bool) -> None:
     process_initializer(folder)
+    if monitored:
+        nipype.config.enable_resource_monitor()
     start_logging(verbose)
 
 
@@ -33,6 +36,7 @@ class SturdyMultiProc(MultiProcPlugin):
         self.pool.shutdown()
         self._idle: list[ProcessPoolExecutor] = []
         self._verbose = self.plugin_args.get("verbose", 0)
+        self._monitored = self.plugin_args.get("monitored", False)
 
     def _submit_job(self, node, updatehash=False):
         self._taskid += 1
@@ -63,7 +67,10 @@ class SturdyMultiProc(MultiProcPlugin):
         context = get_context("forkserver")
         context.set_forkserver_preload(["nipype.pipeline.plugins.multiproc"])
         return ProcessPoolExecutor(
-            max_workers=1, mp_context=context, initializer=_begin, initargs=(os.getcwd(), self._verbose)
+            max_workers=1,
+            mp_context=context,
+            initializer=_begin,
+            initargs=(os.getcwd(), self._verbose, self._monitored),
         )
 
     def _postrun_check(self):

@@ -1,5 +1,6 @@
 """Stages: plain functions as Nipype interfaces, whose failures are told in words and stop nobody else."""
 
+import dataclasses
 import os
 import pickle
 import signal
@@ -67,6 +68,18 @@ def test_a_failed_branch_leaves_the_others_and_says_why(tmp_path, config):
     assert str(source) in failures[0].message
     assert (tmp_path / "work/wf/sub_01/upper/upper.txt").read_text() == "ABC"
     assert set(done) == {"sub_01.upper"}
+
+
+def test_the_resource_monitor_keeps_a_record_of_every_step(tmp_path, config):
+    source = tmp_path / "a.txt"
+    source.write_text("abc")
+    for name, watched in (("plain", False), ("watched", True)):
+        workflow = pe.Workflow(name, base_dir=tmp_path / "work")
+        workflow.add_nodes([pe.Node(upper(source=str(source)), "upper")])
+        asked = dataclasses.replace(config, resource_monitor=watched)
+        assert execute(workflow, asked, nprocs=1, memory_gb=1, logs=tmp_path / "logs") == []
+        record = (tmp_path / "work" / name / "upper" / "_report" / "report.rst").read_text()
+        assert ("mem_peak_gb" in record) == watched
 
 
 def test_a_finished_stage_is_not_run_again_until_its_input_changes(tmp_path, config):
