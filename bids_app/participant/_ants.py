@@ -1,4 +1,4 @@
-"""The bridge to ANTs: threads, coordinates, temporary files."""
+"""The bridge to ANTs: coordinates, volumes, temporary files."""
 
 from __future__ import annotations
 
@@ -11,15 +11,6 @@ import nibabel as nib
 import numpy as np
 
 LPS = np.diag([-1.0, -1.0, 1.0])
-
-
-def set_threads(n_threads: int) -> None:
-    """Limit the threads of ANTs, OpenMP and torch in this process and the ones it starts.
-
-    ITK reads its variable once, when ants is first imported: call this before any scan is worked on.
-    """
-    for variable in ("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[variable] = str(n_threads)
 
 
 def to_ants(image: nib.Nifti1Image):
@@ -70,6 +61,11 @@ def image_like(data: np.ndarray, like: nib.Nifti1Image, dtype=np.float32) -> nib
 def voxel_volume(image: nib.Nifti1Image) -> float:
     """Volume of a voxel in ml."""
     return float(abs(np.linalg.det(image.affine[:3, :3]))) / 1000
+
+
+def total_volume(fraction: nib.Nifti1Image) -> float:
+    """Volume of a tissue map in ml: its sum times the voxel volume."""
+    return float(np.asarray(fraction.dataobj).sum(dtype=np.float64)) * voxel_volume(fraction)
 
 
 @contextmanager

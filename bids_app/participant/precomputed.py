@@ -9,7 +9,7 @@ import nibabel as nib
 import numpy as np
 
 from bids_app.errors import ScanError
-from bids_app.participant._ants import image_like, voxel_volume
+from bids_app.participant._ants import image_like
 from bids_app.participant.normalize import jacobian
 
 
@@ -63,8 +63,3 @@ def modulate_map(probability: nib.Nifti1Image, transform: str | PathLike, work_d
     """
     determinant = jacobian(probability, transform, work_dir)
     return image_like(np.asarray(probability.dataobj) * np.asarray(determinant.dataobj), probability)
-
-
-def total_volume(gm: nib.Nifti1Image) -> float:
-    """Volume of a modulated map, in ml: its sum times the voxel volume."""
-    return float(np.asarray(gm.dataobj).sum(dtype=np.float64)) * voxel_volume(gm)

@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
-from bids_app.participant._ants import voxel_volume
+from bids_app.participant._ants import total_volume, voxel_volume
 
 # Each rule: metric, lowest and highest value that pass, lowest and highest that are not a failure, what it means.
 # Volumes in ml. TIV of adults lies within 1000-2000 ml; children and disease widen it.
@@ -77,7 +77,7 @@ def measure(
     ml = voxel_volume(corrected)
     volumes = {name: float(part.sum(dtype=np.float64)) * ml for name, part in (("GM", gm), ("WM", wm), ("CSF", csf))}
     tiv = float(np.count_nonzero(inside)) * ml
-    modulated_ml = float(np.asarray(modulated.gm.dataobj).sum(dtype=np.float64)) * voxel_volume(modulated.gm)
+    modulated_ml = total_volume(modulated.gm)
 
     determinant = np.asarray(modulated.jacobian.dataobj)
     brain = np.asarray(template.mask.dataobj) > 0

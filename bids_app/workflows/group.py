@@ -117,7 +117,7 @@ def _maps(config: Config) -> list[GreyMatterMap]:
     for what, kinds in {
         "spaces": Counter(m.space for m in maps),
         "resolutions": Counter(str(m.resolution) for m in maps),
-        "kinds (modulated and not)": Counter("modulated" if m.modulated else "not modulated" for m in maps),
+        "kinds (modulated and not)": Counter(_kind(m) for m in maps),
     }.items():
         if len(kinds) > 1:
             rare = kinds.most_common()[-1][0]

@@ -202,7 +202,8 @@ def write(
 @stage("map", "facts")
 def adopt(folder: Path, image: Path, modulated: bool, transform: Path | None = None) -> dict:
     """Take a precomputed grey-matter map as it stands; modulate it where its transform lies beside it."""
-    from ..participant.precomputed import load_map, modulate_map, total_volume
+    from ..participant._ants import total_volume
+    from ..participant.precomputed import load_map, modulate_map
 
     found = load_map(image)
     if not modulated and transform is not None:
