@@ -8,7 +8,8 @@ from typing import Any
 
 from .. import __version__
 from .files import copy_file, write_json
-from .query import GreyMatterMap, Scan
+from .maps import GreyMatterMap
+from .query import Scan
 
 #: Output -> (entities after the scan's own, suffix and extension). ``std`` stands for the template's entities.
 NAMES = {

@@ -1,11 +1,11 @@
-"""Find scans and grey-matter maps with pybids, indexing only what is asked for."""
+"""Find scans with pybids, indexing only what is asked for."""
 
 from __future__ import annotations
 
 import json
 import logging
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,29 +47,6 @@ class Scan:
     def folder(self) -> Path:
         """Where outputs of this scan go, relative to the output dataset."""
         return Path(f"sub-{self.subject}", *([f"ses-{self.session}"] if self.session else []), "anat")
-
-
-@dataclass(frozen=True)
-class GreyMatterMap(Scan):
-    """A grey-matter map in a standard space.
-
-    Attributes
-    ----------
-    space, resolution : str
-        The ``space-`` and ``res-`` labels (the latter None where the name has none).
-    modulated : bool
-        Whether the map was scaled by the Jacobian of its transform.
-    """
-
-    space: str = ""
-    resolution: str | None = None
-    modulated: bool = True
-
-    @property
-    def transform(self) -> Path | None:
-        """The transform that brought the map to its space, as fMRIPrep and sMRIPrep leave it beside the map."""
-        file = self.path.with_name(f"{self.prefix}_from-T1w_to-{self.space}_mode-image_xfm.h5")
-        return file if file.exists() else None
 
 
 def check_dataset(root: Path, *, strict: bool = True) -> dict[str, Any]:
@@ -148,10 +125,10 @@ def find_t1w(
     NoInputError
         Nothing fits; the message names the participants without a T1w image.
     """
-    layout = _layout(root, participants, database_dir=database_dir, validate=validate)
+    layout = index(root, participants, database_dir=database_dir, validate=validate)
     query: dict[str, Any] = {"suffix": "T1w", "datatype": "anat", "extension": [".nii", ".nii.gz"], "scope": "raw"}
-    query |= _asked(participants, sessions) | _filters(filter_file)
-    scans = [_scan(f) for f in layout.get(**query) if f.get_entities().get("part") not in ("phase", "real", "imag")]
+    query |= asked_entities(participants, sessions) | _filters(filter_file)
+    scans = [to_scan(f) for f in layout.get(**query) if f.get_entities().get("part") not in ("phase", "real", "imag")]
     scans.sort(key=lambda s: s.path)
     absent = [p for p in participants if p not in {s.subject for s in scans}]
     if absent:
@@ -170,63 +147,11 @@ def find_t1w(
     return scans
 
 
-def find_maps(
-    roots: Iterable[Path],
-    *,
-    space: str | None = None,
-    resolution: str | None = None,
-    participants: Sequence[str] = (),
-    sessions: Sequence[str] = (),
-) -> list[GreyMatterMap]:
-    """Grey-matter maps in a standard space, from derivative datasets.
-
-    Per scan the modulated, unsmoothed map is taken where there is one, else the plain probability map. A scan found in
-    several datasets is taken from the first.
-
-    Parameters
-    ----------
-    roots : iterable of Path
-        Derivative datasets, the most trusted first.
-    space, resolution : str, optional
-        Take only maps with these ``space-`` and ``res-`` labels.
-    participants, sessions : sequence of str
-        Labels without prefix; empty for all.
-    """
-    best: dict[tuple, tuple[int, GreyMatterMap]] = {}
-    for place, root in enumerate(roots):
-        layout = _layout(root, participants, validate=False, derivative=True)
-        query: dict[str, Any] = {"suffix": "probseg", "label": "GM", "extension": [".nii", ".nii.gz"]}
-        query |= _asked(participants, sessions)
-        for file in layout.get(**query):
-            found = file.get_entities()
-            if not found.get("space") or found.get("desc") not in ("modulated", None):
-                continue
-            # pybids' derivatives configuration has no res- entity.
-            res = match[1] if (match := re.search(r"_res-([a-zA-Z0-9]+)_", file.filename)) else None
-            if (space and found["space"] != space) or (resolution and res != resolution):
-                continue
-            scan = _scan(file)
-            modulated = found.get("desc") == "modulated"
-            item = GreyMatterMap(
-                path=scan.path,
-                subject=scan.subject,
-                session=scan.session,
-                entities=scan.entities,
-                space=found["space"],
-                resolution=res,
-                modulated=modulated,
-            )
-            rank = 2 * place + (not modulated)
-            if rank < best.get(key := (scan.prefix, found["space"], item.resolution), (rank + 1,))[0]:
-                best[key] = (rank, item)
-    return sorted((item for _, item in best.values()), key=lambda m: m.prefix)
-
-
-def _asked(participants: Sequence[str], sessions: Sequence[str]) -> dict[str, list[str]]:
+def asked_entities(participants: Sequence[str], sessions: Sequence[str]) -> dict[str, list[str]]:
     return {k: list(v) for k, v in (("subject", participants), ("session", sessions)) if v}
 
 
-def _layout(root, participants=(), *, database_dir=None, validate=True, derivative=False):
+def index(root, participants=(), *, database_dir=None, validate=True, derivative=False):
     from bids import BIDSLayout, BIDSLayoutIndexer
 
     # Other datatypes, other participants and metadata are what make indexing slow; none of them is needed.
@@ -253,7 +178,7 @@ def _layout(root, participants=(), *, database_dir=None, validate=True, derivati
     )
 
 
-def _scan(file) -> Scan:
+def to_scan(file) -> Scan:
     found = file.get_entities()
     entities = {k: str(found[k]) for k in SCAN_ENTITIES if found.get(k) is not None}
     if "run" in entities:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,8 @@ import pandas as pd
 from .. import __version__
 from ..bids.anat import sidecar_path
 from ..bids.files import copy_file, write_json
-from ..bids.query import GreyMatterMap, check_dataset, find_maps
+from ..bids.maps import GreyMatterMap, check_alike, find_maps
+from ..bids.query import check_dataset
 from ..bids.tables import read_participants, read_tsv, write_tsv
 from ..config import Config
 from ..errors import DatasetError, NoInputError
@@ -114,26 +114,9 @@ def _maps(config: Config) -> list[GreyMatterMap]:
         )
     wanted = [m for m in maps if m.space == parse_name(config.template)[0]]
     maps = wanted or maps
-    for what, kinds in {
-        "spaces": Counter(m.space for m in maps),
-        "resolutions": Counter(str(m.resolution) for m in maps),
-        "kinds (modulated and not)": Counter(_kind(m) for m in maps),
-    }.items():
-        if len(kinds) > 1:
-            rare = kinds.most_common()[-1][0]
-            offenders = [m.prefix for m in maps if rare in (m.space, str(m.resolution), _kind(m))]
-            raise DatasetError(
-                f"the maps are of different {what}: {', '.join(f'{k} ({n} scans)' for k, n in kinds.items())}; "
-                f"{rare}: {', '.join(offenders[:10])}",
-                file=maps[0].path.parents[2],
-                remedy="choose with --template and --resolution, or process all participants alike",
-            )
+    check_alike(maps, "choose with --template and --resolution, or process all participants alike")
     logger.info("%d maps in %s", len(maps), maps[0].space)
     return maps
-
-
-def _kind(item: GreyMatterMap) -> str:
-    return "modulated" if item.modulated else "not modulated"
 
 
 def _trusted(maps: list[GreyMatterMap]) -> tuple[list[GreyMatterMap], list[dict], list[dict]]:

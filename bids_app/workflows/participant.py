@@ -8,9 +8,13 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from ..bids.anat import finished
-from ..bids.query import GreyMatterMap, Scan, find_maps, find_t1w
+from ..bids.maps import GreyMatterMap, check_alike, find_maps
+from ..bids.query import Scan, find_t1w
 from ..config import Config
+from ..errors import DatasetError
 from .environment import memory_limit_gb, prepare, processors, work_folder
 from .execute import Failure, execute
 
@@ -49,22 +53,12 @@ def run_participant(config: Config, logs: Path) -> list[Failure]:
 
 def _sources(config: Config) -> list[Scan]:
     """Scans to work on: maps of ``--derivatives`` where there are, T1w images for everybody else."""
-    from ..space.templates import parse_name
-
-    maps: list[GreyMatterMap] = []
-    if config.derivatives:
-        maps = find_maps(
-            config.derivatives,
-            space=parse_name(config.template)[0],
-            participants=config.participant_label,
-            sessions=config.session_label,
-        )
-        logger.info("%d precomputed grey-matter maps", len(maps))
+    maps = _precomputed(config) if config.derivatives else []
     covered = {m.subject for m in maps}
     wanted = [p for p in config.participant_label if p not in covered]
     if maps and config.participant_label and not wanted:
         return list(maps)
-    scans = find_t1w(
+    found = find_t1w(
         config.bids_dir,
         participants=wanted,
         sessions=config.session_label,
@@ -72,7 +66,47 @@ def _sources(config: Config) -> list[Scan]:
         database_dir=config.bids_database_dir,
         validate=not config.skip_bids_validation,
     )
-    return [*maps, *(s for s in scans if s.subject not in covered)]
+    scans = [s for s in found if s.subject not in covered]
+    if maps and scans:
+        _check_computed_alike(config, maps[0], scans)
+    return [*maps, *scans]
+
+
+def _precomputed(config: Config) -> list[GreyMatterMap]:
+    """Maps of ``--derivatives``: those in the space of ``--template`` if there are any, else in their own."""
+    from ..space.templates import parse_name
+
+    chosen = {"participants": config.participant_label, "sessions": config.session_label}
+    maps = find_maps(config.derivatives, **chosen)
+    wanted = [m for m in maps if m.space == parse_name(config.template)[0]]
+    maps = wanted or maps
+    if maps:
+        check_alike(
+            maps, "choose a space with --template, or the participants with --participant-label", modulating=True
+        )
+        logger.info("%d precomputed grey-matter maps in %s", len(maps), maps[0].template)
+    return maps
+
+
+def _check_computed_alike(config: Config, given: GreyMatterMap, scans: Sequence[Scan]) -> None:
+    """Maps computed for the participants without one must lie in the space and on the grid of the given maps."""
+    import nibabel as nib
+
+    from ..space.templates import get_template
+
+    here, grid = config.template, nib.load(given.path)
+    alike = here.split(":res-")[0] == given.template
+    if alike:
+        template = get_template(config.template, config.grid_mm)
+        alike = template.shape == grid.shape[:3] and np.allclose(template.affine, grid.affine, atol=1e-3)
+    if not alike:
+        raise DatasetError(
+            f"these participants have no precomputed map: {', '.join(s.prefix for s in scans[:10])}"
+            f"{' …' if len(scans) > 10 else ''}; a map computed here, in {here} at {config.grid_mm:g} mm, would not be "
+            f"on the grid of the others ({given.template})",
+            file=given.path.parent,
+            remedy="leave them out with --participant-label, or compute all maps here (without --derivatives)",
+        )
 
 
 def _process(config: Config, sources: Sequence[Scan], logs: Path) -> list[Failure]:
@@ -123,7 +157,7 @@ def adopted_labels(scan: GreyMatterMap) -> dict[str, str]:
     from ..space.templates import res_label
 
     size = min(nib.load(scan.path).header.get_zooms()[:3])
-    labels = {"template": scan.space, "cohort": "", "res": scan.resolution or res_label(round(float(size), 2))}
+    labels = {"template": scan.space, "cohort": scan.cohort, "res": scan.resolution or res_label(round(float(size), 2))}
     return {**labels, "resolution": f"{size:g} mm"}
 
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import nipype.pipeline.engine as pe
 
-from ..bids.query import GreyMatterMap, Scan
+from ..bids.maps import GreyMatterMap
+from ..bids.query import Scan
 from ..config import Config
 from ..space.templates import parse_name
 from . import participant_steps as steps
@@ -46,7 +47,9 @@ def init_adopted_wf(config: Config, scan: GreyMatterMap) -> pe.Workflow:
     """
     workflow = pe.Workflow(name=scan.prefix.replace("-", "_"))
     transform = {"transform": str(scan.transform)} if scan.transform and not scan.modulated else {}
-    adopt = pe.Node(steps.adopt(image=str(scan.path), modulated=scan.modulated, **transform), "adopt", mem_gb=1.5)
+    adopt = pe.Node(
+        steps.adopt(image=str(scan.path), modulated=scan.modulated, tiv=scan.tiv, **transform), "adopt", mem_gb=1.5
+    )
     write = pe.Node(
         steps.write_adopted(
             scan=scan,
@@ -60,16 +63,17 @@ def init_adopted_wf(config: Config, scan: GreyMatterMap) -> pe.Workflow:
         overwrite=True,
     )
     figures = pe.Node(
-        steps.figures(prefix=scan.prefix, output_dir=str(config.output_dir), template=config.template), "figures"
+        steps.figures(prefix=scan.prefix, output_dir=str(config.output_dir), template=scan.template), "figures"
     )
     workflow.connect([(adopt, write, [("map", "map"), ("facts", "facts")]), (write, figures, [("written", "written")])])
     if config.model:
-        _add_encoding(workflow, config, source=(adopt, "map"), write=write)
+        _add_encoding(workflow, config, scan.space, source=(adopt, "map"), write=write)
     return workflow
 
 
-def _add_encoding(workflow: pe.Workflow, config: Config, *, source: tuple[pe.Node, str], write: pe.Node) -> None:
-    space = parse_name(config.template)[0]
+def _add_encoding(
+    workflow: pe.Workflow, config: Config, space: str, *, source: tuple[pe.Node, str], write: pe.Node
+) -> None:
     encode = pe.Node(steps.encode(model=str(config.model_dir), space=space), "encode", mem_gb=2.0)
     node, output = source
     workflow.connect(
@@ -164,5 +168,5 @@ def init_scan_wf(config: Config, scan: Scan, *, labels: Mapping[str, str], n_thr
         ]
     )
     if config.model:
-        _add_encoding(workflow, config, source=(modulate, "modulated"), write=write)
+        _add_encoding(workflow, config, parse_name(config.template)[0], source=(modulate, "modulated"), write=write)
     return workflow

@@ -200,7 +200,7 @@ def write(
 
 
 @stage("map", "facts")
-def adopt(folder: Path, image: Path, modulated: bool, transform: Path | None = None) -> dict:
+def adopt(folder: Path, image: Path, modulated: bool, transform: Path | None = None, tiv: float | None = None) -> dict:
     """Take a precomputed grey-matter map as it stands; modulate it where its transform lies beside it."""
     from ..participant._ants import total_volume
     from ..participant.precomputed import load_map, modulate_map
@@ -208,7 +208,7 @@ def adopt(folder: Path, image: Path, modulated: bool, transform: Path | None = N
     found = load_map(image)
     if not modulated and transform is not None:
         found, modulated = modulate_map(found, transform, folder), True
-    facts = {"Modulated": modulated, "Precomputed": True}
+    facts = {"Modulated": modulated, "Precomputed": True, **({"TIV": tiv} if tiv else {})}
     if modulated:
         facts |= {"ModulatedGMVolume": total_volume(found), "Units": "ml per ml"}
     return {"map": _save(found, folder / "map.nii.gz"), "facts": facts}

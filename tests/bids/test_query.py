@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bids_app.bids.query import check_dataset, find_maps, find_t1w
+from bids_app.bids.query import check_dataset, find_t1w
 from bids_app.errors import DatasetError, NoInputError
 
 
@@ -89,26 +89,3 @@ def test_what_is_not_a_dataset(tmp_path, content):
 def test_a_missing_folder(tmp_path):
     with pytest.raises(NoInputError, match="does not exist"):
         check_dataset(tmp_path / "nothing", strict=False)
-
-
-def test_modulated_map_is_preferred_and_the_first_dataset_counts(tmp_path):
-    space = "space-MNI152NLin2009cAsym"
-    ours = make(
-        tmp_path / "ours",
-        f"sub-01/anat/sub-01_{space}_res-1p5_label-GM_desc-modulated_probseg.nii.gz",
-        f"sub-01/anat/sub-01_{space}_res-1p5_label-GM_desc-smoothed_probseg.nii.gz",
-        f"sub-01/anat/sub-01_{space}_res-1p5_label-GM_probseg.nii.gz",
-        "sub-01/anat/sub-01_label-GM_probseg.nii.gz",
-    )
-    other = make(
-        tmp_path / "other",
-        f"sub-01/anat/sub-01_{space}_res-1p5_label-GM_desc-modulated_probseg.nii.gz",
-        f"sub-02/ses-1/anat/sub-02_ses-1_{space}_res-1p5_label-GM_probseg.nii.gz",
-    )
-    maps = find_maps([ours, other])
-    assert [(m.prefix, m.modulated, m.resolution) for m in maps] == [
-        ("sub-01", True, "1p5"),
-        ("sub-02_ses-1", False, "1p5"),
-    ]
-    assert maps[0].path.is_relative_to(ours)
-    assert find_maps([ours], resolution="2") == []

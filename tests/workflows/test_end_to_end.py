@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bids_app.bids.query import find_maps
+from bids_app.bids.maps import find_maps
 from bids_app.cli import main
 from bids_app.simulate.cli import main as simulate
 
