@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import nibabel as nib
 import numpy as np
 from scipy.interpolate import CubicSpline, make_interp_spline
 
@@ -35,3 +36,10 @@ def block_mean(data: np.ndarray, factors: np.ndarray) -> np.ndarray:
     padded = np.pad(data, padding)
     shape = [size for n, f in zip(padded.shape, factors, strict=True) for size in (n // f, f)]
     return padded.reshape(shape).mean(axis=(1, 3, 5), dtype=np.float32)
+
+
+def block_average(image: nib.Nifti1Image, size_mm: float) -> nib.Nifti1Image:
+    """The image on voxels of about ``size_mm``, which are means of blocks of its own; float32."""
+    factors = np.maximum(1, np.round(size_mm / np.asarray(image.header.get_zooms()[:3]) + 0.01)).astype(int)
+    data = block_mean(np.asarray(image.dataobj, dtype=np.float32), factors)
+    return nib.Nifti1Image(data, coarse_affine(image.affine, factors))

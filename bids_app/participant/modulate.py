@@ -10,7 +10,7 @@ import numpy as np
 from scipy import ndimage
 
 from bids_app.participant._ants import image_like
-from bids_app.participant.normalize import Transforms, jacobian, warp
+from bids_app.participant.transforms import Transforms, jacobian, warp
 from bids_app.space.templates import FWHM_TO_SIGMA, Template
 
 

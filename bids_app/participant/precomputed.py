@@ -10,7 +10,7 @@ import numpy as np
 
 from bids_app.errors import ScanError
 from bids_app.participant._ants import image_like
-from bids_app.participant.normalize import jacobian
+from bids_app.participant.transforms import jacobian
 
 
 def load_map(path: str | PathLike) -> nib.Nifti1Image:

@@ -51,14 +51,14 @@ class Settings:
     levels: int = 3
     mixing: dict = field(default_factory=lambda: {(CSF, GM): 0.8, (GM, WM): 1.0, (CSF, WM): 3.0})
     gamma: float = 0.7
-    epsilon: float = 0.05
+    epsilon: float = 0.03
     beta: float = 2.0
     local_mm: float = 10.0
     deep_local_mm: float = 12.0
     sd_floor: float = 0.065
     sd_gm: float = 0.06
     sd_deep: float = 0.04
-    pial: float = 0.42
+    pial: float = 0.40
     iterations: int = 12
     fine_iterations: int = 3
     coarse_mm: float = 2.0

@@ -42,6 +42,8 @@ class Template:
     deep : Nifti1Image, float32, or None
         Probability of thalamus, pallidum, putamen and caudate, whose intensity is close to white matter's; only for
         templates in MNI152 space.
+    full_name : str
+        The name with its modifiers, as given to :func:`get_template`.
     """
 
     name: str
@@ -53,6 +55,22 @@ class Template:
     csf: nib.Nifti1Image
     cohort: str | None = None
     deep: nib.Nifti1Image | None = None
+    full_name: str = BUNDLED
+
+    @property
+    def gm_with_deep(self) -> nib.Nifti1Image:
+        """Grey-matter prior, deep nuclei included: what a segmentation that has ``deep`` should look like."""
+        if self.deep is None:
+            return self.gm
+        gm, deep = (np.asarray(image.dataobj) for image in (self.gm, self.deep))
+        return _image(gm + (1 - gm) * deep, self.affine)
+
+    @property
+    def wm_without_deep(self) -> nib.Nifti1Image:
+        """White-matter prior, deep nuclei left out."""
+        if self.deep is None:
+            return self.wm
+        return _image(np.asarray(self.wm.dataobj) * (1 - np.asarray(self.deep.dataobj)), self.affine)
 
     @property
     def affine(self) -> np.ndarray:
@@ -90,23 +108,9 @@ def get_template(name: str = BUNDLED, resolution: float | None = None) -> Templa
         raise ConfigError(
             f"A template resolution of {resolution:g} mm is out of range.", remedy="Choose 0.3 to 10 mm (default 1.5)."
         )
-    identifier, modifiers = parse_name(name)
-    if identifier == BUNDLED and not modifiers:
-        t1w, mask, gm, wm, csf = _load_bundled()
-    else:
-        t1w, mask, gm, wm, csf = _load_templateflow(identifier, modifiers)
-    t1w, mask, gm, wm, csf = (nib.as_closest_canonical(image) for image in (t1w, mask, gm, wm, csf))
+    t1w, brain, head, priors, deep = _native(name)
     resolution = float(resolution or np.min(t1w.header.get_zooms()[:3]))
-
-    brain = np.asarray(mask.dataobj) > 0.5
-    head = np.asarray(t1w.dataobj, dtype=np.float32) * brain
-    priors = [np.asarray(prior.dataobj, dtype=np.float32) for prior in (gm, wm, csf)]
-    deep = None
-    if identifier.startswith("MNI152"):
-        deep = deep_grey_prior(head, priors[1], t1w.affine)
-        walls = ventricle_walls(priors[2], brain, deep, t1w.affine)
-        priors[1][walls] += priors[0][walls]
-        priors[0][walls] = 0
+    identifier, modifiers = parse_name(name)
     affine, shape = isotropic_grid(t1w, resolution)
     t1w_grid = _to_grid(head, t1w.affine, affine, shape)
     mask_grid = _to_grid(brain.astype(np.float32), t1w.affine, affine, shape) > 0.5
@@ -128,7 +132,29 @@ def get_template(name: str = BUNDLED, resolution: float | None = None) -> Templa
         csf=csf,
         cohort=modifiers.get("cohort"),
         deep=deep,
+        full_name=name,
     )
+
+
+@lru_cache(maxsize=1)
+def _native(name: str):
+    """A template on its own grid: T1w, brain mask, brain, the GM, WM and CSF priors, and the deep prior or None."""
+    identifier, modifiers = parse_name(name)
+    if identifier == BUNDLED and not modifiers:
+        t1w, mask, gm, wm, csf = _load_bundled()
+    else:
+        t1w, mask, gm, wm, csf = _load_templateflow(identifier, modifiers)
+    t1w, mask, gm, wm, csf = (nib.as_closest_canonical(image) for image in (t1w, mask, gm, wm, csf))
+    brain = np.asarray(mask.dataobj) > 0.5
+    head = np.asarray(t1w.dataobj, dtype=np.float32) * brain
+    priors = [np.asarray(prior.dataobj, dtype=np.float32) for prior in (gm, wm, csf)]
+    deep = None
+    if identifier.startswith("MNI152"):
+        deep = deep_grey_prior(head, priors[1], t1w.affine)
+        walls = ventricle_walls(priors[2], brain, deep, t1w.affine)
+        priors[1][walls] += priors[0][walls]
+        priors[0][walls] = 0
+    return t1w, brain, head, priors, deep
 
 
 def res_label(resolution: float) -> str:

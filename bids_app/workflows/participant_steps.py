@@ -65,8 +65,8 @@ def tissues(
     sloppy: bool,
 ) -> dict:
     """Segment grey matter, white matter and fluid with the template's priors."""
-    from ..participant.normalize import Transforms, warp_priors
     from ..participant.tissue import segment
+    from ..participant.transforms import Transforms, warp_priors
     from ..space.templates import get_template
 
     image = _load(corrected)
@@ -91,7 +91,7 @@ def modulate(
 ) -> dict:
     """Bring everything to the template, and scale grey matter by the Jacobian."""
     from ..participant import modulate as science
-    from ..participant.normalize import Transforms, warp
+    from ..participant.transforms import Transforms, warp
     from ..space.templates import get_template
 
     target = get_template(template, resolution)

@@ -8,7 +8,7 @@ from scipy import ndimage
 from bids_app.participant._ants import image_like, to_ants
 from bids_app.participant._grid import block_mean, coarse_affine, interpolate
 from bids_app.participant.modulate import modulate, smooth
-from bids_app.participant.normalize import Transforms, displacement_jacobian, jacobian, warp
+from bids_app.participant.transforms import Transforms, displacement_jacobian, jacobian, warp
 from bids_app.space.templates import Template
 
 

@@ -5,8 +5,9 @@ import csv
 import nibabel as nib
 import numpy as np
 import pytest
+from chain import grey_matter
 
-from bids_app.participant import bias, inputs, modulate, normalize, quality, skullstrip, tissue
+from bids_app.participant import inputs, quality, skullstrip, transforms
 from bids_app.space.templates import get_template
 
 pytestmark = pytest.mark.real
@@ -40,12 +41,8 @@ def processed(real_data, tmp_path_factory):
     work = tmp_path_factory.mktemp("chain")
     path = first(real_data, "ixi10/sub-IXI014/anat/*_T1w.nii.gz")
     template = get_template(resolution=2.0)
-    brain = skullstrip.extract_brain(inputs.load_t1w(path))
-    corrected, field = bias.correct_bias(inputs.load_t1w(path), brain.mask)
-    transforms = normalize.register(corrected, brain.mask, template, work)
-    tissues = tissue.segment(corrected, brain.mask, *normalize.warp_priors(template, corrected, transforms))
-    modulated = modulate.modulate(tissues.gm, transforms, template, work)
-    warped = normalize.warp(brain.mask, template.t1w, transforms.forward)
+    brain, corrected, field, tissues, found, modulated = grey_matter(inputs.load_t1w(path), template, work)
+    warped = transforms.warp(brain.mask, template.t1w, found.forward)
     metrics = quality.measure(corrected, brain.mask, field, tissues, modulated, warped, template)
     assert sorted(p.name for p in work.iterdir()) == ["forward.h5", "inverse.h5"]  # nothing temporary left
     return path, brain, tissues, metrics

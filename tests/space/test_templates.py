@@ -81,12 +81,17 @@ def test_grid_covers_an_image_with_unequal_voxels():
     np.testing.assert_allclose(np.diag(affine), [1.5, 1.5, 1.5, 1])
 
 
+def forget_templates():
+    get_template.cache_clear()
+    templates._native.cache_clear()
+
+
 @pytest.fixture
 def archive(tmp_path, monkeypatch):
     """A TemplateFlow home with two made-up templates, one of them in two cohorts."""
     monkeypatch.setenv("TEMPLATEFLOW_HOME", str(tmp_path))
     monkeypatch.setenv("TEMPLATEFLOW_AUTOUPDATE", "0")
-    get_template.cache_clear()
+    forget_templates()
     shape, affine = (20, 24, 22), np.diag([-4.0, 4, 4, 1])
     x = np.stack(np.meshgrid(*[np.linspace(-1, 1, n) for n in shape], indexing="ij"))
     r = np.sqrt((x**2).sum(0))
@@ -116,7 +121,7 @@ def archive(tmp_path, monkeypatch):
     add("PhantomTwo", "cohort-2_res-1")
     add("PhantomThree", "res-01", leave_out=("label-GM_probseg",))
     yield tmp_path
-    get_template.cache_clear()
+    forget_templates()
 
 
 def test_templateflow_archive(archive):
@@ -165,5 +170,5 @@ def test_the_bundled_template_needs_no_network(monkeypatch):
         raise OSError("no network")
 
     monkeypatch.setattr(socket, "getaddrinfo", no_network)
-    get_template.cache_clear()
+    forget_templates()
     assert get_template(templates.BUNDLED, 4.0).shape == (50, 59, 48)

@@ -232,3 +232,28 @@ def test_precomputed_maps_are_adopted_and_encoded(analysed, tmp_path):
         assert nib.load(anat / f"{name.format('recon')}.nii.gz").shape == adopted.shape
     assert not (tmp_path / "out" / "sub-03").exists()
     assert validator_errors(tmp_path / "out") == []
+
+
+def test_cat12_maps_are_adopted_with_their_intracranial_volume(analysed, tmp_path, capsys):
+    given = next((analysed / "maps/sub-01/anat").glob("*.nii.gz"))
+    mri = tmp_path / "cat12/sub-01/mri"
+    mri.mkdir(parents=True)
+    nib.save(nib.load(given), mri / "mwp1sub-01_T1w.nii")
+    (mri / "cat_sub-01_T1w.xml").write_text("<S><subjectmeasures><vol_TIV>1511.2</vol_TIV></subjectmeasures></S>")
+    bids = tmp_path / "bids"
+    for label in ("01", "02"):
+        (bids / f"sub-{label}/anat").mkdir(parents=True)
+        (bids / f"sub-{label}/anat/sub-{label}_T1w.nii.gz").touch()
+    (bids / "dataset_description.json").write_text('{"Name": "two", "BIDSVersion": "1.10.0"}')
+    command = [str(p) for p in (bids, tmp_path / "out", "participant", "-d", tmp_path / "cat12", "-w", tmp_path / "w")]
+    # The second participant's map would be computed on another grid than CAT12's.
+    assert main(command) == 65
+    assert "sub-02" in capsys.readouterr().err
+    assert main([*command, "--participant-label", "01"]) == 0
+    name = "sub-01_space-MNI152NLin2009cAsym_res-4_label-GM_desc-modulated_probseg"
+    facts = json.loads((tmp_path / "out/sub-01/anat" / f"{name}.json").read_text())
+    assert (facts["TIV"], facts["Modulated"], facts["Precomputed"]) == (1511.2, True, True)
+    assert facts["Sources"] == ["mwp1sub-01_T1w.nii"]
+    volume = nib.load(given).get_fdata().sum() * 4**3 / 1000
+    assert facts["ModulatedGMVolume"] == pytest.approx(volume, rel=1e-3)
+    assert validator_errors(tmp_path / "out") == []

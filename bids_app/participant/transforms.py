@@ -1,0 +1,118 @@
+"""Carry images through a scan's transforms, and read the volume change off them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from bids_app.participant._ants import from_ants, image_like, scratch, to_ants
+from bids_app.space.templates import Template
+
+INTERPOLATION = {"linear": "linear", "nearest": "nearestNeighbor", "label": "genericLabel", "spline": "bSpline"}
+
+
+@dataclass(frozen=True)
+class Transforms:
+    """Composite transforms, one HDF5 file each.
+
+    ``forward`` resamples T1w images on the template grid (from-T1w_to-template), ``inverse`` the other way round.
+    """
+
+    forward: Path
+    inverse: Path
+
+
+def warp(
+    image: nib.Nifti1Image, reference: nib.Nifti1Image, transform: str | PathLike, interpolation: str = "linear"
+) -> nib.Nifti1Image:
+    """Resample ``image`` on the grid of ``reference`` through a composite transform file.
+
+    Parameters
+    ----------
+    image, reference : Nifti1Image
+    transform : path-like
+        ``Transforms.forward`` for native -> template, ``Transforms.inverse`` for template -> native.
+    interpolation : {"linear", "nearest", "label", "spline"}
+
+    Returns
+    -------
+    Nifti1Image, float32, zero outside the image.
+    """
+    import ants
+
+    warped = ants.apply_transforms(
+        to_ants(reference),
+        to_ants(image),
+        [str(transform)],
+        interpolator=INTERPOLATION[interpolation],
+        singleprecision=True,
+    )
+    return from_ants(warped, like=reference)
+
+
+def warp_priors(
+    template: Template, native: nib.Nifti1Image, transforms: Transforms
+) -> tuple[nib.Nifti1Image, nib.Nifti1Image, nib.Nifti1Image, nib.Nifti1Image | None]:
+    """The template's GM, WM, CSF and deep-grey priors (None where it has no deep prior) on the grid of ``native``."""
+    gm, wm, csf = (warp(getattr(template, key), native, transforms.inverse) for key in ("gm", "wm", "csf"))
+    deep = None if template.deep is None else warp(template.deep, native, transforms.inverse)
+    return gm, wm, csf, deep
+
+
+def jacobian(reference: nib.Nifti1Image, transform: str | PathLike, work_dir: str | PathLike) -> nib.Nifti1Image:
+    """Jacobian determinant of the whole transform (affine included) at every voxel of ``reference``.
+
+    The composite maps each point x of the reference to phi(x) in the moving image; the determinant of d phi / d x,
+    by central differences on the reference grid, is the native volume per template volume.
+
+    Parameters
+    ----------
+    reference : Nifti1Image
+        The template grid.
+    transform : path-like
+        ``Transforms.forward``.
+    work_dir : path-like
+        For the temporary displacement field.
+
+    Returns
+    -------
+    Nifti1Image, float32, unitless
+    """
+    import ants
+
+    grid = to_ants(reference)
+    with scratch(work_dir) as folder:
+        field_file = ants.apply_transforms(
+            grid, grid, [str(transform)], compose=str(folder / "phi_"), singleprecision=True
+        )
+        displacement = np.squeeze(np.asarray(nib.load(field_file).dataobj, dtype=np.float32))
+    return image_like(displacement_jacobian(displacement, reference.affine), reference)
+
+
+def displacement_jacobian(displacement: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """det(I + du/dx) of an ITK displacement field.
+
+    Parameters
+    ----------
+    displacement : (X, Y, Z, 3) array
+        Displacements in mm, LPS components.
+    affine : (4, 4) array
+        Voxel-to-world matrix (RAS) of the grid.
+
+    Returns
+    -------
+    (X, Y, Z) array
+    """
+    u = displacement * np.array([-1, -1, 1], dtype=np.float32)  # LPS -> RAS
+    by_voxel = np.stack([np.gradient(u[..., i]) for i in range(3)])  # component, voxel axis, x, y, z
+    by_world = np.einsum("iaxyz,aj->ijxyz", by_voxel, np.linalg.inv(affine[:3, :3]).astype(np.float32))
+    m = by_world + np.eye(3, dtype=np.float32)[:, :, None, None, None]
+    return (
+        m[0, 0] * (m[1, 1] * m[2, 2] - m[1, 2] * m[2, 1])
+        - m[0, 1] * (m[1, 0] * m[2, 2] - m[1, 2] * m[2, 0])
+        + m[0, 2] * (m[1, 0] * m[2, 1] - m[1, 1] * m[2, 0])
+    )
