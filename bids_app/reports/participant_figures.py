@@ -216,7 +216,7 @@ def _flicker(layers: list[tuple[str, Path]], space: str) -> str:
 <button type="button" data-show="above" aria-pressed="false">this scan</button>
 <span class="flicker-label"><span class="on-below">{names[0]}</span><span class="on-above">{names[1]}</span></span>
 </div>
-<div class="scroll picture" tabindex="0" role="region" aria-label="Template and scan, flickering">
+<div class="scroll picture" tabindex="0" role="group" aria-label="Template and scan, flickering">
 <div class="flicker-stack">
 <img class="below" src="{data_uri(below)}" alt="Slices of the template {names[0]} with the outline of its grey matter">
 <img class="above" src="{data_uri(above)}" alt="The same slices of the scan in template space with the same outline">
