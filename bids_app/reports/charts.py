@@ -59,7 +59,9 @@ def age_figure(scans: pd.DataFrame, groups: Sequence[str], age: str = "age") -> 
         if values.size:
             axes.plot([np.median(values)] * 2, [row - 0.32, row + 0.32], color="black", lw=1.6)
     counts = [int(((groups == name) & np.isfinite(years)).sum()) for name in names]
-    axes.set_yticks(range(len(names)), [f"{_short(name)} (n = {count})" for name, count in zip(names, counts, strict=True)])
+    axes.set_yticks(
+        range(len(names)), [f"{_short(name)} (n = {count})" for name, count in zip(names, counts, strict=True)]
+    )
     axes.set(xlabel="age, years", ylim=(len(names) - 0.4, -0.6))
     return figure
 
