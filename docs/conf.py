@@ -1,5 +1,6 @@
 """Sphinx configuration; ``make docs`` builds with warnings as errors."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -45,7 +46,23 @@ def _draw(display):
     return visit, None
 
 
+def _absolute_values(app, what, name, obj, options, lines):
+    """In docstrings |x| is an absolute value and no substitution of reStructuredText."""
+    lines[:] = ["".join(_bars(part) for part in re.split(r"(``.*?``|`.*?`)", line)) for line in lines]
+
+
+def _bars(part):
+    return part if part.startswith("`") else part.replace("|", "\\|")
+
+
+def _outside(app, name, source):
+    """Links to files above docs/ work in a checkout; here the file is named."""
+    source[0] = re.sub(r"\[([^\]]+)\]\(\.\./([^)]+)\)", r"\1 (`\2`)", source[0])
+
+
 def setup(app):
     """Make the generated pages before Sphinx looks for pages."""
     generate.write()
+    app.connect("autodoc-process-docstring", _absolute_values)
+    app.connect("source-read", _outside)
     app.add_html_math_renderer("mathml", inline_renderers=_draw("inline"), block_renderers=_draw("block"))

@@ -52,7 +52,9 @@ def options_page() -> str:
         value = "" if isinstance(declared.default, bool) or declared.name == "verbose" else _value(meta)
         names = ", ".join(f"`{name}{value}`" for name in (flag, *([meta["short"]] if meta["short"] else [])))
         default = declared.default
-        shown = "off" if default is False else "" if default in (None, (), 0) and default is not None else f"`{default}`"
+        shown = (
+            "off" if default is False else "" if default in (None, (), 0) and default is not None else f"`{default}`"
+        )
         text = meta["help"].replace("%%", "%")
         if default is None or default == ():
             found = re.search(r"\s*\(default: (.*)\)$", text)
@@ -138,6 +140,7 @@ def licence(name: str) -> str:
     except PackageNotFoundError:
         return "not installed here"
     found = [c.split(" :: ")[-1] for c in facts.get_all("Classifier") or [] if c.startswith("License ::")]
+    found = [c for c in found if c != "OSI Approved"]
     first = (facts.get("License") or "").strip().splitlines()[:1]
     best = facts.get("License-Expression") or ", ".join(found) or (first[0] if first else "see the package")
     return _cell(best)

@@ -23,7 +23,11 @@ import generate  # noqa: E402
 def test_every_option_is_documented():
     page = generate.options_page()
     rows = [line for line in page.splitlines() if line.startswith("| `--")]
-    flags = {flag for action in build_parser()._actions for flag in action.option_strings} - {"-h", "--help", "--version"}
+    flags = {flag for action in build_parser()._actions for flag in action.option_strings} - {
+        "-h",
+        "--help",
+        "--version",
+    }
     assert flags == set(re.findall(r"`(--?[a-z][a-z-]*)", "\n".join(rows)))
     assert len(rows) == len(options())
     for row in rows:
@@ -65,7 +69,9 @@ def test_versions_agree():
     assert f"## {__version__}" in (ROOT / "CHANGES.md").read_text()
 
 
-@pytest.mark.parametrize("page", [*DOCS.glob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"], ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "page", [*DOCS.glob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"], ids=lambda p: p.name
+)
 def test_links_and_pictures_exist(page):
     for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text()):
         if not target.startswith(("http", "generated/")):
@@ -75,7 +81,9 @@ def test_links_and_pictures_exist(page):
 def test_commands_of_the_readme_are_understood():
     text = "".join(path.read_text() for path in (ROOT / "README.md", *DOCS.glob("*.md")))
     blocks = "\n".join(re.findall(r"```bash\n(.*?)```", text, re.S)).replace("\\\n", " ")
-    commands = re.findall(r"(?:^|\.sif |-v /\S+ +latentatlas )(?:latentatlas )?(/\S+ /\S+ (?:participant|group).*)$", blocks, re.M)
+    commands = re.findall(
+        r"(?:^|\.sif |-v /\S+ +latentatlas )(?:latentatlas )?(/\S+ /\S+ (?:participant|group).*)$", blocks, re.M
+    )
     assert len(commands) > 3
     for command in commands:
         build_parser().parse_args(re.sub(r"\s#.*", "", command).replace("[", "").replace("]", "").split())

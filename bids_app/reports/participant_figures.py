@@ -10,14 +10,13 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import LinearSegmentedColormap, Normalize
+from matplotlib.colors import Normalize
 
 from ..space.templates import Template
 from .scans import Scan, load
 from .slices import Layout, canonical, mosaic, on_grid, open_figure, plan_layout, window
 from .style import GREEN, ORANGE, SKY, data_uri, esc, save_png, styled
 
-HOT = LinearSegmentedColormap.from_list("hot", ["#3b0f70", "#8c2981", "#de4968", "#fe9f6d", "#fcfdbf"])
 DIVERGING = "PuOr"
 JACOBIAN_LIMIT = 2.0  # colours end at half and at twice the volume
 GM_LIMIT = 1.2  # ml of grey matter per ml of template
