@@ -6,11 +6,13 @@ DEMO ?= demo
 NPROCS ?= $(shell getconf _NPROCESSORS_ONLN)
 OUTPUT := $(DEMO)/derivatives/latentatlas
 
-.PHONY: help install demo test test-real lint format clean
+.PHONY: help install demo test test-real coverage lint format docs licences clean
 help:
 	@echo "make demo    install, simulate a cohort, run both levels, say where the report is"
 	@echo "make test    install, run the tests"
-	@echo "make lint    style and the one-way rule of imports"
+	@echo "make lint    style, types, dead code, and the one-way rule of imports"
+	@echo "make docs    the documentation as HTML, in docs/_build/html"
+	@echo "make coverage    how much of the science modules the fast tests run"
 
 # torch goes first and alone, by its exact version, so that pip settles on one build of it before anything else asks.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -22,6 +24,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	@touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs]'
 	@touch $@
 
 install: $(VENV)/.installed
@@ -45,14 +51,29 @@ test: $(VENV)/.installed-dev
 test-real: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m real
 
+# The science modules alone, by their own tests: above 90 % or it fails.
+coverage: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m "not real and not slow" tests/stats tests/model tests/group tests/participant tests/space \
+		--cov --cov-report=
+	$(BIN)/python -m coverage report --fail-under=90 --include='*/stats/*,*/model/*,*/group/*,*/participant/*,*/space/*'
+
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	$(BIN)/mypy
+	$(BIN)/vulture
+
+docs: $(VENV)/.installed-docs
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs docs/_build/html
+	@echo "The documentation: $(abspath docs/_build/html)/index.html"
+
+licences: $(VENV)/.installed-dev $(VENV)/.installed-docs
+	$(BIN)/python docs/generate.py licences
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(DEMO) $(VENV) *.egg-info build .pytest_cache .ruff_cache
+	rm -rf $(DEMO) $(VENV) *.egg-info build docs/_build docs/generated .pytest_cache .ruff_cache .mypy_cache .coverage

@@ -105,7 +105,7 @@ def finished(output_dir: Path, scan: Scan, kinds: list[str], fingerprint: str, *
         return False
     stamped = paths.get("modulated") or paths["gm_std"]
     try:
-        return json.loads(sidecar_path(stamped).read_text()).get("Fingerprint") == fingerprint
+        return bool(json.loads(sidecar_path(stamped).read_text()).get("Fingerprint") == fingerprint)
     except (OSError, ValueError):
         return False
 

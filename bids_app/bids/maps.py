@@ -23,7 +23,7 @@ from __future__ import annotations
 import logging
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,7 +99,7 @@ def find_maps(
     DatasetError
         A CAT12 map that is modulated for the nonlinear part only, or whose name does not say whose it is.
     """
-    best: dict[tuple, tuple[int, GreyMatterMap]] = {}
+    best: dict[tuple[str, str, str | None], tuple[int, GreyMatterMap]] = {}
     for place, root in enumerate(roots):
         for item in (*_bids_maps(root, participants, sessions), *_cat12_maps(root, participants, sessions)):
             if (space and item.space != space) or (resolution and item.resolution != resolution):
@@ -126,11 +126,12 @@ def check_alike(maps: Sequence[GreyMatterMap], remedy: str, *, modulating: bool 
     DatasetError
         Names the kinds with their numbers of scans, and the scans of the rarest.
     """
-    for what, kind in {
+    kinds: dict[str, Callable[[GreyMatterMap], str]] = {
         "spaces": lambda m: m.template,
         "grids": _grid,
         "kinds": lambda m: "modulated" if m.modulated or (modulating and m.transform) else "not modulated",
-    }.items():
+    }
+    for what, kind in kinds.items():
         groups: dict[str, list[str]] = defaultdict(list)
         for item in maps:
             groups[kind(item)].append(item.prefix)
@@ -148,7 +149,7 @@ def _grid(item: GreyMatterMap) -> str:
     """The voxel grid in words; two grids with the same words and another origin differ in their last part."""
     import nibabel as nib
 
-    image = nib.load(item.path)
+    image: Any = nib.load(item.path)
     size = " x ".join(f"{zoom:.3g}" for zoom in image.header.get_zooms()[:3])
     origin = ", ".join(f"{value:.4g}" for value in image.affine[:3, 3])
     return f"{' x '.join(map(str, image.shape[:3]))} voxels of {size} mm from ({origin})"

@@ -151,7 +151,14 @@ def asked_entities(participants: Sequence[str], sessions: Sequence[str]) -> dict
     return {k: list(v) for k, v in (("subject", participants), ("session", sessions)) if v}
 
 
-def index(root, participants=(), *, database_dir=None, validate=True, derivative=False):
+def index(
+    root: Path,
+    participants: Sequence[str] = (),
+    *,
+    database_dir: Path | None = None,
+    validate: bool = True,
+    derivative: bool = False,
+) -> Any:
     from bids import BIDSLayout, BIDSLayoutIndexer
 
     # Other datatypes, other participants and metadata are what make indexing slow; none of them is needed.
@@ -178,12 +185,12 @@ def index(root, participants=(), *, database_dir=None, validate=True, derivative
     )
 
 
-def to_scan(file) -> Scan:
+def to_scan(file: Any) -> Scan:
     found = file.get_entities()
     entities = {k: str(found[k]) for k in SCAN_ENTITIES if found.get(k) is not None}
-    if "run" in entities:
-        # pybids turns run labels into numbers; the file name keeps the zeros that the user wrote.
-        entities["run"] = re.search(r"_run-([a-zA-Z0-9]+)", file.filename)[1]
+    # pybids turns run labels into numbers; the file name keeps the zeros that the user wrote.
+    if "run" in entities and (run := re.search(r"_run-([a-zA-Z0-9]+)", file.filename)):
+        entities["run"] = run[1]
     return Scan(Path(file.path), found["subject"], found.get("session"), entities)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -104,17 +105,18 @@ def _add_sessions(scans: pd.DataFrame, root: Path) -> pd.DataFrame:
         return scans
     visits = pd.concat(tables).drop_duplicates(["participant_id", "session_id"])
     joined = scans.merge(visits, on=["participant_id", "session_id"], how="left", suffixes=("_participant", ""))
-    for column in [c for c in joined if c.endswith("_participant")]:
+    for column in [c for c in map(str, joined) if c.endswith("_participant")]:
         own = column.removesuffix("_participant")
         joined[own] = joined[own].where(joined[own].notna(), joined[column])
         joined = joined.drop(columns=column)
     return joined
 
 
-def read_dictionary(path: Path) -> dict:
+def read_dictionary(path: Path) -> dict[str, Any]:
     """The JSON dictionary beside a table, or an empty one."""
     try:
-        return json.loads(path.with_suffix(".json").read_text())
+        found: dict[str, Any] = json.loads(path.with_suffix(".json").read_text())
+        return found
     except (OSError, ValueError):
         return {}
 

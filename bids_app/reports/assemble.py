@@ -151,9 +151,9 @@ def _embed(page: str, root: Path, items: dict[str, Reportlet]) -> str:
         plot = path.suffix == ".svg"
         kinds = "figure" + (" plot" if plot else "") + (" unsupported" if item.faded else "")
         width = _plot_width(path) if plot else 0
-        size = f' style="width: {width}px; min-width: {round(0.55 * width)}px"' if plot else ""
+        size = f' style="width: {width}px; min-width: {round(0.75 * width)}px"' if plot else ""
         return (
-            f'<div class="scroll picture" tabindex="0" role="region" aria-label="{esc(item.alt)}">'
+            f'<div class="scroll picture" tabindex="0" role="group" aria-label="{esc(item.alt)}">'
             f'<img class="{kinds}"{size} src="{data_uri(path)}" alt="{esc(item.alt)}"></div>'
         )
 

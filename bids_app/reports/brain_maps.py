@@ -104,10 +104,10 @@ def glass_figure(values: pd.Series, labels: nib.Nifti1Image, *, label: str, dive
     image = nib.Nifti1Image(np.nan_to_num(region_image(values, labels)), nib.as_closest_canonical(labels).affine)
     cmap, norm = colour_scale(values, diverging)
     figure = plt.figure(figsize=(12, 3.3))
-    plot_glass_brain(
+    display = plot_glass_brain(
         image,
         figure=figure,
-        axes=(0, 0.16, 1, 0.84),
+        axes=(0, 0.16, 1, 0.78),
         display_mode="lyrz",
         cmap=cmap,
         vmin=norm.vmin,
@@ -117,6 +117,8 @@ def glass_figure(values: pd.Series, labels: nib.Nifti1Image, *, label: str, dive
         colorbar=False,
         annotate=True,
     )
+    for side, name in (("l", "seen from the left"), ("r", "seen from the right")):
+        display.axes[side].ax.set_title(name, fontsize=9, loc="center")
     colours = figure.add_axes((0.35, 0.13, 0.3, 0.035))
     figure.colorbar(ScalarMappable(norm, cmap), cax=colours, orientation="horizontal").set_label(label, fontsize=9)
     plt.close(figure)

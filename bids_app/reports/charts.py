@@ -14,6 +14,17 @@ from .group_results import numeric
 from .style import BLUE, FAINT, GREEN, ORANGE, PALETTE, VERMILION
 
 MISSING = "(missing)"
+METHODS = {
+    "pac-bayes (published)": "PAC-Bayes, as published",
+    "pac-bayes (strict)": "PAC-Bayes, strict",
+    "held-out (strict)": "held-out, strict",
+    "vapnik": "Vapnik",
+    "igp": "in general position",
+    "sar": "SAR",
+    "sam (igp)": "SAM, in general position",
+    "sam (strict)": "SAM, strict",
+    "pca": "PCA",
+}
 
 
 def group_colours(groups: Sequence[str]) -> dict[str, str]:
@@ -48,7 +59,9 @@ def age_figure(scans: pd.DataFrame, groups: Sequence[str], age: str = "age") -> 
         if values.size:
             axes.plot([np.median(values)] * 2, [row - 0.32, row + 0.32], color="black", lw=1.6)
     counts = [int(((groups == name) & np.isfinite(years)).sum()) for name in names]
-    axes.set_yticks(range(len(names)), [f"{name} (n = {count})" for name, count in zip(names, counts, strict=True)])
+    axes.set_yticks(
+        range(len(names)), [f"{_short(name)} (n = {count})" for name, count in zip(names, counts, strict=True)]
+    )
     axes.set(xlabel="age, years", ylim=(len(names) - 0.4, -0.6))
     return figure
 
@@ -176,7 +189,7 @@ def forest_figure(validation: pd.DataFrame) -> Figure:
             note += f",  p = {p:.3f}" if np.isfinite(p) else ""
             axes.text(edge * 1.02, y, note, va="center", fontsize=8, color=FAINT)
             rows.append(y)
-            labels.append(table["method"][i])
+            labels.append(METHODS.get(table["method"][i], table["method"][i]))
             y += 1
         y += 0.5
     axes.set_yticks(rows, labels)
@@ -211,7 +224,7 @@ def baselines_figure(baselines: pd.DataFrame) -> Figure:
                 axes.plot([low[i], high[i]], [i, i], color=colour, lw=2)
             axes.plot(value[i], i, "o", color=colour, ms=6)
         axes.axvline(0.5, color="black", lw=1, ls="--")
-        axes.set_yticks(range(len(part)), part["features"])
+        axes.set_yticks(range(len(part)), [METHODS.get(name, name) for name in part["features"]])
         axes.set(ylim=(len(part) - 0.5, -0.5))
         n = numeric(part, "n")
         measure = "concordance with the score" if score else "balanced accuracy"
@@ -257,6 +270,7 @@ def beeswarm_figure(values: pd.DataFrame, amounts: pd.DataFrame | None, order: S
         title=f"n = {len(values)} scans",
     )
     axes.ticklabel_format(axis="x", style="sci", scilimits=(-3, 3), useMathText=True)
+    axes.xaxis.get_offset_text().set_parse_math(True)
     if amounts is not None:
         bar = figure.colorbar(ScalarMappable(norm, "cividis"), ax=axes, fraction=0.025, pad=0.02)
         bar.set_ticks([0, 1], labels=["least", "most"])
@@ -283,6 +297,10 @@ def truth_figure(ranked_truth: np.ndarray, title: str) -> Figure:
         ylim=(0, planted * 1.05),
     )
     return figure
+
+
+def _short(name: str, most: int = 40) -> str:
+    return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
 def _rank01(values: np.ndarray) -> np.ndarray:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +21,8 @@ GROUP_TABLES = (
     "projection_quality", "training", "cross_fit", "reconstructions",
 )  # fmt: skip
 PHENOTYPE_TABLES = ("latents", "regional_gm", "reconstruction", "projections", "quality")
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
 @dataclass(frozen=True)
@@ -159,9 +163,11 @@ def read_group_results(output_dir: str | Path) -> GroupResults:
 
 
 def read_tsv(path: Path) -> pd.DataFrame:
-    """A BIDS table: ``n/a`` is missing, identifiers and names stay text."""
+    """A BIDS table: ``n/a`` is missing, identifiers and names stay text, control characters become blanks."""
+    # XML has no place for control characters: one in the name of a group would break every SVG that shows it.
+    content = io.StringIO(_CONTROL.sub(" ", path.read_text(encoding="utf-8-sig", errors="replace")))
     text = dict.fromkeys((*ID_COLUMNS, "name", "contrast", "claim", "group", "method", "verdict"), str)
-    return pd.read_csv(path, sep="\t", na_values=["n/a", "", "nan", "NaN"], keep_default_na=False, dtype=text)
+    return pd.read_csv(content, sep="\t", na_values=["n/a", "", "nan", "NaN"], keep_default_na=False, dtype=text)
 
 
 def numeric(table: pd.DataFrame, column: str) -> np.ndarray:

@@ -74,7 +74,7 @@ def projection_explorer(
     return (
         f'<div data-projection><div class="controls"><label>Projection<select>{view_options}</select></label>'
         f'<label>Colour<select>{colour_options}<option value="-1">none</option></select></label></div>'
-        '<div class="plotly-box" role="img" aria-label="Scatter plot of the scans in the chosen projection"></div>'
+        '<div class="plotly-box" role="group" aria-label="Scatter plot of the scans in the chosen projection"></div>'
         f'<script type="application/json">{script_json(payload)}</script></div>'
     )
 
@@ -110,7 +110,7 @@ def profile_heat_map(profile: pd.DataFrame) -> str:
     )
     return (
         f'<div data-profile><div class="controls"><label>Regions<select>{options}</select></label></div>'
-        '<div class="plotly-box" role="img" aria-label="Heat map of the correlation of regions with latents"></div>'
+        '<div class="plotly-box" role="group" aria-label="Heat map of the correlation of regions with latents"></div>'
         f'<script type="application/json">{script_json(payload)}</script></div>'
     )
 

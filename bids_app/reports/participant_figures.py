@@ -10,14 +10,13 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import LinearSegmentedColormap, Normalize
+from matplotlib.colors import Normalize
 
 from ..space.templates import Template
 from .scans import Scan, load
 from .slices import Layout, canonical, mosaic, on_grid, open_figure, plan_layout, window
 from .style import GREEN, ORANGE, SKY, data_uri, esc, save_png, styled
 
-HOT = LinearSegmentedColormap.from_list("hot", ["#3b0f70", "#8c2981", "#de4968", "#fe9f6d", "#fcfdbf"])
 DIVERGING = "PuOr"
 JACOBIAN_LIMIT = 2.0  # colours end at half and at twice the volume
 GM_LIMIT = 1.2  # ml of grey matter per ml of template
@@ -216,7 +215,7 @@ def _flicker(layers: list[tuple[str, Path]], space: str) -> str:
 <button type="button" data-show="above" aria-pressed="false">this scan</button>
 <span class="flicker-label"><span class="on-below">{names[0]}</span><span class="on-above">{names[1]}</span></span>
 </div>
-<div class="scroll picture" tabindex="0" role="region" aria-label="Template and scan, flickering">
+<div class="scroll picture" tabindex="0" role="group" aria-label="Template and scan, flickering">
 <div class="flicker-stack">
 <img class="below" src="{data_uri(below)}" alt="Slices of the template {names[0]} with the outline of its grey matter">
 <img class="above" src="{data_uri(above)}" alt="The same slices of the scan in template space with the same outline">

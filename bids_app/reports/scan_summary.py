@@ -96,7 +96,7 @@ def scan_summary(scan: Scan, cohort: pd.DataFrame | None = None) -> str:
         )
         cells = "".join(f'<th scope="col">{head}</th>' for head in heads)
         parts.append(
-            '<div class="scroll" tabindex="0" role="region" aria-label="Numbers of this scan"><table class="cards">'
+            '<div class="scroll" tabindex="0" role="group" aria-label="Numbers of this scan"><table class="cards">'
             f"<thead><tr>{cells}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
         )
     parts.append(definition_list(_facts(scan)))

@@ -33,6 +33,17 @@ SETTINGS = {
     "covariates": "covariates",
     "contrasts": "contrasts",
 }
+BASELINE_HEADERS = {
+    "n": "n",
+    "auc": "AUC",
+    "ci_low": "Low",
+    "ci_high": "High",
+    "delta_vs_latent": "Difference from the latents",
+    "delta_ci_low": "Low",
+    "delta_ci_high": "High",
+    "delta_p": "p of the difference",
+    "delta_of": "Difference of",
+}
 
 
 def verdicts(results: GroupResults) -> Iterator[Item]:
@@ -124,7 +135,7 @@ def validation(results: GroupResults) -> Iterator[Item]:
     yield item("forest", charts.forest_figure(table), confidence=f"{1 - eta:g}")
     headers = {"claim": "Claim", "method": "Method", "error": "Error", "bound": "Upper bound", "alpha": "α"}
     headers |= {"chance": "Chance", "contrast": "Contrast", "strict": "Strict", "note": "Note"}
-    formats = {"p": p_value, "n": _count}
+    formats = {"p": p_value, "n": _count, "alpha": _exact, "method": _method}
     yield item(
         "validationTable",
         html_table(table, headers=headers, formats=formats, sortable=True, max_height=len(table) > 14),
@@ -137,8 +148,8 @@ def baselines(results: GroupResults) -> Iterator[Item]:
     if table is None:
         return
     yield item("baselines", charts.baselines_figure(table))
-    headers = {column: column.replace("_", " ") for column in table} | {"auc": "AUC"}
-    formats = {"n": _count, "delta_p": p_value}
+    headers = {column: column.replace("_", " ").capitalize() for column in table} | BASELINE_HEADERS
+    formats = {"n": _count, "delta_p": p_value, "features": _method}
     yield item(
         "baselinesTable",
         html_table(table, headers=headers, formats=formats, sortable=True, max_height=len(table) > 14),
@@ -151,9 +162,9 @@ def settings(results: GroupResults) -> str:
     for key, name in SETTINGS.items():
         value = results.summary.get(key)
         if value not in (None, [], ""):
-            facts.append((name, ", ".join(map(str, value)) if isinstance(value, list) else value))
+            facts.append((name, ", ".join(map(str, value)) if isinstance(value, list) else _exact(value)))
     for stage, seconds in (results.summary.get("wall_time") or {}).items():
-        facts.append((f"time for {stage}", f"{number(float(seconds))} s"))
+        facts.append((f"time, {stage.replace('_', ' ')}", f"{max(0.0, float(seconds)):.1f} s"))
     for name, version in (results.summary.get("versions") or {}).items():
         facts.append((f"version of {name}", version))
     notes = "".join(f"<li>{esc(note)}</li>" for note in results.summary.get("notes") or [])
@@ -163,6 +174,15 @@ def settings(results: GroupResults) -> str:
 def _grade(verdict: object) -> Markup:
     css = GRADES.get(str(verdict).strip().lower(), ("none", ""))[0]
     return Markup(f'<span class="grade {css}">{esc(verdict)}</span>')
+
+
+def _exact(value: object) -> str:
+    """A number that somebody set, as it was set."""
+    return f"{value:g}" if isinstance(value, float) else number(value)
+
+
+def _method(value: object) -> str:
+    return charts.METHODS.get(str(value), str(value))
 
 
 def _count(value: object) -> str:

@@ -12,7 +12,7 @@ from .brain_maps import glass_figure, region_figure, viewer_html
 from .group_results import ID_COLUMNS, GroupResults, numeric
 from .interactive import profile_heat_map
 from .items import Item, by_region, has_signal, item, truthy
-from .style import esc, html_table, p_value
+from .style import esc, html_table, join_words, p_value
 
 READING = (
     '<p class="note">LRCP is computed here by LatentAtlas\'s own documented reading of the published description '
@@ -44,7 +44,7 @@ def lrcp(results: GroupResults) -> Iterator[Item]:
     for i, contrast in enumerate(results.contrasts()):
         yield from _lrcp_contrast(results, table[table["contrast"].astype(str) == contrast], contrast, i)
     formats = {"p_fwe": p_value, "auc_p_fwe": p_value}
-    shown = table.drop(columns=["index"])
+    shown = table.drop(columns=["index"]).sort_values("lrcp", ascending=False, kind="stable")
     yield item(
         "lrcpTable",
         html_table(shown, headers=LRCP_HEADERS, formats=formats, sortable=True, max_height=True, table_id="lrcp-table"),
@@ -58,16 +58,15 @@ def _lrcp_contrast(results: GroupResults, part: pd.DataFrame, contrast: str, i: 
     values = by_region(part, "lrcp")
     n = numeric(part, "n")
     n = int(np.nanmax(n)) if np.isfinite(n).any() else results.n_scans
-    heading = f"{contrast}: LRCP, n = {n} scans"
     if not has_signal(values):
-        yield Item(f"lrcpNone{i}", NO_LRCP, heading)
+        yield Item(f"lrcpNone{i}", NO_LRCP, f"{contrast}: LRCP, n = {n} scans")
         return
     alpha = float(results.summary.get("alpha", 0.05))
     significant = part["index"].astype(int)[numeric(part, "p_fwe") < alpha].tolist()
     if results.atlas is not None:
         labels, unit = results.atlas[0], "LRCP (no unit)"
         glass = glass_figure(values, labels, label=unit)
-        yield Item(f"lrcpGlass{i}", glass, heading, alt=f"Glass brain of LRCP for {contrast}", picture=True)
+        yield item("lrcpGlass", glass, number=i, picture=True, contrast=contrast, n=n)
         yield item(
             "lrcpSlices",
             region_figure(values, labels, results.template, label=unit, outlined=significant),
@@ -75,7 +74,7 @@ def _lrcp_contrast(results: GroupResults, part: pd.DataFrame, contrast: str, i: 
             picture=True,
             contrast=contrast,
             regions=len(part),
-            significant=len(significant) or "None",
+            significant="1 has" if len(significant) == 1 else f"{len(significant) or 'None'} have",
             alpha=f"{alpha:g}",
         )
     yield item("lrcpRanks", charts.lrcp_figure(part, n, alpha=alpha), number=i, contrast=contrast)
@@ -158,6 +157,11 @@ def sam(results: GroupResults) -> Iterator[Item]:
     """Where a classifier's worst-case error stays below chance."""
     table = results.table("sam_regions")
     if table is None:
+        return
+    if not truthy(table["survives"]).any():
+        regions, contrasts = table["index"].nunique(), join_words(results.contrasts("sam_regions"))
+        content = f"<p>No region of {regions} survives for {esc(contrasts)}.</p>"
+        yield item("sam", content, contrast=contrasts, survivors="none", regions=regions)
         return
     for i, contrast in enumerate(results.contrasts("sam_regions")):
         part = table[table["contrast"].astype(str) == contrast]

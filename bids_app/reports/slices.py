@@ -15,7 +15,6 @@ from matplotlib.figure import Figure
 from nibabel.processing import resample_from_to
 from scipy.ndimage import zoom
 
-PLANES = ("sagittal", "coronal", "axial")
 _AXIS = {"sagittal": 0, "coronal": 1, "axial": 2}
 _LETTER = "xyz"
 

@@ -17,7 +17,7 @@ from PIL import Image
 
 # Okabe and Ito's palette: told apart by people with any of the common colour-vision deficiencies.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5195", "#000000")
-BLUE, VERMILION, GREEN, PINK, ORANGE, SKY, PURPLE, BLACK = PALETTE
+BLUE, VERMILION, GREEN, _, ORANGE, SKY, *_ = PALETTE
 INK, FAINT = "#1f2933", "#52606d"
 
 MIME = {".svg": "image/svg+xml", ".png": "image/png", ".jpg": "image/jpeg", ".webp": "image/webp"}
@@ -36,6 +36,7 @@ _RC = {
     "xtick.color": INK,
     "ytick.color": INK,
     "text.color": INK,
+    "text.parse_math": False,  # a group called "$x$" is a name, not a formula
     "axes.prop_cycle": matplotlib.cycler(color=PALETTE),
     "legend.frameon": False,
     "svg.fonttype": "path",  # the same letters on every machine
@@ -100,6 +101,8 @@ def number(value: object, digits: int = 3) -> str:
     if not isinstance(value, float | np.floating):
         return str(value)
     value = float(value)
+    if abs(value) < 1e-12:  # rounding errors of a zero
+        return "0"
     if value == round(value) and abs(value) < 10**digits:
         return f"{value:.0f}".replace("-", "−")
     if abs(value) >= 10 ** max(digits, 3):
@@ -158,12 +161,13 @@ def html_table(
     headers, formats = headers or {}, formats or {}
     columns = list(table.columns)
     heads = []
-    for column in columns:
+    for place, column in enumerate(columns):
         text = esc(headers.get(column, column))
+        css = " class=num" if pd.api.types.is_numeric_dtype(table.dtypes.iloc[place]) else ""
         heads.append(
-            f'<th scope="col"><button type="button">{text}</button></th>'
+            f'<th scope="col"{css}><button type="button">{text}</button></th>'
             if sortable
-            else f'<th scope="col">{text}</th>'
+            else f'<th scope="col"{css}>{text}</th>'
         )
     rows = []
     for values in table.itertuples(index=False, name=None):
@@ -179,7 +183,7 @@ def html_table(
     kinds = " ".join(kind for kind, wanted in (("sortable", sortable), ("cards", cards)) if wanted)
     box = "scroll tall" if max_height else "scroll"
     return (
-        f'<div class="{box}" tabindex="0" role="region" aria-label="{esc(caption or "table")}">'
+        f'<div class="{box}" tabindex="0" role="group" aria-label="{esc(caption or "table")}">'
         f'<table{name} class="{kinds}">'
         + (f"<caption>{esc(caption)}</caption>" if caption else "")
         + f"<thead><tr>{''.join(heads)}</tr></thead><tbody>\n"

@@ -83,7 +83,7 @@ def random_velocity(shape, voxel_mm: float, components, rng: np.random.Generator
 
     Returns
     -------
-    ndarray, shape (3, *shape), float32
+    ndarray, shape ``(3, *shape)``, float32
     """
     velocity = np.zeros((3, *shape), np.float32)
     for sigma, sd in components:

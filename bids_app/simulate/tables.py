@@ -54,7 +54,7 @@ files.
 
 
 def describe_dataset(out: Path, settings, people) -> None:
-    """Write dataset_description.json, README, participants.* and, with several sessions, sub-*_sessions.tsv."""
+    """Write the description, README, participants' table and, with several sessions, each participant's sessions."""
     confound = "follows the diagnosis (a planted confound)" if settings.confound else "hardly depends on the diagnosis"
     describe(out, "A synthetic cohort with planted grey-matter atrophy", "raw")
     text = README.format(loss=GM_LOSS_PER_YEAR, version=__version__, confound=confound)

@@ -2,12 +2,14 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
 import pytest
-from sample_cohort import CONTRASTS, tsv
+from sample_cohort import CONTRASTS, tsv, write_cohort
 
 from bids_app.errors import NoInputError
 from bids_app.reports.group import PARTS, build_group_report
@@ -58,25 +60,48 @@ def test_text_of_the_tables_stays_text(cohort):
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
 
 
-@pytest.mark.parametrize(
-    "poison",
-    [
-        "</script><script>alert(9)</script>",
-        "<img src=x onerror=alert(9)>",
-        '" onmouseover="alert(9)',
-        "{{ 7*7 }}{% raw %}",
-    ],
+POISON = (
+    "</script><script>alert(9)</script>",
+    "<img src=x onerror=alert(9)>",
+    '" onmouseover="alert(9)',
+    "{{ 7*7 }}{% raw %}",
+    "--><svg onload=alert(9)>",
+    "$\\frac{x$",
+    "a\x08b",
+    "__proto__",
+    "x" * 300,
 )
-def test_participants_tsv_cannot_inject(own_cohort, poison):
+
+
+def test_text_of_the_dataset_cannot_inject(own_cohort):
     people = pd.read_csv(own_cohort / "participants.tsv", sep="\t")
-    people["diagnosis"] = np.where(people.index % 2, poison, "CN")
-    people[poison] = poison
+    people["diagnosis"] = [POISON[i % len(POISON)] for i in people.index]
+    for poison in POISON:
+        people[poison] = poison
     tsv(people, own_cohort / "participants.tsv")
+    for name in ("lrcp_regions", "sam_regions", "validation", "verdicts", "baselines"):
+        path = own_cohort / "group" / f"{name}.tsv"
+        table = pd.read_csv(path, sep="\t")
+        for column in {"contrast", "claim", "method", "sentence", "features"} & set(table):
+            table[column] = table[column].astype(str) + "".join(POISON)
+        tsv(table, path)
     page = build_group_report(own_cohort).read_text()
-    for harmful in ("<script>alert(9)", "<img src=x", 'onmouseover="alert'):
+    for harmful in ("<script>alert(9)", "<img src=x", 'onmouseover="alert', "<svg onload"):
         assert harmful not in page
     assert "could not be drawn" not in page
     assert "49{%" not in page
+    plots = list((own_cohort / "group" / "figures").glob("*.svg"))
+    assert len(plots) > 5
+    for plot in plots:
+        ElementTree.parse(plot)  # a browser draws nothing of an SVG that is not well-formed
+
+
+def test_a_thousand_participants_make_a_page_that_opens(tmp_path):
+    write_cohort(tmp_path, n=1000, latents=64)
+    shutil.rmtree(next(tmp_path.glob("tpl-*")))  # brain pictures do not grow with the cohort
+    page = build_group_report(tmp_path)
+    assert "could not be drawn" not in page.read_text()
+    assert page.stat().st_size < 15e6
 
 
 def test_verdicts_come_first_and_are_graded(cohort):

@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 import subprocess
+from importlib import resources
 
 import pytest
 from sample_scans import draw_page, write_scan
@@ -164,6 +165,30 @@ def test_viewer_starts_at_the_strongest_region_and_moves(group_seen, cohort):
 
 def test_every_control_has_a_name(group_seen):
     assert group_seen[0]["untitled"] == 0
+
+
+ACCESSIBLE = """
+  const rules = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"];
+  const found = await axe.run(document, { runOnly: rules });
+  out.passed = found.passes.length;
+  out.broken = found.violations.map((v) => `${v.id}: ${v.nodes.length} times, first ${v.nodes[0].html.slice(0, 200)}`);
+"""
+
+
+def axe(page, tmp_path):
+    """The page with the axe-core library in it, which checks WCAG 2.1 AA: contrast of text, names, roles, headings."""
+    rules = resources.files("axe_core_python").joinpath("axe.min.js").read_text(encoding="utf-8")
+    copy = tmp_path / "axe.html"
+    copy.write_text(page.read_text().replace("<body>", "<body><script>" + rules.replace("</", "<\\/") + "</script>", 1))
+    return look(copy, tmp_path, ACCESSIBLE)[0]
+
+
+@pytest.mark.parametrize("kind", ["group", "participant"])
+def test_wcag_aa(kind, request, tmp_path):
+    folder = request.getfixturevalue({"group": "cohort", "participant": "two_sessions"}[kind])
+    seen = axe(folder / {"group": "group.html", "participant": "sub-01.html"}[kind], tmp_path)
+    assert seen["broken"] == []
+    assert seen["passed"] > 25
 
 
 def test_text_with_markup_stays_text_in_plots(own_cohort, tmp_path):

@@ -11,6 +11,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+from test_docs import undocumented
 
 from bids_app.bids.maps import find_maps
 from bids_app.cli import main
@@ -167,6 +168,12 @@ def test_tables_have_the_promised_columns(analysed):
         table = pd.read_csv(out / file, sep="\t")
         assert list(table.columns[: len(columns.split())]) == columns.split(), file
     assert len(pd.read_csv(out / "phenotype/regional_gm.tsv", sep="\t")) == 48
+
+
+@pytest.mark.parametrize("level", ["processed", "analysed"])
+def test_every_file_and_column_is_documented(level, request):
+    made = request.getfixturevalue(level)
+    assert undocumented((made[0] if level == "processed" else made) / "out") == []
 
 
 def test_planted_regions_come_out_on_top(analysed):

