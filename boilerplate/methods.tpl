@@ -23,7 +23,9 @@ The scans were taken to hold nothing but brain; no brain extraction was run.
 The brain was extracted with deepbet {{ versions.deepbet }} [@deepbet]{% if n_stripped %}; {{ n_stripped }} scan{{ "s" if n_stripped != 1 }} came without a skull and kept {{ "their" if n_stripped != 1 else "its" }} own outline{% endif %}.
 {% endif %}
 Brightness was made even with N4 [@n4], and each brain was registered to the {{ template }} template{% if template_citation %} [{{ template_citation }}]{% endif %}{% if template_source == "templateflow" %} (through TemplateFlow [@templateflow]){% endif +%}
-by symmetric diffeomorphic registration [@syn; @ants] as implemented in ANTsPy {{ versions.antspyx }} [@antsx].
+by symmetric diffeomorphic registration [@syn; @ants] as implemented in ANTsPy {{ versions.antspyx }} [@antsx]{% if sloppy %}, coarsely: on voxels of about 4 mm.
+{% else %}: first by intensity on voxels of about 4 mm, which places the tissue priors of the template, then by grey and white matter, in the manner of DARTEL [@dartel].
+{% endif %}
 Grey matter, white matter and cerebrospinal fluid were told apart by a mixture model with partial-volume classes, guided by the tissue priors of the template.
 The grey-matter map was brought to the template at {{ resolution }} mm and multiplied by the Jacobian determinant of the
 whole transform, the affine part included, so that the volume of grey matter is kept [@good2001].

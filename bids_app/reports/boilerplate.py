@@ -135,6 +135,7 @@ def describe_run(output_dir: Path, config: Config | Mapping | None = None) -> di
         "n_scans": len(sidecars),
         "n_participants": len({path.name.split("_")[0] for path in maps}),
         "skull_strip": options["skull_strip"],
+        "sloppy": any(meta.get("Sloppy") for meta in sidecars) if sidecars else options["sloppy"],
         "n_stripped": sum(bool(_came_stripped(meta)) for meta in sidecars),
         "smoothing_fwhm": f"{float(fwhm):g}" if fwhm else "",
         "model_given": Path(given).name if given else "",

@@ -130,6 +130,7 @@ def init_scan_wf(config: Config, scan: Scan, *, labels: Mapping[str, str], n_thr
             labels=dict(labels),
             fingerprint=fingerprint(config, scan),
             fwhm=config.smoothing_fwhm,
+            sloppy=config.sloppy,
         ),
         "write",
         overwrite=True,

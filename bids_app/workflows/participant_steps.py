@@ -181,6 +181,7 @@ def write(
     recon: Path | None = None,
     encoded: dict | None = None,
     fwhm: float = 0.0,
+    sloppy: bool = False,
 ) -> dict:
     """Copy the results into the output dataset, with their sidecars."""
     from ..bids.anat import NAMES, write_outputs
@@ -191,7 +192,13 @@ def write(
     metadata = {
         "t1w": {"SkullStripped": stripped},
         "t1w_std": {"SkullStripped": stripped},
-        "modulated": {**quality, "Modulated": True, "Units": "ml per ml", "Fingerprint": fingerprint},
+        "modulated": {
+            **quality,
+            "Modulated": True,
+            "Units": "ml per ml",
+            **({"Sloppy": True} if sloppy else {}),
+            "Fingerprint": fingerprint,
+        },
         "smoothed": {"SmoothingFWHM": fwhm, "Modulated": True, "Units": "ml per ml"},
         "recon": {**(encoded or {}), "Units": "ml per ml"},
     }
