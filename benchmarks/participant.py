@@ -79,7 +79,7 @@ def plain_ants(path: Path, mask, template, work: Path):
         clock.lap("bias field")
         moved = ants.registration(fixed, corrected * inside, type_of_transform="SyN")
         clock.lap("normalisation")
-        found = ants.atropos(a=corrected * inside, x=inside)
+        found = ants.atropos(a=corrected * inside, x=inside, m="[0.2,1x1x1]")  # its default neighbourhood is 2D
         clock.lap("tissues")
         grey = found["probabilityimages"][1]
         warped = ants.apply_transforms(fixed, grey, moved["fwdtransforms"])
@@ -102,7 +102,7 @@ def atropos_with_priors(corrected, mask, priors):
         grey, white = np.asarray(gm.dataobj), np.asarray(wm.dataobj)
         gm, wm = image_like(grey + (1 - grey) * share, gm), image_like(white * (1 - share), wm)
     images = [to_ants(prior) for prior in (csf, gm, wm)]
-    found = ants.atropos(a=to_ants(corrected), x=to_ants(mask), i=images, priorweight=0.25, m="[0.1,1x1x1]", c="[5,0]")
+    found = ants.atropos(a=to_ants(corrected), x=to_ants(mask), i=images, priorweight=0.25, m="[0.2,1x1x1]", c="[5,0]")
     return from_ants(found["probabilityimages"][1], like=corrected)
 
 

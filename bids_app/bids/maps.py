@@ -128,6 +128,7 @@ def check_alike(maps: Sequence[GreyMatterMap], remedy: str, *, modulating: bool 
     """
     kinds: dict[str, Callable[[GreyMatterMap], str]] = {
         "spaces": lambda m: m.template,
+        "resolutions": lambda m: f"res-{m.resolution}" if m.resolution else "without res-",
         "grids": _grid,
         "kinds": lambda m: "modulated" if m.modulated or (modulating and m.transform) else "not modulated",
     }
