@@ -165,8 +165,8 @@ def _fit(task, volumes, train_index, valid_index, epochs, device, n_threads, pro
         order = EpochOrder(len(train_index), task.seed, rank, processes)
         trainer.fit(
             task,
-            _loader(volumes, train_index, max(1, size // processes), order),
-            _loader(volumes, valid_index, size) if len(valid_index) else None,
+            loader(volumes, train_index, max(1, size // processes), order),
+            loader(volumes, valid_index, size) if len(valid_index) else None,
             ckpt_path=resume,
             weights_only=True,
         )
@@ -225,7 +225,8 @@ class EpochOrder(Sampler):
         return iter(np.resize(order, len(self) * self.processes)[self.rank :: self.processes].tolist())
 
 
-def _loader(volumes: Volumes, index: np.ndarray, batch_size: int, order: EpochOrder | None = None) -> DataLoader:
+def loader(volumes: Volumes, index: np.ndarray, batch_size: int, order: EpochOrder | None = None) -> DataLoader:
+    """Batches of the maps ``index``, (b, V) float32 tensors, in the order given."""
     return DataLoader(_Rows(volumes, index), batch_size=batch_size, sampler=order, collate_fn=_as_is)
 
 
