@@ -5,8 +5,9 @@
 For each resolution a few maps of noise in an ellipsoid as large as a brain are written as NIfTI, and trained on by
 
 - ours: ``Volumes`` (memory-mapped) -> the project's loader -> a step of the residual autoencoder with AdamW;
-- MONAI (``pip install monai``; left out where it is missing): ``CacheDataset`` with every map cached -> ``DataLoader`` ->
-  a step of ``AutoEncoder`` with the same channels and strides, mean squared error and Adam, as in MONAI's tutorials.
+- MONAI (``pip install monai``; left out where it is missing): ``CacheDataset`` with every map cached ->
+  ``DataLoader`` -> a step of ``AutoEncoder`` with the same channels and strides, mean squared error and Adam, as in
+  MONAI's tutorials.
 
 Reading the files is not timed: both read them once. Epochs of the two alternate, and medians are given, so that other
 work on the machine meets both. On CUDA both run in mixed precision (bfloat16). Said of each:
@@ -72,7 +73,7 @@ class Ours:
         components /= np.sqrt(volumes.grid.n_voxels)
         linear = LinearModel(volumes.grid, volumes.mean(np.arange(len(volumes))), components, np.ones(LATENTS))
         self.network = ResidualAutoencoder(linear, CHANNELS, 1.0).to(device)
-        self.optimizer = torch.optim.AdamW(self.network.parameters(), fused=device == "cuda")
+        self.optimizer = torch.optim.AdamW(self.network.parameters(), fused=True)
         self.batches = loader(volumes, np.arange(len(volumes)), BATCH, EpochOrder(len(volumes), 0))
         self.encode = self.network.encode
 
@@ -108,7 +109,7 @@ def step(who, x: torch.Tensor) -> None:
 def epoch(who, device: str) -> None:
     """Every map once."""
     for x in who.batches:
-        step(who, torch.as_tensor(x).to(device))
+        step(who, torch.as_tensor(x).to(device).float())
 
 
 def seconds(function: Callable[[], object], device: str) -> float:
@@ -141,7 +142,7 @@ def matmul_peak(device: str, n: int = 0) -> float:
 
 def measure(who, device: str) -> dict:
     """What is not repeated: floating-point operations, shares."""
-    x = torch.as_tensor(next(iter(who.batches))).to(device)
+    x = torch.as_tensor(next(iter(who.batches))).to(device).float()
     with FlopCounterMode(display=False) as counter:
         step(who, x)
     conv, products = shares(who, device)

@@ -157,7 +157,6 @@ def _fit(task, volumes, train_index, valid_index, epochs, device, n_threads, pro
             enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
-            gradient_clip_val=1.0,
             default_root_dir=str(checkpoints) if checkpoints is not None else None,
             callbacks=[keeper, Progress(), *extra, *callbacks],  # the keeper decides before the checkpoint is written
         )
@@ -192,7 +191,7 @@ class _Rows(Dataset):
         return len(self.index)
 
     def __getitems__(self, places):
-        return torch.from_numpy(self.volumes.rows(self.index[places]))
+        return torch.from_numpy(self.volumes.data[self.index[places]])
 
 
 class EpochOrder(Sampler):
@@ -226,7 +225,7 @@ class EpochOrder(Sampler):
 
 
 def loader(volumes: Volumes, index: np.ndarray, batch_size: int, order: EpochOrder | None = None) -> DataLoader:
-    """Batches of the maps ``index``, (b, V) float32 tensors, in the order given."""
+    """Batches of the maps ``index``, (b, V) float16 tensors, in the order given."""
     return DataLoader(_Rows(volumes, index), batch_size=batch_size, sampler=order, collate_fn=_as_is)
 
 
