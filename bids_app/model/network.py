@@ -59,7 +59,7 @@ class ConvDecoder(nn.Module):
         self.bottleneck = nn.Linear(latent_dim, math.prod(self.shape))
         steps = []
         for before, after in itertools.pairwise(channels[::-1]):
-            steps += [activation(), nn.ConvTranspose3d(before, after, 4, stride=2, padding=1)]
+            steps += [activation(), nn.ConvTranspose3d(before, after, 3, stride=2, padding=1, output_padding=1)]
         self.blocks = nn.Sequential(*steps, activation())
         self.last = nn.Linear(channels[0], 8)
         nn.init.zeros_(self.last.weight)
