@@ -118,7 +118,7 @@ def collect(
     table = read_tsv(cohort)
     card = files.make_card(
         model,
-        participant_ids=qualified(dataset, table["participant_id"]),
+        participant_ids=[files.qualified(dataset, i) for i in table["participant_id"]],
         training_errors=products["err"],
         latents=products["Z"],
         choices=model.card["training"]["choices"],
@@ -159,9 +159,7 @@ def apply_model(
     if stored.card.get("space") not in (None, space):
         raise ModelError(f"the model was trained on maps in {stored.card['space']}, these are in {space}", file=model)
     ids = table["participant_id"]
-    known = sorted(
-        {i for i, q in zip(ids, qualified(dataset, ids), strict=True) if files.was_trained_on(stored.card, q)}
-    )
+    known = sorted({i for i in ids if files.was_trained_on(stored.card, files.qualified(dataset, i))})
     if known:
         raise DatasetError(
             f"{len(known)} of the participants were in the training of this model: {', '.join(known[:5])} ...",
@@ -180,11 +178,6 @@ def apply_model(
     np.savez(folder / "products.npz", **products)
     _write_latents(folder, table, products)
     return {"products": folder / "products.npz", "model": Path(model)}
-
-
-def qualified(dataset: str, participant_ids) -> list[str]:
-    """Participant names that are unique beyond their dataset: every dataset has a sub-01."""
-    return [f"{dataset}/{i}" for i in participant_ids]
 
 
 def _write_latents(folder: Path, table: pd.DataFrame, products: dict) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import nipype.pipeline.engine as pe
 
-from ..bids.query import GreyMatterMap, Scan
+from ..bids.query import GreyMatterMap, Scan, check_dataset
 from ..config import Config
 from ..space.templates import parse_name
 from . import participant_steps as steps
@@ -64,13 +64,20 @@ def init_adopted_wf(config: Config, scan: GreyMatterMap) -> pe.Workflow:
     )
     workflow.connect([(adopt, write, [("map", "map"), ("facts", "facts")]), (write, figures, [("written", "written")])])
     if config.model:
-        _add_encoding(workflow, config, source=(adopt, "map"), write=write)
+        _add_encoding(workflow, config, scan.prefix, source=(adopt, "map"), write=write)
     return workflow
 
 
-def _add_encoding(workflow: pe.Workflow, config: Config, *, source: tuple[pe.Node, str], write: pe.Node) -> None:
+def _add_encoding(
+    workflow: pe.Workflow, config: Config, prefix: str, *, source: tuple[pe.Node, str], write: pe.Node
+) -> None:
     space = parse_name(config.template)[0]
-    encode = pe.Node(steps.encode(model=str(config.model_dir), space=space), "encode", mem_gb=2.0)
+    from ..model.files import qualified  # needs torch
+
+    # Named as the group level named whom it trained on.
+    dataset = check_dataset(config.bids_dir, strict=False).get("Name", "unnamed")
+    who = qualified(dataset, prefix.split("_")[0])
+    encode = pe.Node(steps.encode(model=str(config.model_dir), space=space, participant=who), "encode", mem_gb=2.0)
     node, output = source
     workflow.connect(
         [
@@ -164,5 +171,5 @@ def init_scan_wf(config: Config, scan: Scan, *, labels: Mapping[str, str], n_thr
         ]
     )
     if config.model:
-        _add_encoding(workflow, config, source=(modulate, "modulated"), write=write)
+        _add_encoding(workflow, config, scan.prefix, source=(modulate, "modulated"), write=write)
     return workflow
