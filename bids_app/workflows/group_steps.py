@@ -129,6 +129,8 @@ def collect(
     )
     out = folder / "out" / "group"
     files.save_model(model, out / "model", card)
+    model.card = card
+    _write_traversals(out, model)
     history = [pd.read_csv(Path(path).with_name("history.tsv"), sep="\t", dtype={"fold": str}) for path in fitted]
     write_tsv(out / "training.tsv", pd.concat(history)[["fold", "epoch", "train_loss", "valid_loss"]])
     write_tsv(out / "cross_fit.tsv", crossfit.cross_fit_table(products))
@@ -177,6 +179,7 @@ def apply_model(
     products["Zpca_f"] = np.stack(products["Zpca_f"])
     np.savez(folder / "products.npz", **products)
     _write_latents(folder, table, products)
+    _write_traversals(folder / "out" / "group", stored)
     return {"products": folder / "products.npz", "model": Path(model)}
 
 
@@ -221,6 +224,15 @@ def _write_pictures(out: Path, models: list, maps, products: dict, table: pd.Dat
     write_tsv(out / "reconstructions.tsv", examples)
     for group, mean in mean_error_maps(models, maps, fold, groups).items():
         mean.to_filename(out / f"error_{re.sub(r'[^a-zA-Z0-9]+', '-', group)}.nii.gz")
+
+
+def _write_traversals(out: Path, model) -> None:
+    from ..model.examples import latent_traversals
+
+    out.mkdir(parents=True, exist_ok=True)
+    image, table = latent_traversals(model)
+    image.to_filename(out / "traversals.nii.gz")
+    write_tsv(out / "traversals.tsv", table)
 
 
 def _json(path: Path, content: dict) -> None:
