@@ -41,7 +41,7 @@ from bids_app.model.training import EpochOrder, loader
 from bids_app.model.volumes import Volumes, build_volumes
 
 BRAIN_MM = (146, 184, 156)  # extent of the grey matter in MNI space
-CHANNELS, LATENTS, BATCH = Plan(64, 64).channels, 64, Plan(64, 64).batch_size
+CHANNELS, LATENTS = Plan(64, 64).channels, 64
 CONVOLUTIONS = ("aten::convolution", "aten::convolution_backward")
 PRODUCTS = ("aten::addmm", "aten::mm", "aten::bmm")
 
@@ -67,14 +67,14 @@ class Ours:
 
     name = "ours"
 
-    def __init__(self, volumes: Volumes, device: str):
+    def __init__(self, volumes: Volumes, batch: int, device: str):
         rng = np.random.default_rng(0)
         components = rng.standard_normal((LATENTS, volumes.grid.n_voxels), dtype=np.float32)
         components /= np.sqrt(volumes.grid.n_voxels)
         linear = LinearModel(volumes.grid, volumes.mean(np.arange(len(volumes))), components, np.ones(LATENTS))
         self.network = ResidualAutoencoder(linear, CHANNELS, 1.0).to(device)
         self.optimizer = torch.optim.AdamW(self.network.parameters(), fused=True)
-        self.batches = loader(volumes, np.arange(len(volumes)), BATCH, EpochOrder(len(volumes), 0))
+        self.batches = loader(volumes, np.arange(len(volumes)), batch, EpochOrder(len(volumes), 0))
         self.encode = self.network.encode
 
 
@@ -83,7 +83,7 @@ class Monai:
 
     name = "MONAI"
 
-    def __init__(self, paths: list[Path], box: tuple[int, int, int], device: str):
+    def __init__(self, paths: list[Path], box: tuple[int, int, int], batch: int, device: str):
         from monai.data import CacheDataset, DataLoader
         from monai.networks.nets import AutoEncoder
         from monai.transforms import Compose, EnsureChannelFirst, EnsureType, LoadImage, ResizeWithPadOrCrop
@@ -92,7 +92,7 @@ class Monai:
         data = CacheDataset([str(p) for p in paths], Compose(steps), cache_rate=1.0, progress=False)
         self.network = AutoEncoder(3, 1, 1, channels=CHANNELS, strides=(2,) * len(CHANNELS)).to(device)
         self.optimizer = torch.optim.Adam(self.network.parameters())
-        self.batches = DataLoader(data, batch_size=BATCH, shuffle=True, num_workers=0)
+        self.batches = DataLoader(data, batch_size=batch, shuffle=True, num_workers=0)
         self.encode = lambda x: self.network.intermediate(self.network.encode(x))
 
 
@@ -156,9 +156,9 @@ def run(resolution: float, options) -> list[dict]:
     with tempfile.TemporaryDirectory() as folder:
         paths, mask = write_maps(Path(folder), options.maps, resolution)
         volumes = build_volumes(paths, Path(folder) / "v.npy", fwhm=0, mask=mask)
-        contestants = [Ours(volumes, device)]
+        contestants = [Ours(volumes, options.batch, device)]
         try:
-            contestants.append(Monai(paths, volumes.grid.box_shape, device))
+            contestants.append(Monai(paths, volumes.grid.box_shape, options.batch, device))
         except ImportError:
             print("MONAI is not installed: ours alone")
         for who in contestants:
@@ -186,6 +186,7 @@ def main() -> None:
     parser.add_argument("--resolutions", type=float, nargs="+", default=[3, 2, 1.5], help="mm")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--maps", type=int, default=16, help="volumes in an epoch")
+    parser.add_argument("--batch", type=int, default=Plan(64, 64).batch_size, help="volumes in a step")
     parser.add_argument("--rounds", type=int, default=5, help="epochs of each, in turn")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--json", type=Path, help="write the figures here")
@@ -207,7 +208,7 @@ def main() -> None:
     print(f"matrix product: {rows[0]['peak_gflops']:.0f} GFLOP/s, {options.threads} thread(s), {options.device}")
     if options.json:
         machine = {"processor": platform.processor() or platform.machine(), "torch": torch.__version__}
-        record = {"machine": machine, "threads": options.threads, "batch": BATCH, "device": options.device}
+        record = {"machine": machine, "threads": options.threads, "batch": options.batch, "device": options.device}
         options.json.write_text(json.dumps(record | {"rows": rows}, indent=1) + "\n")
 
 
