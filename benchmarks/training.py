@@ -1,15 +1,21 @@
-"""How fast the autoencoder trains and encodes, beside a peer and the machine's own limit, in one run.
+"""How fast the autoencoder trains and encodes, beside MONAI's and the machine's own limit, in one run.
 
-    python benchmarks/training.py [--resolutions 4 3 2] [--threads 1] [--seconds 5] [--json training.json]
+    python benchmarks/training.py [--resolutions 3 2 1.5] [--threads 2] [--device cpu|cuda] [--json training.json]
 
-For each resolution a box of the size that a brain needs there is filled with noise, and three things are timed:
+For each resolution a few maps of noise in an ellipsoid as large as a brain are written as NIfTI, and trained on by
 
-- ours: a training step (forward, backward, AdamW) and encoding with the residual autoencoder of this project;
-- peer: the same with MONAI's ``AutoEncoder`` of the same channels where MONAI is installed, otherwise a plain
-  channels-first network of stride-2 convolutions with the same channels and bottleneck;
-- limit: how fast the machine multiplies matrices (float32), which no convolution can exceed by ordinary means.
+- ours: ``Volumes`` (memory-mapped) -> the project's loader -> a step of the residual autoencoder with AdamW;
+- MONAI (``pip install monai``; left out where it is missing): ``CacheDataset`` with every map cached ->
+  ``DataLoader`` -> a step of ``AutoEncoder`` with the same channels and strides, mean squared error and Adam, as in
+  MONAI's tutorials.
 
-Floating-point operations are counted by torch, so that the share of the limit compares like with like.
+Reading the files is not timed: both read them once. Epochs of the two alternate, and medians are given, so that other
+work on the machine meets both. On CUDA both run in mixed precision (bfloat16). Said of each:
+
+- epoch: volumes a second of whole epochs, loader and optimiser included; encode: of encoding, maps already in memory;
+- conv: share of an epoch spent in convolutions; with products: also in matrix products (1x1x1 convolutions, linear
+  path, bottleneck), both from torch's profiler;
+- of peak: floating-point operations of a step over what a large matrix product reaches on the same device.
 """
 
 from __future__ import annotations
@@ -17,147 +23,193 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import torch
-from torch import nn
+from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
-from bids_app.model.grid import Grid, Sampling
 from bids_app.model.linear import LinearModel
 from bids_app.model.network import ResidualAutoencoder
+from bids_app.model.plan import Plan
+from bids_app.model.training import EpochOrder, loader
+from bids_app.model.volumes import Volumes, build_volumes
 
 BRAIN_MM = (146, 184, 156)  # extent of the grey matter in MNI space
-CHANNELS, LATENTS, BATCH = (16, 32, 64, 128), 64, 4
+CHANNELS, LATENTS = Plan(64, 64).channels, 64
+CONVOLUTIONS = ("aten::convolution", "aten::convolution_backward")
+PRODUCTS = ("aten::addmm", "aten::mm", "aten::bmm")
 
 
-def measure(function, seconds: float) -> float:
-    """Median seconds of a call, after two calls to warm up."""
-    times = []
-    for _ in range(2):
-        function()
-    start = time.perf_counter()
-    while not times or time.perf_counter() - start < seconds:
-        began = time.perf_counter()
-        function()
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - began)
-    return float(np.median(times))
-
-
-def matmul_peak(seconds: float, device: str, n: int = 2048) -> float:
-    """Floating-point operations a second of a float32 matrix product."""
-    a, b = torch.randn(2, n, n, device=device)
-    return 2 * n**3 / measure(lambda: a @ b, seconds)
-
-
-def ours(resolution: float) -> tuple[nn.Module, torch.Tensor]:
-    """Our network and a batch of (4, V) vectors for an ellipsoid brain."""
+def write_maps(folder: Path, n: int, resolution: float) -> tuple[list[Path], np.ndarray]:
+    """Maps of noise in an ellipsoid, and its mask."""
     shape = tuple(int(np.ceil(mm / resolution)) for mm in BRAIN_MM)
     centre = (np.array(shape) - 1) / 2
     points = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), -1)
     mask = (((points - centre) / (np.array(shape) / 2)) ** 2).sum(-1) < 1
-    affine = np.diag([resolution, resolution, resolution, 1.0])
-    grid = Grid(Sampling(shape, affine, 0.0, resolution), mask)
-    rng = np.random.default_rng(0)
-    components = rng.standard_normal((LATENTS, grid.n_voxels), dtype=np.float32) / np.sqrt(grid.n_voxels)
-    linear = LinearModel(grid, np.zeros(grid.n_voxels), components, np.ones(LATENTS))
-    return ResidualAutoencoder(linear, CHANNELS, 1.0), torch.randn(BATCH, grid.n_voxels)
+    affine = np.diag([resolution] * 3 + [1.0])
+    affine[:3, 3] = -resolution * centre
+    rng, paths = np.random.default_rng(0), []
+    for number in range(n):
+        paths.append(folder / f"{number}.nii.gz")
+        data = mask * rng.uniform(0.1, 1, shape)
+        nib.save(nib.Nifti1Image(data.astype(np.float32), affine), paths[-1])
+    return paths, nib.Nifti1Image(mask.astype(np.uint8), affine)
 
 
-def peer(box: tuple[int, int, int]) -> tuple[str, nn.Module, torch.Tensor]:
-    """MONAI's autoencoder, or a plain one, and a batch of boxes."""
-    x = torch.randn(BATCH, 1, *box)
-    try:
+class Ours:
+    """The project's loader, network and optimiser."""
+
+    name = "ours"
+
+    def __init__(self, volumes: Volumes, batch: int, device: str):
+        rng = np.random.default_rng(0)
+        components = rng.standard_normal((LATENTS, volumes.grid.n_voxels), dtype=np.float32)
+        components /= np.sqrt(volumes.grid.n_voxels)
+        linear = LinearModel(volumes.grid, volumes.mean(np.arange(len(volumes))), components, np.ones(LATENTS))
+        self.network = ResidualAutoencoder(linear, CHANNELS, 1.0).to(device)
+        self.optimizer = torch.optim.AdamW(self.network.parameters(), fused=True)
+        self.batches = loader(volumes, np.arange(len(volumes)), batch, EpochOrder(len(volumes), 0))
+        self.encode = self.network.encode
+
+
+class Monai:
+    """MONAI's usual pipeline around its AutoEncoder."""
+
+    name = "MONAI"
+
+    def __init__(self, paths: list[Path], box: tuple[int, int, int], batch: int, device: str):
+        from monai.data import CacheDataset, DataLoader
         from monai.networks.nets import AutoEncoder
-    except ImportError:
-        width = CHANNELS[-1] * int(np.prod([n // 16 for n in box]))
-        down, up = [], []
-        for before, after in zip((1, *CHANNELS), CHANNELS, strict=False):
-            down += [nn.Conv3d(before, after, 3, 2, 1), nn.InstanceNorm3d(after), nn.PReLU()]
-            up = [nn.ConvTranspose3d(after, before, 3, 2, 1, 1), nn.InstanceNorm3d(before), nn.PReLU(), *up]
-        middle = [nn.Flatten(), nn.Linear(width, LATENTS), nn.Linear(LATENTS, width)]
-        bottom = nn.Unflatten(1, (CHANNELS[-1], *(n // 16 for n in box)))
-        return "plain network", nn.Sequential(*down, *middle, bottom, *up[:-2]), x
-    return "MONAI AutoEncoder", AutoEncoder(3, 1, 1, channels=CHANNELS, strides=(2,) * 4), x
+        from monai.transforms import Compose, EnsureChannelFirst, EnsureType, LoadImage, ResizeWithPadOrCrop
+
+        steps = [LoadImage(image_only=True), EnsureChannelFirst(), ResizeWithPadOrCrop(box), EnsureType()]
+        data = CacheDataset([str(p) for p in paths], Compose(steps), cache_rate=1.0, progress=False)
+        self.network = AutoEncoder(3, 1, 1, channels=CHANNELS, strides=(2,) * len(CHANNELS)).to(device)
+        self.optimizer = torch.optim.Adam(self.network.parameters())
+        self.batches = DataLoader(data, batch_size=batch, shuffle=True, num_workers=0)
+        self.encode = lambda x: self.network.intermediate(self.network.encode(x))
 
 
-def time_network(network: nn.Module, x: torch.Tensor, encode, peak: float, seconds: float, device: str) -> dict:
-    """Volumes a second of a training step and of encoding, and the share of the limit."""
-    network, x = network.to(device), x.to(device)
-    optimizer = torch.optim.AdamW(network.parameters())
+def step(who, x: torch.Tensor) -> None:
+    """Forward, backward, optimiser."""
+    who.optimizer.zero_grad()
+    with torch.autocast("cuda", torch.bfloat16, enabled=x.is_cuda):
+        loss = ((who.network(x) - x) ** 2).mean()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(who.network.parameters(), 1.0)
+    who.optimizer.step()
 
-    def step():
-        optimizer.zero_grad()
-        ((network(x) - x) ** 2).mean().backward()
-        optimizer.step()
 
+def epoch(who, device: str) -> None:
+    """Every map once."""
+    for x in who.batches:
+        step(who, torch.as_tensor(x).to(device).float())
+
+
+def seconds(function: Callable[[], object], device: str) -> float:
+    """Wall time of a call, the device's work included."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+    began = time.perf_counter()
+    function()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - began
+
+
+def shares(who, device: str) -> tuple[float, float]:
+    """Share of an epoch in convolutions, and in these and matrix products."""
+    on = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device == "cuda" else [])]
+    with profile(activities=on) as recorded:
+        whole = seconds(lambda: epoch(who, device), device) * 1e6
+    spent = {e.key: e.device_time_total if device == "cuda" else e.cpu_time_total for e in recorded.key_averages()}
+    convolutions, products = (sum(spent.get(key, 0) for key in keys) for keys in (CONVOLUTIONS, PRODUCTS))
+    return convolutions / whole, (convolutions + products) / whole
+
+
+def matmul_peak(device: str, n: int = 0) -> float:
+    """Floating-point operations a second of a large matrix product, float32 on a CPU and bfloat16 on CUDA."""
+    n = n or (8192 if device == "cuda" else 2048)
+    a, b = torch.randn(2, n, n, device=device, dtype=torch.bfloat16 if device == "cuda" else torch.float32)
+    return 2 * n**3 / min(seconds(lambda: a @ b, device) for _ in range(8))
+
+
+def measure(who, device: str) -> dict:
+    """What is not repeated: floating-point operations, shares."""
+    x = torch.as_tensor(next(iter(who.batches))).to(device).float()
     with FlopCounterMode(display=False) as counter:
-        step()
-    seconds_step = measure(step, seconds)
-    with torch.inference_mode():
-        seconds_encode = measure(lambda: encode(network, x), seconds)
-    return {
-        "train_volumes_per_s": len(x) / seconds_step,
-        "encode_volumes_per_s": len(x) / seconds_encode,
-        "gflop_per_volume_and_step": counter.get_total_flops() / len(x) / 1e9,
-        "share_of_matmul_peak": counter.get_total_flops() / seconds_step / peak,
-    }
+        step(who, x)
+    conv, products = shares(who, device)
+    gflop = counter.get_total_flops() / len(x) / 1e9
+    return {"who": who.name, "gflop": gflop, "conv": conv, "with_products": products, "x": x}
 
 
-def encode_peer(network, x):
-    """The peer's encoder alone."""
-    if isinstance(network, nn.Sequential):
-        return network[: 3 * len(CHANNELS) + 2](x)
-    return network.encode(x)
+def run(resolution: float, options) -> list[dict]:
+    """All figures at one resolution."""
+    device = options.device
+    with tempfile.TemporaryDirectory() as folder:
+        paths, mask = write_maps(Path(folder), options.maps, resolution)
+        volumes = build_volumes(paths, Path(folder) / "v.npy", fwhm=0, mask=mask)
+        contestants = [Ours(volumes, options.batch, device)]
+        try:
+            contestants.append(Monai(paths, volumes.grid.box_shape, options.batch, device))
+        except ImportError:
+            print("MONAI is not installed: ours alone")
+        for who in contestants:
+            epoch(who, device)
+        peak = matmul_peak(device)
+        found = [measure(who, device) for who in contestants]
+        times = {who.name: ([], []) for who in contestants}
+        for _ in range(options.rounds):
+            for who, row in zip(contestants, found, strict=True):
+                times[who.name][0].append(seconds(lambda who=who: epoch(who, device), device) / len(paths))
+                with torch.inference_mode(), torch.autocast("cuda", torch.bfloat16, enabled=device == "cuda"):
+                    x = row["x"]
+                    times[who.name][1].append(seconds(lambda who=who, x=x: who.encode(x), device) / len(x))
+    for row in found:
+        del row["x"]
+        train, encode = (float(np.median(t)) for t in times[row["who"]])
+        row |= {"resolution": resolution, "box": volumes.grid.box_shape, "epoch": 1 / train, "encode": 1 / encode}
+        row |= {"of_peak": row["gflop"] * 1e9 / train / peak, "peak_gflops": peak / 1e9}
+        row["spread"] = float(np.ptp(times[row["who"]][0]) / train)
+    return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--resolutions", type=float, nargs="+", default=[4, 3, 2], help="mm")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seconds", type=float, default=5, help="time for each measurement")
+    parser.add_argument("--resolutions", type=float, nargs="+", default=[3, 2, 1.5], help="mm")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--maps", type=int, default=16, help="volumes in an epoch")
+    parser.add_argument("--batch", type=int, default=Plan(64, 64).batch_size, help="volumes in a step")
+    parser.add_argument("--rounds", type=int, default=5, help="epochs of each, in turn")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--json", type=Path, help="write the figures here")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     rows = []
+    print(f"{'mm':>4} {'box':>12} {'who':<6} {'epoch vol/s':>12} {'encode vol/s':>13} {'GFLOP/vol':>10} {'conv':>6}"
+          f" {'with products':>14} {'of peak':>8}")  # fmt: skip
     for resolution in options.resolutions:
-        network, x = ours(resolution)
-        peak = matmul_peak(options.seconds / 2, options.device)
-        more = {"peak": peak, "seconds": options.seconds, "device": options.device}
-        mine = time_network(network, x, lambda net, batch: net.encode(batch), **more)
-        name, other, boxes = peer(network.box_shape)
-        theirs = time_network(other, boxes, encode_peer, **more)
-        for who, figures in (("ours", mine), (name, theirs)):
-            rows.append({"resolution": resolution, "box": network.box_shape, "who": who, "matmul_gflops": peak / 1e9})
-            rows[-1] |= figures
-    head = (
-        f"{'mm':>4} {'box':>12} {'who':<18} {'train vol/s':>12} {'encode vol/s':>13} {'GFLOP/vol':>10} {'of peak':>8}"
-    )
-    print(head)
-    for row in rows:
-        box = "x".join(map(str, row["box"]))
-        print(
-            f"{row['resolution']:>4g} {box:>12} {row['who']:<18} {row['train_volumes_per_s']:>12.2f} "
-            f"{row['encode_volumes_per_s']:>13.2f} {row['gflop_per_volume_and_step']:>10.2f} "
-            f"{row['share_of_matmul_peak']:>8.0%}"
-        )
-    print(f"matrix product: {rows[0]['matmul_gflops']:.0f} GFLOP/s, {options.threads} thread(s), {options.device}")
+        for row in run(resolution, options):
+            rows.append(row)
+            print(
+                f"{resolution:>4g} {'x'.join(map(str, row['box'])):>12} {row['who']:<6} {row['epoch']:>12.2f} "
+                f"{row['encode']:>13.2f} {row['gflop']:>10.2f} {row['conv']:>6.0%} {row['with_products']:>14.0%} "
+                f"{row['of_peak']:>8.1%}",
+                flush=True,
+            )
+    print(f"matrix product: {rows[0]['peak_gflops']:.0f} GFLOP/s, {options.threads} thread(s), {options.device}")
     if options.json:
         machine = {"processor": platform.processor() or platform.machine(), "torch": torch.__version__}
-        record = {
-            "machine": machine,
-            "threads": options.threads,
-            "batch": BATCH,
-            "device": options.device,
-            "rows": rows,
-        }
-        options.json.write_text(json.dumps(record, indent=1) + "\n")
+        record = {"machine": machine, "threads": options.threads, "batch": options.batch, "device": options.device}
+        options.json.write_text(json.dumps(record | {"rows": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

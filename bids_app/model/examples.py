@@ -1,4 +1,4 @@
-"""What to show of a cross-fitted model: brains it knows well and badly, and where it errs, by group."""
+"""What to show of a model: brains it knows well and badly, where it errs, by group, and what its latents do."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 
-from bids_app.model.autoencoder import Model
+from bids_app.model.autoencoder import Model, traverse
 from bids_app.model.volumes import Volumes
 
 
@@ -79,3 +79,35 @@ def mean_error_maps(
                 total += ((model.reconstruct(rows) - rows) ** 2).sum(0, dtype=np.float64)
         found[group] = volumes.grid.to_image((total / np.count_nonzero(groups == group)).astype(np.float32))
     return found
+
+
+def latent_traversals(
+    model: Model, n: int = 4, values: tuple[float, ...] = (-2.0, 2.0)
+) -> tuple[nib.Nifti1Image, pd.DataFrame]:
+    """What the latents of the largest variance do to a map, one at a time (``traverse``).
+
+    Parameters
+    ----------
+    model : Autoencoder or LinearModel
+        With its card, which holds the latents' means and standard deviations in the training cohort.
+    n : int
+        Latents, those of the largest variance first.
+    values : tuple of float
+        Where each is put, in standard deviations from its mean.
+
+    Returns
+    -------
+    image : Nifti1Image, (x, y, z, n * len(values))
+        Differences from the decoded mean latents, ml per ml.
+    table : DataFrame
+        ``volume, latent, sd, variance_share``, one row a volume; ``latent`` counts from 1, ``variance_share`` is its
+        share of the variance of all latents.
+    """
+    variance = np.square(model.card["training"]["latent_sd"])
+    chosen = np.argsort(-variance, kind="stable")[:n]
+    parts, rows = [], []
+    for latent in chosen:
+        parts.append(traverse(model, int(latent), values))
+        for value in values:
+            rows.append((len(rows), int(latent) + 1, value, float(variance[latent] / variance.sum())))
+    return nib.concat_images(parts, axis=3), pd.DataFrame(rows, columns=["volume", "latent", "sd", "variance_share"])

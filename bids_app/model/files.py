@@ -206,8 +206,13 @@ def read_card(folder: str | PathLike) -> dict:
     return card
 
 
+def qualified(dataset: str, participant_id: str) -> str:
+    """A participant's name that is unique beyond the dataset: every dataset has a sub-01."""
+    return f"{dataset}/{participant_id}"
+
+
 def was_trained_on(card: dict, participant_id: str) -> bool:
-    """Whether a participant was among those a model was trained on."""
+    """Whether a participant (``qualified``, as in training) was among those a model was trained on."""
     return _hash(participant_id, card["training"]["salt"]) in card["training"]["participants"]
 
 

@@ -13,51 +13,62 @@ W stays as fitted: it already is the best linear map of the training cohort.
 from __future__ import annotations
 
 import itertools
+import math
+from functools import partial
 
+import numpy as np
 import torch
 from torch import nn
 
 from bids_app.model.linear import LinearModel
 
-Memory = torch.channels_last_3d
+activation = partial(nn.LeakyReLU, 0.1, inplace=True)
 
 
 class ConvEncoder(nn.Module):
-    """(n, 1, x, y, z) box to (n, K): four blocks of stride 2, then a linear bottleneck that starts at zero."""
+    """(n, P, 8) folded box to (n, K): four blocks of stride 2, then a linear bottleneck that starts at zero.
+
+    The first block is the folding itself (2x2x2 neighbours become 8 channels) and a 1x1x1 convolution, which is a
+    linear layer on the channels: one-channel convolutions at full size are slow.
+    """
 
     def __init__(self, box_shape: tuple[int, int, int], channels: tuple[int, ...], latent_dim: int):
         super().__init__()
-        # The first block folds 2x2x2 neighbours into channels: one-channel convolutions at full size are slow.
-        steps = [nn.Conv3d(8, channels[0], 1), nn.GELU()]
+        self.shape = tuple(n // 2 for n in box_shape)
+        self.first = nn.Sequential(nn.Linear(8, channels[0]), activation())
+        steps = []
         for before, after in itertools.pairwise(channels):
-            steps += [nn.Conv3d(before, after, 3, stride=2, padding=1), nn.GELU()]
+            steps += [nn.Conv3d(before, after, 3, stride=2, padding=1), activation()]
         self.blocks = nn.Sequential(*steps)
-        self.bottleneck = nn.Linear(channels[-1] * _size(box_shape, 16), latent_dim)
+        self.bottleneck = nn.Linear(channels[-1] * math.prod(box_shape) // 16**3, latent_dim)
         nn.init.zeros_(self.bottleneck.weight)
         nn.init.zeros_(self.bottleneck.bias)
 
-    def forward(self, box: torch.Tensor) -> torch.Tensor:
-        return self.bottleneck(self.blocks(fold(box)).flatten(1))
+    def forward(self, folded: torch.Tensor) -> torch.Tensor:
+        # Channels come last in memory, which is the convolutions' fast layout: nothing is copied.
+        x = self.first(folded.flatten(0, 1)).view(len(folded), *self.shape, -1).permute(0, 4, 1, 2, 3)
+        return self.bottleneck(self.blocks(x).flatten(1))
 
 
 class ConvDecoder(nn.Module):
-    """(n, K) to a (n, 1, x, y, z) box: the encoder backwards; the last layer starts at zero."""
+    """(n, K) to a (n, P, 8) folded box: the encoder backwards; the last layer starts at zero."""
 
     def __init__(self, box_shape: tuple[int, int, int], channels: tuple[int, ...], latent_dim: int):
         super().__init__()
         self.shape = (channels[-1], *(n // 16 for n in box_shape))
-        self.bottleneck = nn.Linear(latent_dim, channels[-1] * _size(box_shape, 16))
+        self.bottleneck = nn.Linear(latent_dim, math.prod(self.shape))
         steps = []
-        for before, after in zip(channels[::-1], channels[-2::-1], strict=False):
-            steps += [nn.GELU(), nn.ConvTranspose3d(before, after, 4, stride=2, padding=1)]
-        last = nn.Conv3d(channels[0], 8, 1)
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
-        self.blocks = nn.Sequential(*steps, nn.GELU(), last)
+        for before, after in itertools.pairwise(channels[::-1]):
+            steps += [activation(), nn.ConvTranspose3d(before, after, 3, stride=2, padding=1, output_padding=1)]
+        self.blocks = nn.Sequential(*steps, activation())
+        self.last = nn.Linear(channels[0], 8)
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)
 
     def forward(self, latents: torch.Tensor) -> torch.Tensor:
-        start = self.bottleneck(latents).unflatten(1, self.shape).contiguous(memory_format=Memory)
-        return unfold(self.blocks(start))
+        start = self.bottleneck(latents).unflatten(1, self.shape).contiguous(memory_format=torch.channels_last_3d)
+        channels_last = self.blocks(start).permute(0, 2, 3, 4, 1)
+        return self.last(channels_last.flatten(0, 3)).unflatten(0, (len(latents), -1))
 
 
 class ResidualAutoencoder(nn.Module):
@@ -83,42 +94,63 @@ class ResidualAutoencoder(nn.Module):
             "components": torch.from_numpy(linear.components),
             "scale": torch.from_numpy(linear.scale).clamp_min(1e-6),
             "data_scale": torch.tensor(float(data_scale)),
-            "box_index": torch.from_numpy(grid.box_index),
+            "place": torch.from_numpy(folded_index(grid.box_index, grid.box_shape)),
         }.items():
             self.register_buffer(name, value, persistent=False)
         self.encoder = ConvEncoder(self.box_shape, channels, k)
         self.decoder = ConvDecoder(self.box_shape, channels, k)
-        self.to(memory_format=Memory)
+        self.to(memory_format=torch.channels_last_3d)
 
     def encode(self, x: torch.Tensor) -> torch.Tensor:
         """Latents (n, K) of maps (n, V)."""
         centred = x - self.mean
-        box = centred.new_zeros(len(x), _size(self.box_shape))
-        box[:, self.box_index] = centred / self.data_scale
-        return centred @ self.components.T + self.scale * self.encoder(box.unflatten(1, (1, *self.box_shape)))
+        folded = centred.new_zeros(len(x), math.prod(self.box_shape))
+        folded[:, self.place] = centred / self.data_scale
+        with torch.autocast(x.device.type, enabled=False):  # mixed precision is for the convolutions
+            linear = centred @ self.components.T
+        return linear + self.scale * self.encoder(folded.unflatten(1, (-1, 8)))
 
     def decode(self, z: torch.Tensor) -> torch.Tensor:
         """Maps (n, V) of latents (n, K)."""
-        residual = self.decoder(z / self.scale).flatten(1)[:, self.box_index]
-        return self.mean + z @ self.components + self.data_scale * residual
+        residual = Take.apply(self.decoder(z / self.scale).flatten(1), self.place)
+        with torch.autocast(z.device.type, enabled=False):
+            return self.mean + z.float() @ self.components + self.data_scale * residual.float()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.decode(self.encode(x))
 
 
-def fold(box: torch.Tensor) -> torch.Tensor:
-    """Neighbours of each 2x2x2 cube become 8 channels: (n, 1, x, y, z) to (n, 8, x/2, y/2, z/2), channels last."""
-    n, _, x, y, z = box.shape
-    cubes = box.reshape(n, x // 2, 2, y // 2, 2, z // 2, 2).permute(0, 1, 3, 5, 2, 4, 6)
-    return cubes.reshape(n, x // 2, y // 2, z // 2, 8).permute(0, 4, 1, 2, 3)
+class Take(torch.autograd.Function):
+    """``box[:, place]`` for places that are all different: the gradient is put back, with nothing to add up or sort."""
+
+    @staticmethod
+    def forward(ctx, box, place):
+        ctx.save_for_backward(place)
+        ctx.size = box.shape[1]
+        return box[:, place]
+
+    @staticmethod
+    def backward(ctx, gradient):
+        (place,) = ctx.saved_tensors
+        box = gradient.new_zeros(len(gradient), ctx.size)
+        box[:, place] = gradient
+        return box, None
 
 
-def unfold(channels: torch.Tensor) -> torch.Tensor:
-    """The inverse of ``fold``."""
-    n, _, x, y, z = channels.shape
-    cubes = channels.permute(0, 2, 3, 4, 1).reshape(n, x, y, z, 2, 2, 2).permute(0, 1, 4, 2, 5, 3, 6)
-    return cubes.reshape(n, 1, 2 * x, 2 * y, 2 * z)
+def folded_index(box_index: np.ndarray, box_shape: tuple[int, int, int]) -> np.ndarray:
+    """Where each voxel of a box lies after folding: 2x2x2 cubes in the order of the box, their 8 voxels side by side.
 
+    Parameters
+    ----------
+    box_index : (V,) int array
+        Flat index in the box.
+    box_shape : tuple of int
 
-def _size(shape: tuple[int, ...], divide: int = 1) -> int:
-    return int(torch.tensor([n // divide for n in shape]).prod())
+    Returns
+    -------
+    (V,) int64 array
+        Flat index in the (P, 8) folded box, P = X Y Z / 8.
+    """
+    where = np.unravel_index(box_index, box_shape)
+    cube = np.ravel_multi_index(tuple(w // 2 for w in where), tuple(n // 2 for n in box_shape))
+    return 8 * cube + np.ravel_multi_index(tuple(w % 2 for w in where), (2, 2, 2))

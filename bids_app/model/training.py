@@ -1,7 +1,8 @@
 """Training the convolutional residual, driven by Lightning.
 
 Everything random is drawn from (seed, epoch, step), never from a running generator, so a training that was killed and
-resumed from its last epoch ends with the weights of one that was not.
+resumed from its last epoch ends with the weights of one that was not, and several processes share a batch as one would
+see it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import json
 import logging
 import math
 import shutil
-import sys
 import warnings
 from dataclasses import asdict, dataclass
 from os import PathLike
@@ -23,15 +23,15 @@ import numpy as np
 import pandas as pd
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
-from lightning.pytorch.plugins.environments import LightningEnvironment
+from lightning.pytorch.plugins.environments import LightningEnvironment, TorchElasticEnvironment
 from torch.utils.data import DataLoader, Dataset, Sampler
-from tqdm.auto import tqdm
 
-from bids_app.errors import UsageError
 from bids_app.model.autoencoder import Autoencoder, reconstruction_error
+from bids_app.model.launch import count_processes, launch, pick_device
 from bids_app.model.linear import LinearModel
 from bids_app.model.network import ResidualAutoencoder
 from bids_app.model.plan import Plan
+from bids_app.model.task import Keeper, Progress, Task
 from bids_app.model.volumes import Volumes
 
 log = logging.getLogger("latentatlas")
@@ -70,6 +70,7 @@ def train(
     epochs: int | None = None,
     device: str = "auto",
     n_threads: int | None = None,
+    n_processes: int | None = None,
     folder: str | PathLike | None = None,
     callbacks: tuple[Callback, ...] = (),
 ) -> Training:
@@ -90,6 +91,8 @@ def train(
         Mixed precision (bfloat16) is used on CUDA, where it is faster; never on a CPU.
     n_threads : int, optional
         Of torch, on the CPU.
+    n_processes : int, optional
+        Processes that share each batch (distributed data parallel); by default one a CUDA device, and one on a CPU.
     folder : path-like, optional
         Where checkpoints go; a training that was interrupted there is resumed. Nothing is written without.
     callbacks : tuple of Callback
@@ -100,8 +103,6 @@ def train(
     Training
     """
     device = pick_device(device)
-    if n_threads:
-        torch.set_num_threads(n_threads)
     epochs = plan.max_epochs if epochs is None else epochs
     train_index = np.asarray(train_index, int)
     valid_index = np.zeros(0, int) if valid_index is None else np.asarray(valid_index, int)
@@ -109,16 +110,33 @@ def train(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         network = ResidualAutoencoder(linear, plan.channels, float(np.sqrt(max(spread, 1e-12))))
+    model = Autoencoder(linear, network, plan.channels)
     if epochs == 0:
-        return _untrained(volumes, Autoencoder(linear, network, plan.channels), valid_index)
-    task = _Task(network, volumes.grid.mirror if linear.prior.mirror_weight else None, plan, seed)
-    keeper = _Keeper(plan.patience)
-    extra, last = [], None
+        return _untrained(volumes, model, valid_index)
+    checkpoints = None
     if folder is not None:
         stamp = _fingerprint(plan, seed, epochs, train_index, valid_index, volumes, linear)
-        last = _checkpoint_folder(Path(folder), stamp) / "last.ckpt"
+        checkpoints = _checkpoint_folder(Path(folder), stamp)
+    mirror = volumes.grid.mirror if linear.prior.mirror_weight else None
+    processes = n_processes or count_processes(device, plan.batch_size)
+    task = Task(network, mirror, plan, seed)
+    job = (task, volumes, train_index, valid_index, epochs, device, n_threads, processes, checkpoints, callbacks)
+    weights, kept = launch(_fit, processes, *job)
+    network.load_state_dict(weights)
+    history = pd.DataFrame(kept["history"], columns=["epoch", "train_loss", "valid_loss"])
+    best = kept["best_epoch"] if len(valid_index) else int(history.epoch.max())
+    return Training(model, history, best, np.array(kept["explained"] or np.zeros((0, 0))))
+
+
+def _fit(task, volumes, train_index, valid_index, epochs, device, n_threads, processes, checkpoints, callbacks):
+    """The weights and what the Keeper kept; in each of the processes."""
+    if n_threads:
+        torch.set_num_threads(n_threads)
+    keeper, extra, last = Keeper(task.plan.patience), [], None
+    if checkpoints is not None:
+        last = checkpoints / "last.ckpt"
         extra = [
-            ModelCheckpoint(last.parent, filename="last", enable_version_counter=False, save_on_train_epoch_end=True)
+            ModelCheckpoint(checkpoints, filename="last", enable_version_counter=False, save_on_train_epoch_end=True)
         ]
     resume = str(last) if last is not None and last.exists() else None
     if resume:
@@ -127,32 +145,33 @@ def train(
         trainer = pl.Trainer(
             max_epochs=epochs,
             accelerator=device,
-            devices=1,
+            devices=processes,
+            strategy="ddp" if processes > 1 else "auto",
             precision="bf16-mixed" if device == "cuda" else "32-true",
-            plugins=[LightningEnvironment()],  # one process: do not wait for others that a scheduler's variables name
+            # Processes are launched here: do not wait for others that a scheduler's variables name.
+            plugins=[TorchElasticEnvironment() if processes > 1 else LightningEnvironment()],
+            use_distributed_sampler=False,  # the sampler deals out batches itself
+            deterministic=True,
             logger=False,
             enable_checkpointing=bool(extra),
             enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
-            gradient_clip_val=1.0,
-            default_root_dir=str(folder) if folder is not None else None,
-            callbacks=[keeper, _Progress(), *extra, *callbacks],  # the keeper decides before the checkpoint is written
+            default_root_dir=str(checkpoints) if checkpoints is not None else None,
+            callbacks=[keeper, Progress(), *extra, *callbacks],  # the keeper decides before the checkpoint is written
         )
+        rank, size = trainer.global_rank, task.plan.batch_size
+        order = EpochOrder(len(train_index), task.seed, rank, processes)
         trainer.fit(
             task,
-            _loader(volumes, train_index, plan.batch_size, seed),
-            _loader(volumes, valid_index, plan.batch_size, None) if len(valid_index) else None,
+            loader(volumes, train_index, max(1, size // processes), order),
+            loader(volumes, valid_index, size) if len(valid_index) else None,
             ckpt_path=resume,
             weights_only=True,
         )
-    if keeper.best is not None:
-        network.load_state_dict(keeper.best)
-    network.cpu()
-    explained = np.array(keeper.explained) if keeper.explained else np.zeros((0, 0))
-    history = pd.DataFrame(keeper.history, columns=["epoch", "train_loss", "valid_loss"])
-    best = keeper.best_epoch if len(valid_index) else int(history.epoch.max())
-    return Training(Autoencoder(linear, network, plan.channels), history, best, explained)
+    weights = keeper.best or {k: v.cpu() for k, v in task.network.state_dict().items()}
+    task.cpu()
+    return weights, keeper.state_dict()
 
 
 def _untrained(volumes: Volumes, model: Autoencoder, valid_index: np.ndarray) -> Training:
@@ -160,123 +179,6 @@ def _untrained(volumes: Volumes, model: Autoencoder, valid_index: np.ndarray) ->
     valid_loss = 1 - explained.mean() if len(valid_index) else math.nan
     history = pd.DataFrame([(0, math.nan, valid_loss)], columns=["epoch", "train_loss", "valid_loss"])
     return Training(model, history, 0, explained)
-
-
-def pick_device(device: str) -> str:
-    """``cpu`` or ``cuda``; UsageError where CUDA is asked for and not there."""
-    if device not in ("auto", "cpu", "cuda"):
-        raise UsageError(f"There is no device called {device!r}.", remedy="Use auto, cpu or cuda.")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UsageError(
-            "No CUDA device can be seen.", remedy="Use --device auto, or give the container its GPU (--nv)."
-        )
-    return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-
-
-class _Task(pl.LightningModule):
-    """The loss; half the maps of a training batch are mirrored where the linear path finds symmetry."""
-
-    def __init__(self, network: ResidualAutoencoder, mirror: np.ndarray | None, plan: Plan, seed: int):
-        super().__init__()
-        self.network, self.plan, self.seed = network, plan, seed
-        self.register_buffer("mirror", None if mirror is None else torch.from_numpy(mirror), persistent=False)
-
-    def configure_optimizers(self):
-        p = self.plan
-        fused = self.network.mean.device.type == "cuda"
-        return torch.optim.AdamW(
-            self.network.parameters(), lr=p.learning_rate, weight_decay=p.weight_decay, fused=fused
-        )
-
-    def training_step(self, x, step):
-        if self.mirror is not None:
-            chosen = np.random.default_rng((self.seed, self.current_epoch, step)).random((len(x), 1)) < 0.5
-            x = torch.where(torch.from_numpy(chosen).to(x.device), x[:, self.mirror], x)
-        loss = ((self.network(x) - x) ** 2).mean() / self.network.data_scale**2
-        return {"loss": loss, "n": len(x)}
-
-    def validation_step(self, x, step):
-        with torch.autocast(x.device.type, enabled=False):
-            left = ((self.network(x) - x) ** 2).sum(1)
-            return 1 - left / ((x - self.network.mean) ** 2).sum(1).clamp_min(1e-12)
-
-
-class _Keeper(Callback):
-    """Losses of every epoch, the best weights, and when to stop. The linear path is epoch 0, and can win."""
-
-    def __init__(self, patience: int):
-        self.patience = patience
-        self.history, self.explained, self.best, self.best_epoch = [], [], None, 0
-
-    def on_train_epoch_start(self, trainer, task):
-        if not self.history:  # the linear path, before any step
-            self._train = None
-            loader = trainer.val_dataloaders
-            self._valid = []
-            if loader is not None:
-                task.eval()
-                with torch.inference_mode():
-                    self._valid = [task.validation_step(x.to(task.device), i).cpu() for i, x in enumerate(loader)]
-                task.train()
-            self._close(0, task)
-        self._train, self._valid = [], []
-
-    def on_train_batch_end(self, trainer, task, outputs, batch, step):
-        self._train.append((float(outputs["loss"].detach()), len(batch)))
-
-    def on_validation_batch_end(self, trainer, task, outputs, batch, step, dataloader_idx=0):
-        self._valid.append(outputs.detach().cpu())
-
-    def on_train_epoch_end(self, trainer, task):
-        self._close(trainer.current_epoch + 1, task)
-        if self.explained and trainer.current_epoch + 1 - self.best_epoch >= self.patience:
-            trainer.should_stop = True
-
-    def _close(self, epoch, task):
-        train = valid = math.nan
-        if self._train:
-            losses, sizes = zip(*self._train, strict=True)
-            train = float(np.average(losses, weights=sizes))
-        if self._valid:
-            self.explained.append(torch.cat(self._valid).double().tolist())
-            valid = 1 - float(np.mean(self.explained[-1]))
-            if epoch == 0 or valid < min(v for _, _, v in self.history):
-                self.best_epoch = epoch
-                self.best = {k: v.detach().cpu().clone() for k, v in task.network.state_dict().items()}
-        self.history.append((epoch, train, valid))
-
-    def state_dict(self):
-        return {k: getattr(self, k) for k in ("history", "explained", "best", "best_epoch")}
-
-    def load_state_dict(self, state):
-        for key, value in state.items():
-            setattr(self, key, value)
-        self.history = [tuple(row) for row in self.history]
-
-    def on_fit_start(self, trainer, task):
-        # A resumed training that had already run out of patience does not start again.
-        if self.explained and len(self.explained) - 1 - self.best_epoch >= self.patience:
-            trainer.should_stop = True
-
-
-class _Progress(Callback):
-    """One bar over the epochs with the time left; silent where nobody looks (no terminal)."""
-
-    def on_train_start(self, trainer, task):
-        self.bar = tqdm(
-            total=trainer.max_epochs,
-            initial=trainer.current_epoch,
-            desc="training",
-            unit="epoch",
-            leave=False,
-            disable=not sys.stderr.isatty(),
-        )
-
-    def on_train_epoch_end(self, trainer, task):
-        self.bar.update()
-
-    def on_train_end(self, trainer, task):
-        self.bar.close()
 
 
 class _Rows(Dataset):
@@ -289,27 +191,41 @@ class _Rows(Dataset):
         return len(self.index)
 
     def __getitems__(self, places):
-        return torch.from_numpy(self.volumes.rows(self.index[places]))
+        return torch.from_numpy(self.volumes.data[self.index[places]])
 
 
-class _EpochOrder(Sampler):
-    """A new order every epoch that depends on the seed and the epoch alone; Lightning says which epoch it is."""
+class EpochOrder(Sampler):
+    """A new order every epoch that depends on the seed and the epoch alone; Lightning says which epoch it is.
 
-    def __init__(self, n: int, seed: int):
-        self.n, self.seed, self.epoch = n, seed, 0
+    Several processes take turns, so that their batches together are the batch that one process would see. Where the
+    maps do not divide among them, the first of the order come again at its end.
 
-    def set_epoch(self, epoch):
+    Parameters
+    ----------
+    n : int
+        Maps.
+    seed : int
+    rank, processes : int
+        Which process of how many.
+    """
+
+    def __init__(self, n: int, seed: int, rank: int = 0, processes: int = 1):
+        self.n, self.seed, self.rank, self.processes, self.epoch = n, seed, rank, processes, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch comes."""
         self.epoch = epoch
 
     def __len__(self):
-        return self.n
+        return -(-self.n // self.processes)
 
     def __iter__(self):
-        return iter(np.random.default_rng((self.seed, self.epoch, 0xC0FFEE)).permutation(self.n).tolist())
+        order = np.random.default_rng((self.seed, self.epoch, 0xC0FFEE)).permutation(self.n)
+        return iter(np.resize(order, len(self) * self.processes)[self.rank :: self.processes].tolist())
 
 
-def _loader(volumes: Volumes, index: np.ndarray, batch_size: int, seed: int | None) -> DataLoader:
-    order = _EpochOrder(len(index), seed) if seed is not None else None
+def loader(volumes: Volumes, index: np.ndarray, batch_size: int, order: EpochOrder | None = None) -> DataLoader:
+    """Batches of the maps ``index``, (b, V) float16 tensors, in the order given."""
     return DataLoader(_Rows(volumes, index), batch_size=batch_size, sampler=order, collate_fn=_as_is)
 
 

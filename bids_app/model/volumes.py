@@ -50,6 +50,12 @@ class Volumes:
     def __len__(self) -> int:
         return len(self.data)
 
+    def __reduce__(self):
+        # Another process opens the same file; the maps themselves are never sent.
+        if isinstance(self.data, np.memmap) and self.data.filename is not None:
+            return load_volumes, (self.data.filename,)
+        return Volumes, (self.data, self.grid, self.paths, self.rejected)
+
     def rows(self, index: np.ndarray) -> np.ndarray:
         """Maps ``index`` as an (n, V) float32 array in memory."""
         return np.asarray(self.data[np.asarray(index, int)], np.float32)

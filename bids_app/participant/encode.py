@@ -29,6 +29,8 @@ class EncodedScan:
         1 - error / (mean squared distance to the training mean map).
     error_percentile : float
         Where ``error`` lies among the out-of-fold errors of the training cohort, 0 to 100 (NaN if unknown).
+    in_training : bool
+        Whether the model was trained on this participant: error and percentile then flatter.
     """
 
     latents: np.ndarray
@@ -36,9 +38,12 @@ class EncodedScan:
     error: float
     explained_variance: float
     error_percentile: float
+    in_training: bool
 
 
-def encode_scan(modulated: nib.Nifti1Image, model_dir: str | PathLike, space: str | None = None) -> EncodedScan:
+def encode_scan(
+    modulated: nib.Nifti1Image, model_dir: str | PathLike, space: str | None = None, participant: str | None = None
+) -> EncodedScan:
     """Encode one modulated, unsmoothed map (the model smooths and samples by itself, as in training).
 
     Parameters
@@ -49,6 +54,8 @@ def encode_scan(modulated: nib.Nifti1Image, model_dir: str | PathLike, space: st
         Folder of a trained model (``group/model``).
     space : str, optional
         Template of the map, checked against the model's.
+    participant : str, optional
+        ``files.qualified`` name, to find in the training cohort.
 
     Returns
     -------
@@ -78,4 +85,5 @@ def encode_scan(modulated: nib.Nifti1Image, model_dir: str | PathLike, space: st
         error=error,
         explained_variance=1 - error / max(spread, 1e-12),
         error_percentile=files.error_percentile(model.card, error),
+        in_training=participant is not None and files.was_trained_on(model.card, participant),
     )

@@ -202,6 +202,9 @@ def _facts(scan: Scan) -> list[tuple[str, object]]:
         facts.append(("Modulation", Markup("<strong>none</strong>: no transform was there to modulate the map with")))
     if meta.get("SkullStripMethod"):
         facts.append(("Brain outline from", meta["SkullStripMethod"]))
+    if meta.get("InTrainingCohort"):
+        said = "<strong>was trained on this participant</strong>: its error and percentile look better than they are"
+        facts.append(("The model", Markup(said)))
     for key, value in meta.items():
         simple = isinstance(value, int | float) and not isinstance(value, bool)
         if simple and key not in _SHOWN_ELSEWHERE:

@@ -11,7 +11,7 @@ from . import charts
 from .group_results import GroupResults, numeric
 from .interactive import METHODS, projection_explorer
 from .items import Item, item
-from .reconstructions import reconstruction_figure
+from .reconstructions import error_figure, reconstruction_figure, traversal_figure
 from .style import html_table, number
 
 
@@ -23,9 +23,14 @@ def training(results: GroupResults) -> Iterator[Item]:
     table = results.table("cross_fit")
     if table is not None:
         yield item("explained", charts.explained_figure(table), before=_compared(table))
-    examples = reconstruction_figure(results)
-    if examples is not None:
-        yield item("examples", examples, picture=True)
+    for key, make in (
+        ("examples", reconstruction_figure),
+        ("errorMaps", error_figure),
+        ("traversals", traversal_figure),
+    ):
+        figure = make(results)
+        if figure is not None:
+            yield item(key, figure, picture=True)
 
 
 def projections(results: GroupResults) -> Iterator[Item]:

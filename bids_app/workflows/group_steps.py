@@ -118,7 +118,7 @@ def collect(
     table = read_tsv(cohort)
     card = files.make_card(
         model,
-        participant_ids=qualified(dataset, table["participant_id"]),
+        participant_ids=[files.qualified(dataset, i) for i in table["participant_id"]],
         training_errors=products["err"],
         latents=products["Z"],
         choices=model.card["training"]["choices"],
@@ -129,6 +129,8 @@ def collect(
     )
     out = folder / "out" / "group"
     files.save_model(model, out / "model", card)
+    model.card = card
+    _write_traversals(out, model)
     history = [pd.read_csv(Path(path).with_name("history.tsv"), sep="\t", dtype={"fold": str}) for path in fitted]
     write_tsv(out / "training.tsv", pd.concat(history)[["fold", "epoch", "train_loss", "valid_loss"]])
     write_tsv(out / "cross_fit.tsv", crossfit.cross_fit_table(products))
@@ -159,9 +161,7 @@ def apply_model(
     if stored.card.get("space") not in (None, space):
         raise ModelError(f"the model was trained on maps in {stored.card['space']}, these are in {space}", file=model)
     ids = table["participant_id"]
-    known = sorted(
-        {i for i, q in zip(ids, qualified(dataset, ids), strict=True) if files.was_trained_on(stored.card, q)}
-    )
+    known = sorted({i for i in ids if files.was_trained_on(stored.card, files.qualified(dataset, i))})
     if known:
         raise DatasetError(
             f"{len(known)} of the participants were in the training of this model: {', '.join(known[:5])} ...",
@@ -179,12 +179,8 @@ def apply_model(
     products["Zpca_f"] = np.stack(products["Zpca_f"])
     np.savez(folder / "products.npz", **products)
     _write_latents(folder, table, products)
+    _write_traversals(folder / "out" / "group", stored)
     return {"products": folder / "products.npz", "model": Path(model)}
-
-
-def qualified(dataset: str, participant_ids) -> list[str]:
-    """Participant names that are unique beyond their dataset: every dataset has a sub-01."""
-    return [f"{dataset}/{i}" for i in participant_ids]
 
 
 def _write_latents(folder: Path, table: pd.DataFrame, products: dict) -> None:
@@ -228,6 +224,15 @@ def _write_pictures(out: Path, models: list, maps, products: dict, table: pd.Dat
     write_tsv(out / "reconstructions.tsv", examples)
     for group, mean in mean_error_maps(models, maps, fold, groups).items():
         mean.to_filename(out / f"error_{re.sub(r'[^a-zA-Z0-9]+', '-', group)}.nii.gz")
+
+
+def _write_traversals(out: Path, model) -> None:
+    from ..model.examples import latent_traversals
+
+    out.mkdir(parents=True, exist_ok=True)
+    image, table = latent_traversals(model)
+    image.to_filename(out / "traversals.nii.gz")
+    write_tsv(out / "traversals.tsv", table)
 
 
 def _json(path: Path, content: dict) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import nipype.pipeline.engine as pe
 
 from ..bids.maps import GreyMatterMap
-from ..bids.query import Scan
+from ..bids.query import Scan, check_dataset
 from ..config import Config
 from ..space.templates import parse_name
 from . import participant_steps as steps
@@ -67,14 +67,19 @@ def init_adopted_wf(config: Config, scan: GreyMatterMap) -> pe.Workflow:
     )
     workflow.connect([(adopt, write, [("map", "map"), ("facts", "facts")]), (write, figures, [("written", "written")])])
     if config.model:
-        _add_encoding(workflow, config, scan.space, source=(adopt, "map"), write=write)
+        _add_encoding(workflow, config, scan, scan.space, source=(adopt, "map"), write=write)
     return workflow
 
 
 def _add_encoding(
-    workflow: pe.Workflow, config: Config, space: str, *, source: tuple[pe.Node, str], write: pe.Node
+    workflow: pe.Workflow, config: Config, scan: Scan, space: str, *, source: tuple[pe.Node, str], write: pe.Node
 ) -> None:
-    encode = pe.Node(steps.encode(model=str(config.model_dir), space=space), "encode", mem_gb=2.0)
+    from ..model.files import qualified  # needs torch
+
+    # Named as the group level named whom it trained on.
+    dataset = check_dataset(config.bids_dir, strict=False).get("Name", "unnamed")
+    who = qualified(dataset, f"sub-{scan.subject}")
+    encode = pe.Node(steps.encode(model=str(config.model_dir), space=space, participant=who), "encode", mem_gb=2.0)
     node, output = source
     workflow.connect(
         [
@@ -169,5 +174,6 @@ def init_scan_wf(config: Config, scan: Scan, *, labels: Mapping[str, str], n_thr
         ]
     )
     if config.model:
-        _add_encoding(workflow, config, parse_name(config.template)[0], source=(modulate, "modulated"), write=write)
+        space = parse_name(config.template)[0]
+        _add_encoding(workflow, config, scan, space, source=(modulate, "modulated"), write=write)
     return workflow

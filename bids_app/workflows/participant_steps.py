@@ -142,16 +142,17 @@ def quality(
 
 
 @stage("recon", "encoded")
-def encode(folder: Path, modulated: Path, model: str, space: str) -> dict:
+def encode(folder: Path, modulated: Path, model: str, space: str, participant: str) -> dict:
     """Encode the map with a trained model, and see how well the model knows such a brain."""
     from ..participant.encode import encode_scan
 
-    found = encode_scan(_load(modulated), model, space)
+    found = encode_scan(_load(modulated), model, space, participant)
     encoded = {
         "Latents": found.latents,
         "ReconstructionError": found.error,
         "ReconstructionErrorPercentile": found.error_percentile,
         "ExplainedVariance": found.explained_variance,
+        "InTrainingCohort": found.in_training,
     }
     return {"recon": _save(found.reconstruction, folder / "recon.nii.gz"), "encoded": encoded}
 

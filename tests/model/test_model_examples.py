@@ -4,7 +4,9 @@ import nibabel as nib
 import numpy as np
 
 from bids_app.model.crossfit import cross_fit_one, split_participants
-from bids_app.model.examples import example_reconstructions, mean_error_maps
+from bids_app.model.examples import example_reconstructions, latent_traversals, mean_error_maps
+from bids_app.model.files import make_card
+from bids_app.model.linear import LinearModel, fit_linear
 from bids_app.model.plan import make_plan
 from bids_app.model.volumes import build_volumes
 from bids_app.simulate.maps import simulate_gm_maps
@@ -39,3 +41,18 @@ def test_errors_of_maps_add_up_to_the_errors_of_scans(tmp_path):
     size = np.prod(data.shape[:3]) / volumes.grid.n_voxels
     difference = ((data[..., 1] - data[..., 0]) ** 2).mean() * size
     np.testing.assert_allclose(difference, table["error"][0], rtol=1e-2)
+
+
+def test_traversals_are_the_components_of_largest_variance(linear_cohort):
+    every = np.arange(30)
+    model = fit_linear(linear_cohort, every, 5)
+    shuffled = LinearModel(model.grid, model.mean, model.components[[3, 0, 4, 1, 2]], model.scale[[3, 0, 4, 1, 2]])
+    Z = shuffled.encode(linear_cohort.rows(every))
+    shuffled.card = make_card(shuffled, latents=Z)
+    image, table = latent_traversals(shuffled, n=2)
+    assert table["latent"].tolist() == [2, 2, 4, 4]  # the first two principal components
+    assert table["sd"].tolist() == [-2, 2, -2, 2]
+    share = Z.var(0)[[1, 1, 3, 3]] / Z.var(0).sum()
+    np.testing.assert_allclose(table["variance_share"], share, rtol=1e-4)
+    moved = image.get_fdata()[model.grid.mask][:, 3]
+    np.testing.assert_allclose(moved, 2 * Z[:, 3].std() * model.components[1], atol=1e-5)

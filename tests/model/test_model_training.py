@@ -10,10 +10,11 @@ from lightning.pytorch.callbacks import Callback
 
 from bids_app.errors import ConfigError, DatasetError, UsageError
 from bids_app.model.autoencoder import reconstruction_error, traverse
-from bids_app.model.linear import fit_linear
-from bids_app.model.network import fold, unfold
+from bids_app.model.launch import pick_device
+from bids_app.model.linear import Prior, fit_linear
+from bids_app.model.network import folded_index
 from bids_app.model.plan import Plan, make_plan
-from bids_app.model.training import pick_device, train
+from bids_app.model.training import EpochOrder, train
 
 TRAIN, VALID = np.arange(24), np.arange(24, 30)
 PLAN = Plan(4, 4, channels=(8, 8, 16, 16), max_epochs=4)
@@ -115,10 +116,15 @@ def test_convolutions_learn_what_no_plane_holds(curved_cohort):
     assert autoencoder > pca + 0.1
 
 
-def test_fold_is_undone():
-    box = torch.arange(2 * 4 * 6 * 8.0).reshape(2, 1, 4, 6, 8)
-    assert torch.equal(unfold(fold(box)), box)
-    assert torch.equal(fold(box)[0, :, 0, 0, 0].sort().values, box[0, 0, :2, :2, :2].flatten())
+def test_folding_puts_the_voxels_of_a_cube_side_by_side():
+    shape = (2, 4, 6)
+    place = folded_index(np.arange(48), shape)
+    assert sorted(place) == list(range(48))
+    folded = np.empty(48, int)
+    folded[place] = np.arange(48)
+    x, y, z = np.unravel_index(folded.reshape(6, 8), shape)
+    for axis in (x, y, z):
+        assert (axis // 2 == axis[:, :1] // 2).all()  # the eight of a row share a cube
 
 
 def test_traversal_moves_one_latent_both_ways(linear_cohort):
@@ -151,3 +157,31 @@ def test_plan_survives_its_file_and_refuses_nonsense(tmp_path):
             Plan.read(tmp_path / "bad.json")
     with pytest.raises(DatasetError, match="too few"):
         make_plan(["a", "b", "c", "d"], None)
+
+
+@pytest.mark.parametrize("n", [22, 23])
+def test_processes_take_turns_in_the_order_of_one(n):
+    whole, parts = list(EpochOrder(n, 3)), [list(EpochOrder(n, 3, rank, 2)) for rank in range(2)]
+    together = np.stack(parts, 1).ravel().tolist()
+    assert together == whole + whole[: len(together) - n]  # none waits for another's last batch
+
+
+def test_processes_that_share_a_batch_learn_what_one_does(linear_cohort, monkeypatch):
+    """Two processes over gloo, in a job whose scheduler speaks of four tasks that will never come."""
+    for name, value in {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "4", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"}.items():
+        monkeypatch.setenv(name, value)
+    maps = TRAIN[:22]  # the last batch of an epoch is smaller
+    linear = fit_linear(linear_cohort, maps, 4, prior=Prior(0.5, 0.0))  # mirrors maps at random, too
+    plan = Plan(4, 4, channels=(8, 8, 16, 16), learning_rate=1e-4)
+
+    def once(seed, processes):
+        options = {"epochs": 2, "device": "cpu", "n_threads": 1, "n_processes": processes}
+        return train(linear_cohort, linear, maps, None, plan, seed=seed, **options)
+
+    one, two, untrained = once(3, 1), once(3, 2), train(linear_cohort, linear, maps, None, plan, seed=3, epochs=0)
+    # Adam turns the rounding of tiny gradients into whole steps: the weights agree in direction, not in every digit.
+    start, *ends = (torch.cat([w.flatten() for w in weights(t).values()]) for t in (untrained, one, two))
+    first, second = (end - start for end in ends)
+    assert torch.cosine_similarity(first, second, dim=0) > 0.9
+    assert np.allclose(one.history.train_loss, two.history.train_loss, rtol=1e-4, equal_nan=True)
+    assert once(4, 1).history.train_loss[1] != pytest.approx(one.history.train_loss[1], rel=1e-3)

@@ -21,7 +21,7 @@ def model_dir(tmp_path):
     model = LinearModel(grid, np.full(grid.n_voxels, 0.5), components, np.ones(3))
     card = files.make_card(
         model,
-        participant_ids=["a", "b"],
+        participant_ids=[files.qualified("Study", f"sub-{i}") for i in (1, 2)],
         training_errors=np.linspace(0.001, 0.1, 50),
         latents=rng.standard_normal((2, 3)),
         seed=0,
@@ -50,6 +50,13 @@ def test_a_foreign_map_has_a_large_error(model_dir):
     scan = encode_scan(model.grid.to_image(values), folder)
     assert scan.error > 0.5
     assert scan.error_percentile == 100
+
+
+@pytest.mark.parametrize(("name", "known"), [("Study/sub-1", True), ("Other/sub-1", False), ("Study/sub-3", False)])
+def test_whom_the_model_was_trained_on_is_said(model_dir, name, known):
+    folder, model = model_dir
+    image = model.grid.to_image(np.linspace(0, 1, model.grid.n_voxels))
+    assert encode_scan(image, folder, participant=name).in_training is known
 
 
 def test_another_space_or_grid_is_refused(model_dir):

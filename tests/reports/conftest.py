@@ -20,7 +20,9 @@ def cohort(tmp_path_factory):
 def own_cohort(cohort, tmp_path):
     """A copy of the cohort that a test may change; without the atlas, so that no map takes time to draw."""
     return shutil.copytree(
-        cohort, tmp_path / "out", ignore=shutil.ignore_patterns("tpl-*", "reconstructions.*", "group.html", "figures")
+        cohort,
+        tmp_path / "out",
+        ignore=shutil.ignore_patterns("tpl-*", "reconstructions.*", "traversals.*", "error_*", "group.html", "figures"),
     )
 
 

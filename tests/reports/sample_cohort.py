@@ -281,6 +281,14 @@ def write_cohort(folder: Path, n: int = 36, latents: int = 16, seed: int = 0, pl
         pd.DataFrame(examples, columns=["volume", "participant_id", "kind", "source", "error"]),
         folder / "group/reconstructions.tsv",
     )
+    moved = [(v, latent, sd, 0.3) for v, (latent, sd) in enumerate((k, s) for k in (2, 5) for s in (-2.0, 2.0))]
+    tsv(pd.DataFrame(moved, columns=["volume", "latent", "sd", "variance_share"]), folder / "group/traversals.tsv")
+    changes = np.stack([0.05 * sd * gm * (latent - 1) for _, latent, sd, _ in moved], -1)
+    nib.save(nib.Nifti1Image(changes.astype(np.float32), template.affine), folder / "group/traversals.nii.gz")
+    for name, factor in (("AD", 0.02), ("CN", 0.01)):
+        nib.save(
+            nib.Nifti1Image((factor * gm).astype(np.float32), template.affine), folder / f"group/error_{name}.nii.gz"
+        )
 
     summary = {
         "n_scans": n,

@@ -236,6 +236,8 @@ def test_precomputed_maps_are_adopted_and_encoded(analysed, tmp_path):
         facts = json.loads((anat / f"{name.format('recon')}.json").read_text())
         assert len(facts["Latents"]) == 8
         assert 0 <= facts["ReconstructionErrorPercentile"] <= 100
+        assert facts["InTrainingCohort"] is True  # a dataset of that name had a participant of that label
+        assert "was trained on this participant" in (tmp_path / "out" / f"sub-{label}.html").read_text()
         assert nib.load(anat / f"{name.format('recon')}.nii.gz").shape == adopted.shape
     assert not (tmp_path / "out" / "sub-03").exists()
     assert validator_errors(tmp_path / "out") == []
