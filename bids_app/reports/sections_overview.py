@@ -31,6 +31,8 @@ SETTINGS = {
     "seed": "seed",
     "device": "device",
     "covariates": "covariates",
+    "site_column": "site",
+    "harmonize": "site handled by",
     "contrasts": "contrasts",
 }
 BASELINE_HEADERS = {

@@ -17,7 +17,8 @@ class _Study:
     """What every analysis starts from, read back from the files of the stages before it."""
 
     def __init__(self, cohort: Path, products: Path, regional: Path, labels: Path, design: dict[str, Any]):
-        from ..group.design import build_contrasts, build_covariates
+        from ..group.design import build_contrasts, build_covariates, read_categories
+        from ..group.harmonise import build_sites, harmonise
         from ..space.atlases import read_dseg
 
         self.cohort = read_tsv(cohort)
@@ -27,14 +28,25 @@ class _Study:
         self.participants = self.cohort["participant_id"].to_numpy()
         file, column = design["file"], design["group_column"]
         self.contrasts = build_contrasts(self.cohort, column, design["contrasts"] or None, file=file) if column else []
-        self.covariates = build_covariates(self.cohort, design["covariates"], file=file)
-        self.groups = self.cohort[column].astype(str).to_numpy() if column else None
+        # The site is a covariate whatever else is done about it; the labels have no part in the harmonisation.
+        site, others = design["site_column"], [c for c in design["covariates"] if c != design["site_column"]]
+        names = [*others, site] if site else others
+        self.covariates = build_covariates(self.cohort, names, categories=(site,) if site else (), file=file)
+        self.groups = np.array(read_categories(self.cohort, column, file), object) if column else None
         self.fold = self.products["fold"]
+        self.regional_by_fold, self._harmonise = None, None
+        if design["harmonize"] == "combat":
+            sites, kept = build_sites(self.cohort, site, file=file), build_covariates(self.cohort, others, file=file)
+            self._harmonise = lambda x: harmonise(x, sites, kept.matrix, self.fold)
+            self.regional, self.regional_by_fold = self._harmonise(self.regional)
 
-    def latents(self, name: str) -> tuple[np.ndarray, np.ndarray | None]:
-        """``(Z, Zf)`` of the autoencoder ("Z") or of PCA ("Zpca")."""
+    def latents(self, name: str, *, as_they_are: bool = False) -> tuple[np.ndarray, np.ndarray | None]:
+        """``(Z, Zf)`` of the autoencoder ("Z") or of PCA ("Zpca"), harmonised where that was asked for."""
         per_fold = self.products.get("Zf" if name == "Z" else "Zpca_f")
-        return self.products.get(name, per_fold[0] if per_fold is not None else None), per_fold
+        full = self.products.get(name, per_fold[0] if per_fold is not None else None)
+        if self._harmonise is None or as_they_are:
+            return full, per_fold
+        return self._harmonise(full)[0], self._harmonise(full if per_fold is None else per_fold)[1]
 
     def paint(self, values: np.ndarray, path: Path) -> None:
         """Write one number a region as a map on the atlas."""
@@ -53,7 +65,12 @@ def project(
 
     study = _Study(cohort, products, regional, labels, design)
     views = compute(
-        *study.latents("Z"), study.fold, study.contrasts, study.participants, n_jobs=n_jobs, seed=design["seed"]
+        *study.latents("Z", as_they_are=True),
+        study.fold,
+        study.contrasts,
+        study.participants,
+        n_jobs=n_jobs,
+        seed=design["seed"],
     )
     described = {c: f"Coordinate of the {c.split('_')[0].upper()} projection of the latents" for c in views.coordinates}
     write_phenotype(folder, "projections", study.cohort, views.coordinates, described)
@@ -75,6 +92,7 @@ def profile(folder: Path, cohort: Path, products: Path, regional: Path, labels: 
         study.contrasts,
         study.covariates,
         study.participants,
+        Gf=study.regional_by_fold,
         n_permutations=design["permutations"],
         seed=design["seed"],
     )
@@ -104,6 +122,7 @@ def explain(folder: Path, cohort: Path, products: Path, regional: Path, labels: 
         study.covariates,
         study.participants,
         study.groups,
+        Gf=study.regional_by_fold,
         n_permutations=design["permutations"],
         seed=design["seed"],
     )
@@ -128,6 +147,7 @@ def agnostic_map(folder: Path, cohort: Path, products: Path, regional: Path, lab
         study.covariates,
         study.fold,
         study.participants,
+        Gf=study.regional_by_fold,
         n_permutations=design["permutations"],
         seed=design["seed"],
     )
@@ -179,6 +199,7 @@ def validate(
         study.contrasts,
         study.covariates,
         study.participants,
+        Gf=study.regional_by_fold,
     )
     verdict = verdicts(
         validation,
