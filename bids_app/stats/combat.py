@@ -1,4 +1,4 @@
-"""ComBat (Johnson et al. 2007; Fortin et al. 2018): one site's location and spread made those of all, by empirical Bayes.
+"""ComBat (Johnson et al. 2007; Fortin et al. 2018): sites given one location and spread, by empirical Bayes.
 
 Fitted on some rows and applied to others, so that held-out participants are harmonised without having been seen.
 """

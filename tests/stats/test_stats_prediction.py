@@ -12,6 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from bids_app.stats.crossfit import crossfit_operators, crossfit_test, out_of_fold_r2, smallest_p
 from bids_app.stats.discriminability import auc, concordance, discriminability, permuted_discriminability
 from bids_app.stats.linear import residual_operator, residualise, ridge_factors, ridge_predict
+from bids_app.stats.permutation import permutation_chunks
 from bids_app.stats.resampling import bootstrap_mean_interval, bootstrap_rows, nadeau_bengio
 from bids_app.stats.sar import sar
 
@@ -74,6 +75,26 @@ def test_permuted_labels_hold_their_level_beside_a_confound():
         observed, null = permuted_discriminability(x, y, "groups", c, n_permutations=99, seed=s)
         hits += (1 + (null >= observed).sum()) / 100 <= 0.05
     assert 0.01 <= hits / 400 <= 0.085
+
+
+@pytest.mark.parametrize("kind", ["groups", "score"])
+def test_permuted_labels_are_freedman_and_lanes_by_the_book(kind):
+    """Permute the reduced model's residuals, add its fit back, refit: the null stands to the observed as partial r."""
+    rng = np.random.default_rng(2)
+    c, x = rng.normal(size=(20, 3)), rng.normal(size=(20, 2))
+    y = np.arange(20) % 2.0 if kind == "groups" else rng.normal(size=20)
+    observed, null = permuted_discriminability(x, y, kind, c, n_permutations=15, seed=4)
+    labels = y if kind == "groups" else stats.rankdata(y)
+    design = np.column_stack([np.ones(20), c])
+    left = lambda v: v - design @ np.linalg.lstsq(design, v, rcond=None)[0]  # noqa: E731
+    ranks = stats.rankdata(left(x), axis=0)
+    fit = labels - left(labels)
+    partial = lambda k, v: abs(stats.pearsonr(left(ranks[:, k]), left(v)).statistic)  # noqa: E731
+    for b, perm in enumerate(np.concatenate(list(permutation_chunks(20, 15, 4, 5)))):
+        shuffled = fit + left(labels)[perm]
+        for k in range(2):
+            expected = partial(k, shuffled) / partial(k, labels)
+            assert null[b, k] / observed[k] == pytest.approx(expected, rel=1e-8)
 
 
 def test_nuisances_of_held_out_rows_use_the_training_coefficients():
