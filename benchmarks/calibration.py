@@ -8,8 +8,8 @@ reconstruction error rises where these regions are small. Conditions:
 
 - none: age and site play no part;
 - age: it differs between the groups by one standard deviation and drives every source and the error;
-- site: 70 % of the cases and 30 % of the controls come from a scanner that shifts every latent, region and error by about
-  one standard deviation and spreads them 1.4 times as wide; the site is a covariate;
+- site: 70 % of the cases and 30 % of the controls come from a scanner that shifts every latent, region and error by
+  about one standard deviation and spreads them 1.4 times as wide; the site is a covariate;
 - combat: the same, harmonised by ComBat within the folds.
 
 Cohorts are taken in turns from all cells, so that a run that reaches its time limit has something of each.
@@ -26,9 +26,6 @@ from collections import defaultdict
 from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
-
-for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(name, "1")
 
 import numpy as np
 import pandas as pd
@@ -213,6 +210,8 @@ def main() -> None:
     turns = sorted(((i + 1) / total, cell, i) for cell, total in wanted.items() for i in range(total))
     jobs = [(cell, i, settings, started + 60 * args.minutes) for _, cell, i in turns]
     found = defaultdict(list)
+    # Read by the workers, which start afresh: one thread each.
+    os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     with get_context("spawn").Pool(args.jobs) as pool:
         for cell, result in pool.imap_unordered(run_one, jobs):
             if result is not None:

@@ -41,7 +41,7 @@ class ExplainResult:
         Out-of-fold R2 of the picked models; permutation p value of the linear relation.
     sar : SarResult or None
     supported : bool
-        The permutation test and the out-of-fold R2 both carry the relation. Shown greyed otherwise.
+        The permutation test, the out-of-fold R2 and SAR's held-out loss all carry the relation. Shown greyed otherwise.
     reason : str
         Why, in plain words.
     n : int
@@ -62,6 +62,14 @@ class ExplainResult:
     reason: str
     n: int
     seed_stability: float = np.nan
+
+    @property
+    def model(self) -> str:
+        """What was picked in the folds, in words; empty where nothing was fitted."""
+        chosen = self.models.set_index("model")["chosen_folds"] if len(self.models) else {}
+        names = {"linear": "ridge regression", "trees": "gradient-boosted trees"}
+        used = [f"{names[m]} in {chosen[m]} of {chosen['picked']} folds" for m in names if len(chosen) and chosen[m]]
+        return " and ".join(used)
 
 
 def explain(
@@ -123,8 +131,12 @@ def explain(
     test = crossfit_test(*args, n_permutations=n_permutations, seed=seed + 501)
     bound = sar(*args, eta=alpha)
     r2 = fit["r2"]["picked"]
-    supported = test.p <= alpha and r2 > 0
-    reason = f"out-of-fold R2 = {r2:.2f}, permutation p = {test.p:.3g}"
+    supported = test.p <= alpha and r2 > 0 and bound.loss < bound.gamma
+    beats = "below" if bound.holds else "not below"
+    reason = (
+        f"out-of-fold R2 = {r2:.2f}, permutation p = {test.p:.3g}; SAR's worst case is a loss of {bound.worst:.2f}, "
+        f"{beats} the {bound.gamma:.2f} of predicting nothing"
+    )
     chosen = fit["chosen"]
     models = pd.DataFrame(
         {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,11 @@ def project(
     )
     described = {c: f"Coordinate of the {c.split('_')[0].upper()} projection of the latents" for c in views.coordinates}
     write_phenotype(folder, "projections", study.cohort, views.coordinates, described)
-    write_tsv(folder / "out" / "group" / "projection_quality.tsv", views.quality)
+    out = folder / "out" / "group"
+    ids = study.cohort[[c for c in ("participant_id", "session_id") if c in study.cohort]]
+    write_tsv(out / "projection_quality.tsv", views.quality)
+    seeds = views.seeds.drop(columns="row")
+    write_tsv(out / "projection_seeds.tsv", ids.loc[views.seeds["row"].astype(int)].reset_index(drop=True).join(seeds))
     return {"done": True}
 
 
@@ -130,6 +135,10 @@ def explain(folder: Path, cohort: Path, products: Path, regional: Path, labels: 
     write_tsv(out / "shap_regions.tsv", found.regions)
     ids = study.cohort[[c for c in ("participant_id", "session_id") if c in study.cohort]]
     write_tsv(out / "shap_values.tsv", pd.concat([ids, found.values.reset_index(drop=True)], axis=1))
+    numbers = {"r2": found.r2, "p": found.p, "seed_stability": found.seed_stability}
+    facts = {"supported": found.supported, "reason": found.reason, "model": found.model}
+    facts |= {name: None if np.isnan(value) else float(value) for name, value in numbers.items()}
+    (folder / "shap.json").write_text(json.dumps(facts))
     study.paint(found.regions.set_index("index").loc[study.atlas.table["index"], "mean_abs_shap"], out / "shap.nii.gz")
     return {"explained": found}
 

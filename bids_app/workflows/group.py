@@ -253,7 +253,7 @@ def _write_summary(config, work: Path, table: pd.DataFrame, left_out: list[dict]
             {"participant_id": Path(p).name, "reason": why} for p, why in json.loads(volumes.read_text())["rejected"]
         ]
     plan = work / "plan" / "plan.json"
-    notes = work / "profile" / "notes.txt"
+    notes, shap = work / "profile" / "notes.txt", work / "explain" / "shap.json"
     write_json(
         config.output_dir / "group" / "summary.json",
         {
@@ -276,6 +276,7 @@ def _write_summary(config, work: Path, table: pd.DataFrame, left_out: list[dict]
             "seed": config.random_seed,
             "device": config.device,
             "model": str(config.model) if config.model else None,
+            "shap": json.loads(shap.read_text()) if shap.exists() else None,
             "left_out": left_out,
             "notes": notes.read_text().splitlines() if notes.exists() else [],
             "wall_time": {**{k: round(v, 1) for k, v in done.items()}, "total": round(seconds, 1)},
