@@ -122,8 +122,8 @@ def shap(results: GroupResults) -> Iterator[Item]:
     if not supported:
         yield Item(
             "shapNote",
-            f'<p class="note"><strong>Not supported.</strong> {esc(reason)} What follows describes a model without any '
-            "power to predict; it is drawn in grey and must not be interpreted.</p>",
+            f'<p class="note"><strong>Not supported.</strong> {esc(reason)} What follows describes a model that was '
+            "not shown to predict anything; it is drawn in grey and must not be interpreted.</p>",
         )
     best = table.sort_values("mean_abs_shap", ascending=False)
     values = results.table("shap_values")
