@@ -1,19 +1,30 @@
-"""False-positive rates under the null and power under planted effects, for every claim of the group level.
+"""False positives under the null, power and recovery under planted effects, for every claim of the group level.
 
-    python benchmarks/calibration.py --simulations 200 --out calibration.json
+    python benchmarks/calibration.py --cohorts 200 50 --jobs 16 --minutes 10 --out calibration.json
 
-A simulated cohort has six sources, of which the latents and the regions are noisy mixtures. Under the null the groups
-differ in none of them. With a confound, age differs between the groups by one standard deviation and drives every
-source, and age is given as a covariate. With an effect of so many standard deviations, the groups differ in one source,
-which a tenth of the regions carry, and the reconstruction error depends on one of these regions.
+A simulated cohort has six sources, of which latents and regions are noisy mixtures; age is always a covariate. With an
+effect of so many standard deviations the groups differ in one source, which a tenth of the regions carry, and the
+reconstruction error rises where these regions are small. Conditions:
+
+- none: age and site play no part;
+- age: it differs between the groups by one standard deviation and drives every source and the error;
+- site: 70 % of the cases and 30 % of the controls come from a scanner that shifts every latent, region and error by
+  about one standard deviation and spreads them 1.4 times as wide; the site is a covariate;
+- combat: the same, harmonised by ComBat within the folds.
+
+Cohorts are taken in turns from all cells, so that a run that reaches its time limit has something of each.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import time
+import traceback
+from collections import defaultdict
 from itertools import product
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -25,78 +36,99 @@ from bids_app.group.baselines import baselines
 from bids_app.group.claims import ERROR_CLAIM
 from bids_app.group.design import build_contrasts, build_covariates
 from bids_app.group.explain import explain
+from bids_app.group.harmonise import build_sites, harmonise
 from bids_app.group.lrcp import lrcp
 from bids_app.group.sam import sam
 from bids_app.group.validate import validate
 from bids_app.group.verdicts import SUPPORTED, WORST_CASE, verdicts
+from bids_app.stats.linear import residualise
 
-SOURCES = 6
+SOURCES, FOLDS = 6, 5
+CONDITIONS = ("none", "age", "site", "combat")
 
 
-def simulate(
-    rng, n: int, latents: int, regions: int, effect: float, confound: bool, folds: int = 5, share: float = 0.5
-):
+def simulate(rng, n: int, latents: int, regions: int, effect: float, condition: str, share: float = 0.5) -> dict:
     """One cohort: a table and the arrays that the group level works on; the first tenth of the regions is planted."""
     group = np.zeros(n, int)
     group[rng.permutation(n)[: round(n * share)]] = 1
-    age = rng.normal(size=n) + (group if confound else 0)
+    age = rng.normal(size=n) + (group if condition == "age" else 0)
     source = rng.normal(size=(n, SOURCES)) + 0.8 * age[:, None]
     source[:, 0] -= effect * group
-    Z = source @ rng.normal(size=(SOURCES, latents)) + 0.5 * rng.normal(size=(n, latents))
-    Zf = np.stack([Z @ stats.ortho_group.rvs(latents, random_state=rng) for _ in range(folds)])
     planted = np.arange(regions) < max(1, regions // 10)
     loading = rng.integers(1, SOURCES, regions)
     loading[planted] = 0
-    G = 10 + source[:, loading] + rng.normal(size=(n, regions))
-    err = 1 + 0.3 * rng.normal(size=n) + 0.3 * age - 0.2 * effect * G[:, 0]
-    table = pd.DataFrame(
-        {"participant_id": [f"sub-{i:04d}" for i in range(n)], "group": np.where(group, "case", "control"), "age": age}
-    )
-    return table, Z, Zf, G, err, np.arange(n) % folds, planted
+    G = source[:, loading] + rng.normal(size=(n, regions))
+    Z = source @ rng.normal(size=(SOURCES, latents)) + 0.5 * rng.normal(size=(n, latents))
+    err = 0.3 * rng.normal(size=n) + 0.3 * age - 0.2 * effect * G[:, planted].mean(axis=1)
+    site = (rng.random(n) < np.where(group == 1, 0.7, 0.3)).astype(int)
+    if condition in ("site", "combat"):
+        # Everyone from one scanner would be no confound: the first two of each group come from both.
+        for value in (0, 1):
+            site[np.flatnonzero(group == value)[:2]] = 0, 1
+        spread = np.where(site == 1, 1.4, 1.0)
+        G, Z = (x * spread[:, None] + site[:, None] * x.std(axis=0) * rng.normal(size=x.shape[1]) for x in (G, Z))
+        err = err * spread + site * err.std()
+    return {
+        "table": pd.DataFrame(
+            {
+                "participant_id": [f"sub-{i:04d}" for i in range(n)],
+                "group": np.where(group, "case", "control"),
+                "age": age,
+                "site": np.where(site, "b", "a"),
+            }
+        ),
+        "Z": Z,
+        "Zf": np.stack([Z @ stats.ortho_group.rvs(latents, random_state=rng) for _ in range(FOLDS)]),
+        "G": 10 + G,
+        "err": 1 + err,
+        "fold": np.arange(n) % FOLDS,
+        "planted": planted,
+    }
 
 
-def analyse(rng, n, latents, regions, effect, confound, permutations, share, with_error=True) -> dict:
-    """Verdicts, strict bounds and the recovery of the planted regions in one cohort."""
-    table, Z, Zf, G, err, fold, planted = simulate(rng, n, latents, regions, effect, confound, share=share)
+def analyse(rng, n, effect, condition, *, latents, regions, permutations, share=0.5, with_error=True) -> dict:
+    """Verdicts, bounds and the recovery of the planted regions in one cohort."""
+    cohort = simulate(rng, n, latents, regions, effect, condition, share)
+    table, Z, Zf, G, err, fold, planted = cohort.values()
     names = pd.DataFrame({"index": np.arange(1, regions + 1), "name": [f"R{i}" for i in range(1, regions + 1)]})
     who = table["participant_id"].to_numpy()
-    contrasts, covariates = build_contrasts(table, "group"), build_covariates(table, ["age"])
-    seed = int(rng.integers(2**31))
+    contrasts, seed = build_contrasts(table, "group"), int(rng.integers(2**31))
+    removed = ["age", "site"] if condition in ("site", "combat") else ["age"]
+    covariates, Gf = build_covariates(table, removed), None
+    if condition == "combat":
+        site, kept = build_sites(table, "site"), build_covariates(table, ["age"]).matrix
+        (Z, _), Zf = harmonise(Z, site, kept, fold), harmonise(Zf, site, kept, fold)[1]
+        G, Gf = harmonise(G, site, kept, fold)
     common = {"n_permutations": permutations, "seed": seed}
-    profile = lrcp(Z, Zf, fold, G, names, contrasts, covariates, who, n_bootstrap=5, **common).regions
-    explained = explain(err, G, names, fold, covariates, who, n_bootstrap=50, **common) if with_error else None
-    mapped = sam(G, names, contrasts, covariates, fold, who, **common)
+    profile = lrcp(Z, Zf, fold, G, names, contrasts, covariates, who, Gf=Gf, n_bootstrap=5, **common).regions
+    explained = explain(err, G, names, fold, covariates, who, Gf=Gf, n_bootstrap=50, **common) if with_error else None
+    mapped = sam(G, names, contrasts, covariates, fold, who, Gf=Gf, **common)
     tables = {"lrcp_regions": profile, "sam_regions": mapped}
     validation = validate(Z, Zf, fold, contrasts, covariates, who, explained=explained, **tables, **common)
-    compared = baselines(Z, Zf, None, None, G, fold, contrasts, covariates, who)
-    graded = verdicts(validation, compared, contrasts, covariate_names=("age",), **tables)
+    compared = baselines(Z, Zf, None, None, G, fold, contrasts, covariates, who, Gf=Gf)
+    graded = verdicts(validation, compared, contrasts, covariate_names=covariates.names, **tables)
     out = {}
     for label, verdict in zip(_labels(graded["claim"]), graded["verdict"], strict=True):
         out[f"{label}: supported"] = verdict in (SUPPORTED, WORST_CASE)
         out[f"{label}: worst case"] = verdict == WORST_CASE
     bounds = validation.dropna(subset=["bound"])
-    for label, method, below in zip(
-        _labels(bounds["claim"]), bounds["method"], bounds["bound"] < bounds["chance"], strict=True
-    ):
-        out[f"{label}: bound {method}"] = bool(below)
+    below = bounds["bound"] < bounds["chance"]
+    for label, method, claimed in zip(_labels(bounds["claim"]), bounds["method"], below, strict=True):
+        out[f"{label}: bound {method}"] = bool(claimed)
     if effect:
-        group = table["group"] == "case"
-        t = np.abs(stats.ttest_ind(G[group], G[~group]).statistic)
+        y, g = (residualise(x, covariates.matrix) for x in (contrasts[0].y, G))
         scores = {
-            "lrcp": profile["lrcp"],
-            "encoded signal auc": profile["auc"],
-            "sam": -mapped["error"],
-            "t test": t,
+            "LRCP": profile["lrcp"],
+            "encoded signal": profile["auc"],
+            "SAM": -mapped["error"],
+            "t test": np.abs(y @ g) / np.linalg.norm(g, axis=0),
         }
         if explained is not None:
-            scores["shap"] = explained.regions["mean_abs_shap"]
-        k = int(planted.sum())
+            scores["SHAP"] = explained.regions["mean_abs_shap"]
         for name, score in scores.items():
-            score = np.asarray(score, float)
-            truth = planted if name != "shap" else np.arange(regions) == 0
-            top = np.argsort(-score)[: k if name != "shap" else 1]
-            out[f"recovery auroc: {name}"] = float(roc_auc_score(truth, score))
-            out[f"recovery precision: {name}"] = float(truth[top].mean())
+            top = np.argsort(-np.asarray(score, float))[: planted.sum()]
+            out[f"recovery, AUROC: {name}"] = float(roc_auc_score(planted, score))
+            out[f"recovery, precision at k: {name}"] = float(planted[top].mean())
     return out
 
 
@@ -105,62 +137,92 @@ def _labels(names) -> list[str]:
     short = {
         "The latent space separates": "separation",
         "The latent space beats": "beats covariates",
-        "Regions carried": "lrcp",
-        "Single regions": "sam",
+        "Regions carried": "LRCP",
+        "Single regions": "SAM",
         ERROR_CLAIM: "error",
     }
     return [next(label for start, label in short.items() if name.startswith(start)) for name in names]
 
 
+def run_one(job: tuple) -> tuple[tuple, dict | None]:
+    """One cohort of one cell; None where the time is up or something broke (said once, on the standard output)."""
+    cell, number, settings, deadline = job
+    if time.time() > deadline:
+        return cell, None
+    n, effect, condition = cell
+    rng = np.random.default_rng([settings["seed"], n, int(100 * effect), CONDITIONS.index(condition), number])
+    try:
+        return cell, analyse(rng, n, effect, condition, **{k: v for k, v in settings.items() if k != "seed"})
+    except Exception:
+        print(cell, number, traceback.format_exc(limit=3), flush=True)
+        return cell, None
+
+
+def summarise(found: dict[tuple, list[dict]]) -> list[dict]:
+    """One row a cell and quantity: share of cohorts with its Wilson interval, or the mean with its central 95 %."""
+    rows = []
+    for (n, effect, condition), cohorts in found.items():
+        for what in sorted({key for one in cohorts for key in one}):
+            values = np.array([one[what] for one in cohorts if what in one], float)
+            if what.startswith("recovery"):
+                low, high = np.quantile(values, [0.025, 0.975])
+            else:
+                low, high = stats.binomtest(int(values.sum()), len(values)).proportion_ci(method="wilson")
+            rows.append(
+                {"n": n, "effect": effect, "condition": condition, "what": what, "value": values.mean()}
+                | {"low": low, "high": high, "cohorts": len(values)}
+            )
+    return rows
+
+
 def main() -> None:
-    """Run the grid and write a JSON file and a table."""
+    """Run the cells and write a JSON file and a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--participants", type=int, nargs="+", default=[30, 100, 300])
-    parser.add_argument("--effects", type=float, nargs="+", default=[0.0])
-    parser.add_argument("--confound", type=int, nargs="+", default=[0, 1])
-    parser.add_argument("--share", type=float, default=0.5, help="share of the first group")
-    parser.add_argument("--simulations", type=int, default=200)
+    parser.add_argument("--null-participants", type=int, nargs="*", default=[30, 100, 300])
+    parser.add_argument("--null-conditions", nargs="+", default=CONDITIONS, choices=CONDITIONS)
+    parser.add_argument("--participants", type=int, nargs="*", default=[30, 60, 100, 200, 300])
+    parser.add_argument("--effects", type=float, nargs="+", default=[0.5, 1.0, 2.0, 3.0])
+    parser.add_argument("--conditions", nargs="+", default=["none"], choices=CONDITIONS, help="of the planted effects")
+    parser.add_argument("--cohorts", type=int, nargs=2, default=[200, 50], help="of a null cell, of the others")
+    parser.add_argument("--share", type=float, default=0.5, help="share of the cases")
     parser.add_argument("--permutations", type=int, default=199)
     parser.add_argument("--latents", type=int, default=8)
     parser.add_argument("--regions", type=int, default=40)
     parser.add_argument("--without-error", action="store_true", help="leave the (slow) SHAP regression out")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--minutes", type=float, default=np.inf, help="start no cohort after so long")
     parser.add_argument("--out", type=Path, default=Path("calibration.json"))
     args = parser.parse_args()
-    rows = []
-    for n, effect, confound in product(args.participants, args.effects, args.confound):
-        started = time.perf_counter()
-        rng = np.random.default_rng([args.seed, n, int(100 * effect), confound])
-        found = [
-            analyse(
-                rng,
-                n,
-                args.latents,
-                args.regions,
-                effect,
-                bool(confound),
-                args.permutations,
-                args.share,
-                not args.without_error,
-            )
-            for _ in range(args.simulations)
-        ]
-        for name in sorted({key for one in found for key in one}):
-            values = np.array([one[name] for one in found if name in one], float)
-            if name.startswith("recovery"):
-                low, high = np.quantile(values, [0.025, 0.975])
-            else:
-                low, high = stats.binomtest(int(values.sum()), len(values)).proportion_ci(method="wilson")
-            rows.append(
-                {"n": n, "effect": effect, "confound": confound, "what": name, "value": values.mean()}
-                | {"low": low, "high": high, "simulations": len(values)}
-            )
-        seconds = time.perf_counter() - started
-        print(f"n={n} effect={effect} confound={confound}: {seconds:.0f} s", flush=True)
-        # Written after every cell: an interrupted run keeps what it has.
-        args.out.write_text(json.dumps({"settings": vars(args) | {"out": str(args.out)}, "results": rows}, indent=1))
-    wide = pd.DataFrame(rows).pivot_table(index="what", columns=["n", "effect", "confound"], values="value")
-    print(wide.round(3).to_string())
+    settings = {
+        "latents": args.latents,
+        "regions": args.regions,
+        "permutations": args.permutations,
+        "share": args.share,
+        "with_error": not args.without_error,
+        "seed": args.seed,
+    }
+    null = list(product(args.null_participants, [0.0], args.null_conditions))
+    wanted = dict.fromkeys(null, args.cohorts[0])
+    wanted |= dict.fromkeys(product(args.participants, args.effects, args.conditions), args.cohorts[1])
+    started = time.time()
+    # Turn by turn: after half of the time every cell has half of its cohorts.
+    turns = sorted(((i + 1) / total, cell, i) for cell, total in wanted.items() for i in range(total))
+    jobs = [(cell, i, settings, started + 60 * args.minutes) for _, cell, i in turns]
+    found = defaultdict(list)
+    # Read by the workers, which start afresh: one thread each.
+    os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    with get_context("spawn").Pool(args.jobs) as pool:
+        for cell, result in pool.imap_unordered(run_one, jobs):
+            if result is not None:
+                found[cell].append(result)
+    rows = summarise(dict(sorted(found.items())))
+    args.out.write_text(json.dumps({"settings": settings, "results": rows}, indent=1))
+    done = sum(map(len, found.values()))
+    print(f"{done} of {len(jobs)} cohorts in {time.time() - started:.0f} s")
+    if rows:
+        wide = pd.DataFrame(rows).pivot_table(index="what", columns=["condition", "n", "effect"], values="value")
+        print(wide.round(3).to_string())
 
 
 if __name__ == "__main__":

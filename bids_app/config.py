@@ -211,6 +211,19 @@ class Config:
         many=True,
         metavar="COLUMN",
     )
+    site_column: str | None = _option(
+        None,
+        "column of participants.tsv with the site or scanner; its influence is removed like a covariate's",
+        "group level",
+        metavar="COLUMN",
+    )
+    harmonize: str = _option(
+        "covariate",
+        "how --site-column is used: covariate removes the sites' means; combat also evens out their spread in latents "
+        "and regional grey matter, fitted on training participants only",
+        "group level",
+        choices=("covariate", "combat"),
+    )
     atlas: str = _option(
         "AAL2",
         "AAL2 (bundled), AAL1, AAL3, or a NIfTI image of labels with a .tsv beside it",

@@ -70,6 +70,10 @@ Regional grey matter was measured with the {{ atlas }} atlas{% if atlas_citation
 {% else %}
 No covariate was removed: differences in age, sex or head size, if there are any, are part of the results.
 {% endif %}
+{% if combat %}
+Before that, ComBat [@johnson2007; @fortin2018] gave the sites (*{{ combat }}*) the same location and spread in regional volumes and latent variables; in each fold it was fitted to the training participants only,
+the other covariates were kept and the groups had no part in it. Maps, reconstruction errors and projections were not harmonised.
+{% endif %}
 {% if contrasts %}
 The contrast{{ "s" if contrasts|length > 1 else "" }} examined: {{ contrasts_list }}.
 {% endif %}

@@ -27,6 +27,8 @@ def baselines(
     contrasts: list[Contrast],
     covariates: Covariates,
     participants: np.ndarray,
+    *,
+    Gf: np.ndarray | None = None,
 ) -> pd.DataFrame:
     """The same question put to every set of features, in the same folds, nothing removed from any of them.
 
@@ -34,7 +36,8 @@ def baselines(
     linear SVM, balanced accuracy (chance 1/2) and AUC. Orders and scores: ridge, c-index in `auc`, differences in
     out-of-fold R2. The difference
     ``delta_vs_latent`` (latent minus baseline, in `delta_of`) has a corrected resampled interval over the folds
-    (Nadeau & Bengio 2003): positive and clear of zero means that the latents do better.
+    (Nadeau & Bengio 2003): positive and clear of zero means that the latents do better. `Gf` (F, N, R): regional grey
+    matter as harmonised for each fold, where it is.
 
     Returns
     -------
@@ -54,7 +57,7 @@ def baselines(
         sets = {LATENT: (latents, None), "latent, covariates removed": (latents, c)}
         if Zpca is not None or Zpca_f is not None:
             sets["pca"] = (rows.mean(Zpca if Zpca_f is None else Zpca_f), None)
-        sets["regional GM"] = (rows.mean(G), None)
+        sets["regional GM"] = (rows.mean(G if Gf is None else Gf), None)
         if not covariates.none:
             sets[COVARIATES] = (c, None)
         else:
@@ -71,8 +74,8 @@ def _score(x, y, fold, covariates, kind) -> dict:
         weights = balanced_weights(y)
         folds = [np.average(~result.wrong[fold == f], weights=weights[fold == f]) for f in np.unique(fold)]
         return {"balanced_accuracy": 1 - result.balanced_error, "auc": result.auc, "folds": np.array(folds)}
-    predict, residual = crossfit_operators(x, fold, covariates)
-    guess, truth = predict @ y, residual @ y
+    predict, explained = crossfit_operators(x, fold, covariates)
+    guess, truth = predict @ y, y - explained @ y
     # R2, fold by fold: the parts add up to the out-of-fold R2 of all rows.
     folds = [1 - ((truth - guess)[fold == f] ** 2).mean() / max((truth**2).mean(), 1e-300) for f in np.unique(fold)]
     return {"balanced_accuracy": np.nan, "auc": float(concordance(guess, truth)), "folds": np.array(folds)}

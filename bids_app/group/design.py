@@ -119,8 +119,16 @@ def build_contrasts(
     return [_parse(text, table, group_column, groups, levels, file) for text in contrasts]
 
 
-def build_covariates(table: pd.DataFrame, names: list[str], *, file: str | Path = "participants.tsv") -> Covariates:
+def build_covariates(
+    table: pd.DataFrame,
+    names: list[str],
+    *,
+    categories: tuple[str, ...] = (),
+    file: str | Path = "participants.tsv",
+) -> Covariates:
     """Covariate matrix of a table with one row a scan.
+
+    Columns of text, and those among `categories` (sites that are numbered), become dummies.
 
     Raises
     ------
@@ -130,7 +138,7 @@ def build_covariates(table: pd.DataFrame, names: list[str], *, file: str | Path 
     columns, labels = [], []
     for name in dict.fromkeys(names):
         series = _column(table, name, file)
-        numbers, text = _numbers(series), _text(series)
+        numbers, text = None if name in categories else _numbers(series), _text(series)
         levels = _levels(text)
         if len(levels) < 2:
             what = "is empty" if not levels else f"has one value only ({levels[0]!r})"
@@ -143,7 +151,7 @@ def build_covariates(table: pd.DataFrame, names: list[str], *, file: str | Path 
             continue
         if len(levels) > max(2, len(table) // 2):
             raise DatasetError(
-                f"Covariate '{name}' is text with {len(levels)} different values in {len(table)} rows",
+                f"Covariate '{name}' has {len(levels)} categories in {len(table)} rows",
                 file=file,
                 remedy="A covariate must be a number or a category shared by several participants.",
             )
@@ -153,6 +161,17 @@ def build_covariates(table: pd.DataFrame, names: list[str], *, file: str | Path 
             labels.append(f"{name}[{level}]")
     matrix = np.column_stack(columns) if columns else np.empty((len(table), 0))
     return Covariates(matrix, tuple(labels), np.isfinite(matrix).all(axis=1))
+
+
+def read_categories(table: pd.DataFrame, column: str, file: str | Path = "participants.tsv") -> list[str | None]:
+    """A column as text, None where it is missing.
+
+    Raises
+    ------
+    DatasetError
+        Unknown column.
+    """
+    return _text(_column(table, column, file))
 
 
 def _parse(text, table, group_column, groups, levels, file) -> Contrast:

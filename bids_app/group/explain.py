@@ -13,7 +13,7 @@ from sklearn.linear_model import RidgeCV
 
 from bids_app.group.design import Covariates
 from bids_app.group.rows import rows_of
-from bids_app.stats.crossfit import crossfit_test, fold_rows, smallest_training_set, spearman
+from bids_app.stats.crossfit import crossfit_test, features_of_fold, fold_rows, smallest_training_set, spearman
 from bids_app.stats.linear import residual_operator, standardise
 from bids_app.stats.resampling import bootstrap_mean_interval
 from bids_app.stats.sar import SarResult, sar
@@ -41,7 +41,7 @@ class ExplainResult:
         Out-of-fold R2 of the picked models; permutation p value of the linear relation.
     sar : SarResult or None
     supported : bool
-        The permutation test and the out-of-fold R2 both carry the relation. Shown greyed otherwise.
+        The permutation test, the out-of-fold R2 and SAR's held-out loss all carry the relation. Shown greyed otherwise.
     reason : str
         Why, in plain words.
     n : int
@@ -63,6 +63,14 @@ class ExplainResult:
     n: int
     seed_stability: float = np.nan
 
+    @property
+    def model(self) -> str:
+        """What was picked in the folds, in words; empty where nothing was fitted."""
+        chosen = self.models.set_index("model")["chosen_folds"] if len(self.models) else {}
+        names = {"linear": "ridge regression", "trees": "gradient-boosted trees"}
+        used = [f"{names[m]} in {chosen[m]} of {chosen['picked']} folds" for m in names if len(chosen) and chosen[m]]
+        return " and ".join(used)
+
 
 def explain(
     err: np.ndarray,
@@ -73,6 +81,7 @@ def explain(
     participants: np.ndarray,
     groups: np.ndarray | None = None,
     *,
+    Gf: np.ndarray | None = None,
     n_permutations: int = 1000,
     n_bootstrap: int = 1000,
     alpha: float = 0.05,
@@ -95,6 +104,8 @@ def explain(
     participants : ndarray of shape (N,)
     groups : ndarray of shape (N,) of str or None, optional
         Group of every scan, for means by group.
+    Gf : ndarray of shape (F, N, R), optional
+        Regional grey matter as harmonised for each fold. Default: `G` in every fold.
     n_permutations, n_bootstrap, alpha, seed
     """
     err, G, fold = np.asarray(err, float), np.asarray(G, float), np.asarray(fold)
@@ -113,14 +124,19 @@ def explain(
         )
 
     scans = np.flatnonzero(usable)
-    fit = _shap_out_of_fold(G[scans], err[scans], fold[scans], covariates.matrix[scans], seed)
+    by_fold = G if Gf is None else Gf
+    fit = _shap_out_of_fold(by_fold[..., scans, :], err[scans], fold[scans], covariates.matrix[scans], seed)
     values[scans], base[scans] = fit["shap"], fit["base"]
-    args = rows.mean(G), rows.mean(err), rows.take(fold), rows.mean(covariates.matrix)
+    args = rows.mean(by_fold), rows.mean(err), rows.take(fold), rows.mean(covariates.matrix)
     test = crossfit_test(*args, n_permutations=n_permutations, seed=seed + 501)
     bound = sar(*args, eta=alpha)
     r2 = fit["r2"]["picked"]
-    supported = test.p <= alpha and r2 > 0
-    reason = f"out-of-fold R2 = {r2:.2f}, permutation p = {test.p:.3g}"
+    supported = test.p <= alpha and r2 > 0 and bound.loss < bound.gamma
+    beats = "below" if bound.holds else "not below"
+    reason = (
+        f"out-of-fold R2 = {r2:.2f}, permutation p = {test.p:.3g}; SAR's worst case is a loss of {bound.worst:.2f}, "
+        f"{beats} the {bound.gamma:.2f} of predicting nothing"
+    )
     chosen = fit["chosen"]
     models = pd.DataFrame(
         {
@@ -148,11 +164,12 @@ def tree_shap(model: GradientBoostingRegressor, x: np.ndarray) -> tuple[np.ndarr
 def _shap_out_of_fold(G, err, fold, c, seed) -> dict:
     """SHAP values, base values and out-of-fold R2; all rows are scans."""
     n = len(err)
-    phi, base, other_seed = np.zeros(G.shape), np.zeros(n), np.zeros(G.shape)
+    phi, base, other_seed = np.zeros((n, G.shape[-1])), np.zeros(n), np.zeros((n, G.shape[-1]))
     target, predictions, chosen = np.zeros(n), {m: np.zeros(n) for m in ("linear", "trees")}, []
     for f, train, test in fold_rows(fold):
         on_train, on_test = residual_operator(c, train, train, n), residual_operator(c, train, test, n)
-        x_train, x_test = standardise(on_train @ G, on_test @ G)
+        x = features_of_fold(G, f)
+        x_train, x_test = standardise(on_train @ x, on_test @ x)
         y = on_train @ err
         scale = max(y.std(), 1e-300)
         y, target[test] = y / scale, (on_test @ err)

@@ -62,6 +62,7 @@ def lrcp(
     covariates: Covariates,
     participants: np.ndarray,
     *,
+    Gf: np.ndarray | None = None,
     n_permutations: int = 1000,
     alpha: float = 0.05,
     method: str = "pearson",
@@ -105,6 +106,8 @@ def lrcp(
     covariates : Covariates
     participants : ndarray of shape (N,)
         Participant of every scan; scans of one participant are averaged.
+    Gf : ndarray of shape (F, N, R), optional
+        Regional grey matter as harmonised for each fold. Default: `G` in every fold.
     n_permutations : int
     alpha : float
         Family-wise level at which a latent counts for a region.
@@ -121,9 +124,12 @@ def lrcp(
     notes = []
     if everyone.averaged:
         notes.append("Scans of one participant were averaged before testing, because they are not independent.")
-    left_out = len(set(participants)) - len(everyone)
+    left_out = sorted(set(participants) - set(np.asarray(participants)[everyone.first]))
     if left_out:
-        notes.append(f"{left_out} participants without complete covariates or regional values were left out.")
+        notes.append(
+            f"{len(left_out)} of {len(set(participants))} participants have no complete covariates or regional values "
+            f"and take no part in what needs them: {', '.join(map(str, left_out))}."
+        )
     if len(everyone) < covariates.matrix.shape[1] + 3 or smallest_training_set(everyone.take(fold)) < 2:
         notes.append(f"{len(everyone)} complete participants are too few for the association of regions and latents.")
         return _nothing(regions, Z.shape[1], len(everyone), notes)
@@ -135,9 +141,9 @@ def lrcp(
         method=method,
         seed=seed,
     )
-    latents = Z if Zf is None else Zf
+    latents, by_fold = Z if Zf is None else Zf, G if Gf is None else Gf
     target, predicted = encoded_signal(
-        everyone.mean(G), everyone.mean(latents), everyone.take(fold), everyone.mean(covariates.matrix)
+        everyone.mean(by_fold), everyone.mean(latents), everyone.take(fold), everyone.mean(covariates.matrix)
     )
     r2 = out_of_fold_r2(target, predicted)
     # The out-of-fold signal of every scan's participant, so that a contrast can pick its rows.
@@ -177,7 +183,7 @@ def encoded_signal(
 
     Parameters
     ----------
-    G : ndarray of shape (n, R)
+    G : ndarray of shape (n, R) or (F, n, R)
     latents : ndarray of shape (n, K) or (F, n, K)
     fold : ndarray of shape (n,)
     covariates : ndarray of shape (n, P) or None
@@ -186,14 +192,14 @@ def encoded_signal(
     -------
     target, prediction : ndarray of shape (n, R)
     """
-    n = len(G)
-    target, prediction = np.zeros_like(G, dtype=float), np.zeros_like(G, dtype=float)
+    n = len(fold)
+    target, prediction = np.zeros((n, G.shape[-1])), np.zeros((n, G.shape[-1]))
     for f, train, test in fold_rows(fold):
-        x = features_of_fold(latents, f)
+        x, g = features_of_fold(latents, f), features_of_fold(G, f)
         on_train = residual_operator(covariates, train, train, n)
         on_test = residual_operator(covariates, train, test, n)
-        target[test] = on_test @ G
-        prediction[test] = ridge_predict(on_train @ x, on_train @ G, on_test @ x, _PENALTIES)
+        target[test] = on_test @ g
+        prediction[test] = ridge_predict(on_train @ x, on_train @ g, on_test @ x, _PENALTIES)
     return target, prediction
 
 

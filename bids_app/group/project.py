@@ -32,10 +32,14 @@ class Projections:
         contrast) and `pls_<contrast>_1..3` (the others). Methods that a small sample does not allow are left out.
     quality : DataFrame
         `method, trustworthiness, continuity, knn_auc, contrast, dimensions, seed_disparity`.
+    seeds : DataFrame
+        `row, method, seed, x, y`: t-SNE and UMAP in two dimensions from every seed, each turned, mirrored, moved and
+        scaled onto the first (Procrustes); `row` is the scan's.
     """
 
     coordinates: pd.DataFrame
     quality: pd.DataFrame
+    seeds: pd.DataFrame
 
 
 def project(
@@ -45,7 +49,7 @@ def project(
     contrasts: list[Contrast],
     participants: np.ndarray | None = None,
     *,
-    n_seeds: int = 3,
+    n_seeds: int = 5,
     n_jobs: int = 1,
     seed: int = 0,
 ) -> Projections:
@@ -61,8 +65,8 @@ def project(
     participants : ndarray of shape (N,), optional
         Scans of the same participant do not count as neighbours. Default: every scan is somebody else's.
     n_seeds : int
-        Seeds of t-SNE and UMAP; ``seed_disparity`` is the mean Procrustes disparity (0 same shape .. 1) of the others
-        from the first, whose coordinates are given.
+        Seeds of the two-dimensional t-SNE and UMAP; ``seed_disparity`` is the mean Procrustes disparity (0 same shape
+        .. 1) of the others from the first, whose coordinates are given. Three dimensions have one.
     n_jobs : int
         Threads of t-SNE.
     seed : int
@@ -75,13 +79,17 @@ def project(
     size = min(3, *scaled.shape)
     pca = PCA(size, random_state=seed).fit_transform(scaled)
     views["pca", 2], views["pca", 3] = pca[:, :2], pca
+    seeds = [pd.DataFrame(columns=["row", "method", "seed", "x", "y"])]
     for method, embed in (("tsne", _tsne), ("umap", _umap)):
-        for dims in (2, 3):
-            runs = [embed(scaled, dims, seed + i, n_jobs) for i in range(max(1, n_seeds))] if n >= 8 else []
-            runs = [run for run in runs if run is not None]
-            if runs:
-                views[method, dims] = runs[0]
-                disparity[method, dims] = _disparity(runs)
+        if n < 8:
+            break
+        runs = [embed(scaled, 2, seed + i, n_jobs) for i in range(max(1, n_seeds))]
+        aligned, apart = align(runs)
+        views[method, 2], disparity[method, 2] = runs[0], apart
+        views[method, 3] = embed(scaled, 3, seed, n_jobs)
+        for i, xy in enumerate(aligned):
+            table = {"row": np.arange(n), "method": method, "seed": seed + i, "x": xy[:, 0], "y": xy[:, 1]}
+            seeds.append(pd.DataFrame(table))
     supervised = {}
     for number, contrast in enumerate(contrasts):
         scores = None if contrast.problem else pls_scores(Z if Zf is None else Zf, contrast.y, fold)
@@ -106,7 +114,8 @@ def project(
         if contrast.name in supervised:
             xy = supervised[contrast.name][1]
             rows.append(_quality("pls", xy.shape[1], _faithfulness(scaled, xy, seed), xy, contrast, participants, None))
-    return Projections(pd.DataFrame(columns), pd.DataFrame(rows))
+    drawn = pd.concat(seeds[1:], ignore_index=True) if len(seeds) > 1 else seeds[0]
+    return Projections(pd.DataFrame(columns), pd.DataFrame(rows), drawn)
 
 
 def pls_scores(latents: np.ndarray, y: np.ndarray, fold: np.ndarray, components: int = 3) -> np.ndarray | None:
@@ -144,22 +153,23 @@ def _tsne(x: np.ndarray, dims: int, seed: int, n_jobs: int) -> np.ndarray:
     return model.fit_transform(x.astype(np.float32))
 
 
-def _umap(x: np.ndarray, dims: int, seed: int, n_jobs: int) -> np.ndarray | None:
+def _umap(x: np.ndarray, dims: int, seed: int, n_jobs: int) -> np.ndarray:
     from umap import UMAP  # compiles on import: only where it is used
 
     neighbours = int(min(15, max(2, len(x) // 3)))
-    if len(x) <= dims + 2:
-        return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = UMAP(n_neighbors=neighbours, n_components=dims, random_state=seed, init="random", n_jobs=1)
         return model.fit_transform(x.astype(np.float32))
 
 
-def _disparity(runs: list[np.ndarray]) -> float:
-    if len(runs) < 2:
-        return np.nan
-    return float(np.mean([procrustes(runs[0], other)[2] for other in runs[1:]]))
+def align(runs: list[np.ndarray]) -> tuple[list[np.ndarray], float]:
+    """Every run (N, 2) fitted onto the first by Procrustes, and the mean disparity of the others (NaN without any)."""
+    first = runs[0]
+    fits = [procrustes(first, other) for other in runs[1:]]
+    centre = first.mean(axis=0)
+    aligned = [first] + [centre + np.linalg.norm(first - centre) * fit[1] for fit in fits]
+    return aligned, float(np.mean([fit[2] for fit in fits])) if fits else np.nan
 
 
 def _faithfulness(x: np.ndarray, xy: np.ndarray, seed: int) -> tuple[float, float]:
@@ -174,7 +184,10 @@ def _faithfulness(x: np.ndarray, xy: np.ndarray, seed: int) -> tuple[float, floa
 
 
 def knn_auc(xy: np.ndarray, y: np.ndarray, participants: np.ndarray, k: int = 10) -> float:
-    """AUC (c-index) of the mean label among the k nearest other participants' scans."""
+    """AUC (c-index) of the mean label among the k nearest other participants' scans.
+
+    In small cohorts chance lies below 1/2, since everybody is missing from the own neighbours: 0.41 for 26 against 10.
+    """
     known = np.isfinite(y)
     xy, y, participants = xy[known], y[known], participants[known]
     repeats = int(np.unique(participants, return_counts=True)[1].max(initial=1))

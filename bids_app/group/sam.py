@@ -13,7 +13,7 @@ from bids_app.group.classify import balanced_weights
 from bids_app.group.design import Contrast, Covariates
 from bids_app.group.rows import rows_of
 from bids_app.stats.bounds import best_threshold_error, igp_excess, threshold_excess
-from bids_app.stats.crossfit import fold_rows, smallest_training_set
+from bids_app.stats.crossfit import features_of_fold, fold_rows, smallest_training_set
 from bids_app.stats.discriminability import auc, permuted_discriminability
 from bids_app.stats.linear import residual_operator, residualise
 from bids_app.stats.permutation import max_statistic_p
@@ -30,6 +30,7 @@ def sam(
     fold: np.ndarray,
     participants: np.ndarray,
     *,
+    Gf: np.ndarray | None = None,
     alpha: float = 0.05,
     n_permutations: int = 1000,
     seed: int = 0,
@@ -53,6 +54,8 @@ def sam(
     covariates : Covariates
     fold : ndarray of shape (N,)
     participants : ndarray of shape (N,)
+    Gf : ndarray of shape (F, N, R), optional
+        Regional grey matter as harmonised for each fold. Default: `G` in every fold.
     alpha, n_permutations, seed
 
     Returns
@@ -71,7 +74,7 @@ def sam(
             continue
         share = alpha / G.shape[1]
         weights = balanced_weights(y)
-        error = weights @ _nearest_mean_wrong(g, y, rows.take(fold), c)
+        error = weights @ _nearest_mean_wrong(g if Gf is None else rows.mean(Gf), y, rows.take(fold), c)
         bound = error + igp_excess(round(1 / weights.max()), 2, share)
         free = residualise(g, c)
         strict = best_threshold_error(free, y)
@@ -102,10 +105,11 @@ def sam(
 
 def _nearest_mean_wrong(g: np.ndarray, y: np.ndarray, fold: np.ndarray, c: np.ndarray) -> np.ndarray:
     """Out-of-fold mistakes (n, R) of the nearest-group-mean rule on every region by itself; a tie is half a mistake."""
-    wrong = np.full(g.shape, 0.5)
-    for _, train, test in fold_rows(fold):
-        x_train = residual_operator(c, train, train, len(g)) @ g
-        x_test = residual_operator(c, train, test, len(g)) @ g
+    wrong = np.full((len(y), g.shape[-1]), 0.5)
+    for f, train, test in fold_rows(fold):
+        x = features_of_fold(g, f)
+        x_train = residual_operator(c, train, train, len(y)) @ x
+        x_test = residual_operator(c, train, test, len(y)) @ x
         first, second = x_train[y[train] > 0.5], x_train[y[train] <= 0.5]
         if not len(first) or not len(second):
             continue

@@ -112,7 +112,8 @@ def describe_run(output_dir: Path, config: Config | Mapping | None = None) -> di
     summary = _json(output_dir / "group" / "summary.json")
     maps = [path for path in sorted(output_dir.glob("sub-*/**/anat/*_label-GM*_probseg.json")) if _is_map(path)]
     sidecars = [_json(path) for path in maps]
-    covariates = list(summary.get("covariates", options["covariates"]))
+    site = summary.get("site_column", options["site_column"])
+    covariates = list(dict.fromkeys([*summary.get("covariates", options["covariates"]), *([site] if site else [])]))
     contrasts = list(summary.get("contrasts") or _contrasts(output_dir) or options["contrast"])
     template = str(summary.get("template") or options["template"]).split(":")[0]
     atlas = Path(str(summary.get("atlas") or options["atlas"])).name.split(".")[0]
@@ -150,6 +151,7 @@ def describe_run(output_dir: Path, config: Config | Mapping | None = None) -> di
         "atlas_citation": ATLASES.get(atlas.upper(), ""),
         "n_regions": _count_regions(output_dir, atlas),
         "covariates": covariates,
+        "combat": site if summary.get("harmonize", options["harmonize"]) == "combat" else "",
         "covariates_list": _capital(join_words(covariates)),
         "contrasts": contrasts,
         "contrasts_list": join_words(contrasts),

@@ -9,7 +9,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from ..errors import NoInputError
-from . import sections_model, sections_overview, sections_regions
+from . import sections_model, sections_overview, sections_projections, sections_regions
 from .assemble import Reportlet, Section, build_page
 from .group_results import GroupResults, read_group_results
 from .interactive import plotly_script
@@ -24,7 +24,7 @@ PARTS: tuple[tuple[str, str, Callable[[GroupResults], Iterator[Item]]], ...] = (
     ("verdicts", "Verdicts", sections_overview.verdicts),
     ("cohort", "Cohort", sections_overview.cohort),
     ("training", "Model", sections_model.training),
-    ("projections", "Projections of the latent space", sections_model.projections),
+    ("projections", "Projections of the latent space", sections_projections.projections),
     ("lrcp", "Regions encoded (LRCP)", sections_regions.lrcp),
     ("maps", "Maps", sections_regions.maps),
     ("shap", "Regions that explain the error (SHAP)", sections_regions.shap),

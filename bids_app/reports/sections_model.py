@@ -1,4 +1,4 @@
-"""Sections of the group report: the model, and projections of its latent space."""
+"""Section of the group report: the model."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ import pandas as pd
 
 from . import charts
 from .group_results import GroupResults, numeric
-from .interactive import METHODS, projection_explorer
 from .items import Item, item
 from .reconstructions import error_figure, reconstruction_figure, traversal_figure
-from .style import html_table, number
+from .style import number
 
 
 def training(results: GroupResults) -> Iterator[Item]:
@@ -31,30 +30,6 @@ def training(results: GroupResults) -> Iterator[Item]:
         figure = make(results)
         if figure is not None:
             yield item(key, figure, picture=True)
-
-
-def projections(results: GroupResults) -> Iterator[Item]:
-    """The latent space in two and three dimensions."""
-    table = results.table("projections")
-    if table is None:
-        return
-    first = [column for column in (results.group_column, "error") if column]
-    explorer = projection_explorer(results.scans, table, first)
-    if explorer is not None:
-        yield item("explorer", explorer, n=len(table))
-    quality = results.table("projection_quality")
-    if quality is not None:
-        headers = {
-            "method": "Projection",
-            "trustworthiness": "Trustworthiness",
-            "continuity": "Continuity",
-            "knn_auc": "AUC of neighbours",
-            "contrast": "Contrast",
-            "dimensions": "Dimensions",
-            "seed_disparity": "Disparity between seeds",
-        }
-        shown = quality.assign(method=quality["method"].map(lambda m: METHODS.get(m, m)))
-        yield item("projectionQuality", html_table(shown, headers=headers, sortable=True, max_height=len(shown) > 14))
 
 
 def _compared(cross_fit: pd.DataFrame) -> str:

@@ -31,6 +31,8 @@ SETTINGS = {
     "seed": "seed",
     "device": "device",
     "covariates": "covariates",
+    "site_column": "site",
+    "harmonize": "site handled by",
     "contrasts": "contrasts",
 }
 BASELINE_HEADERS = {
@@ -72,7 +74,7 @@ def cohort(results: GroupResults) -> Iterator[Item]:
     scans = results.scans
     if len(scans) == 0:
         return
-    groups = _groups(results)
+    groups = groups_of(results)
     who = f"{results.n_scans} scans of {results.n_participants} participants"
     yield item("cohortTable", html_table(_cohort_table(scans, groups), caption=who))
     if "age" in scans and (figure := charts.age_figure(scans, groups)) is not None:
@@ -189,7 +191,7 @@ def _count(value: object) -> str:
     return "–" if pd.isna(value) else f"{int(value)}"
 
 
-def _groups(results: GroupResults) -> list[str]:
+def groups_of(results: GroupResults) -> list[str]:
     """Group of every scan; one group for all where the column is missing or a score."""
     column = results.group_column
     if column is None or pd.to_numeric(results.scans[column], errors="coerce").nunique() > 12:

@@ -12,7 +12,7 @@ from .brain_maps import glass_figure, region_figure, viewer_html
 from .group_results import ID_COLUMNS, GroupResults, numeric
 from .interactive import profile_heat_map
 from .items import Item, by_region, has_signal, item, truthy
-from .style import esc, html_table, join_words, p_value
+from .style import esc, html_table, join_words, number, p_value
 
 READING = (
     '<p class="note">LRCP is computed here by LatentAtlas\'s own documented reading of the published description '
@@ -111,11 +111,19 @@ def shap(results: GroupResults) -> Iterator[Item]:
     if table is None:
         return
     supported, reason = _shap_support(results, table)
+    facts = results.summary.get("shap") or {}
+    if facts.get("model"):
+        said = f"Chosen by nested cross-validation: {esc(facts['model'])}."
+        if facts.get("seed_stability") is not None:
+            said += f" Rank correlation of the regions between two seeds: {number(facts['seed_stability'])}."
+        yield Item("shapModel", f"<p>{said}</p>")
+    if supported and facts.get("reason"):
+        yield Item("shapNote", f'<p class="note">Supported. {esc(reason)}</p>')
     if not supported:
         yield Item(
             "shapNote",
-            f'<p class="note"><strong>Not supported.</strong> {esc(reason)} What follows describes a model without any '
-            "power to predict; it is drawn in grey and must not be interpreted.</p>",
+            f'<p class="note"><strong>Not supported.</strong> {esc(reason)} What follows describes a model that was '
+            "not shown to predict anything; it is drawn in grey and must not be interpreted.</p>",
         )
     best = table.sort_values("mean_abs_shap", ascending=False)
     values = results.table("shap_values")

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import stats
 from scipy.special import gammaln
 
-from bids_app.stats.linear import residual_operator, residualise, ridge_operator, standardise
+from bids_app.stats.linear import residual_operator, residualise, ridge_factors, standardise
 from bids_app.stats.permutation import p_value, permutation_chunks
 
 
@@ -48,25 +48,46 @@ def features_of_fold(features: np.ndarray, f: int) -> np.ndarray:
     return features if features.ndim == 2 else features[f]
 
 
+class FoldMap:
+    """A linear map of responses (n,) or (n, B), fold by fold and in low-rank factors: no (n, n) matrix is made.
+
+    Parameters
+    ----------
+    parts : list of (test, train, left, right)
+        ``out[test] = left @ (right @ v[train])``.
+    """
+
+    def __init__(self, parts: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]):
+        self.parts = parts
+
+    def __matmul__(self, v: np.ndarray) -> np.ndarray:
+        out = np.zeros(np.shape(v))
+        for test, train, left, right in self.parts:
+            out[test] = left @ (right @ v[train])
+        return out
+
+
 def crossfit_operators(
     features: np.ndarray, fold: np.ndarray, covariates: np.ndarray | None, shrinkage: float = 0.1
-) -> tuple[np.ndarray, np.ndarray]:
-    """Matrices H and T (n, n): H v are the out-of-fold ridge predictions of v, T v its out-of-fold residuals.
+) -> tuple[FoldMap, FoldMap]:
+    """Maps H and C: ``H @ v`` predicts v out of fold by ridge, ``v - C @ v`` is what the covariates leave of v.
 
     In each fold the covariates' coefficients, the standardisation and the ridge weights come from the training rows.
     The penalty depends on the features only (``max(shrinkage * n, K)``), so H does not depend on the response.
     """
     n = len(fold)
-    predict, residual = np.zeros((n, n)), np.zeros((n, n))
+    predict, explained = [], []
     for f, train, test in fold_rows(fold):
         x = features_of_fold(features, f)
         on_train = residual_operator(covariates, train, train, n)
         on_test = residual_operator(covariates, train, test, n)
         x_train, x_test = standardise(on_train @ x, on_test @ x)
-        ridge = ridge_operator(x_train, x_test, max(shrinkage * len(train), x_train.shape[1]))
-        predict[test] = ridge @ on_train
-        residual[test] = on_test
-    return predict, residual
+        left, right = ridge_factors(x_train, x_test, max(shrinkage * len(train), x_train.shape[1]))
+        # The covariates leave the training rows' response first.
+        right = right - (right @ on_train.design) @ on_train.coefficients
+        predict.append((test, train, left, right))
+        explained.append((test, train, on_test.design, on_test.coefficients))
+    return FoldMap(predict), FoldMap(explained)
 
 
 def crossfit_test(
@@ -81,7 +102,7 @@ def crossfit_test(
     """Do the features predict the response beyond the covariates, out of fold?
 
     The residuals of the response given the covariates are permuted (Freedman-Lane); prediction and target are fixed
-    linear maps of them, so a permutation costs two rows of a matrix product.
+    linear maps of them, so many permutations are a few matrix products.
 
     Parameters
     ----------
@@ -93,14 +114,14 @@ def crossfit_test(
     covariates : ndarray of shape (n, P), optional
     n_permutations, seed : int
     """
-    predict, residual = crossfit_operators(features, fold, covariates)
+    predict, explained = crossfit_operators(features, fold, covariates)
     v = residualise(response, covariates)
-    prediction, target = predict @ v, residual @ v
+    prediction, target = predict @ v, v - explained @ v
     observed = float(_correlation(prediction[None], target[None])[0])
     null = []
     for perms in permutation_chunks(len(v), n_permutations, seed, 512):
-        shuffled = v[perms]
-        null.append(_correlation(shuffled @ predict.T, shuffled @ residual.T))
+        shuffled = v[perms.T]
+        null.append(_correlation((predict @ shuffled).T, (shuffled - explained @ shuffled).T))
     return CrossFitTest(observed, float(p_value(observed, np.concatenate(null))), prediction, target)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import stats
 
-from bids_app.stats.linear import residualise
+from bids_app.stats.linear import nuisance_basis, residualise
 from bids_app.stats.permutation import permutation_chunks
 
 
@@ -102,8 +102,10 @@ def permuted_discriminability(
     """Discriminability with the labels' residuals permuted (Freedman-Lane), as matrix products.
 
     Both discriminabilities are linear in the ranks of x, ``d = |ranks' y| / constant``. The ranks (of covariate-free
-    x) and the labels are made orthogonal to the covariates, and the labels' residuals are permuted; without
-    covariates the observed value is `discriminability` exactly. With ``signed`` the direction is kept.
+    x) and the labels are made orthogonal to the covariates, and the labels' residuals are permuted. What the covariates
+    explain of permuted residuals is removed again and the rest brought back to the same length: left out, the null
+    would be too narrow by ``sqrt(1 - P / (N - 1))``. Without covariates the observed value is `discriminability`
+    exactly. With ``signed`` the direction is kept.
 
     Returns
     -------
@@ -123,8 +125,13 @@ def permuted_discriminability(
         residual = residual / np.maximum(np.linalg.norm(stats.rankdata(y) - (len(y) + 1) / 2), 1e-12)
         weights = ranks / np.maximum(np.linalg.norm(ranks, axis=0), 1e-12)
     size = np.positive if signed else np.abs
-    null = [size(residual[p] @ weights) for p in permutation_chunks(len(y), n_permutations, seed, 256)]
-    return size(residual @ weights), np.concatenate(null) if null else np.empty((0, x.shape[1]))
+    basis = nuisance_basis(covariates, len(y))
+    null = [np.empty((0, x.shape[1]))]
+    for perms in permutation_chunks(len(y), n_permutations, seed, 256):
+        shuffled = residual[perms]
+        left = 1.0 - ((shuffled @ basis) ** 2).sum(axis=1) / max((residual**2).sum(), 1e-300)
+        null.append(size(shuffled @ weights) / np.sqrt(np.maximum(left, 1e-6))[:, None])
+    return size(residual @ weights), np.concatenate(null)
 
 
 def _unit(x: np.ndarray) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 
@@ -36,8 +38,28 @@ def residualise(x: np.ndarray, covariates: np.ndarray | None = None) -> np.ndarr
     return x - basis @ (basis.T @ x)
 
 
-def residual_operator(covariates: np.ndarray | None, train: np.ndarray, test: np.ndarray, n: int) -> np.ndarray:
-    """Matrix that removes from the test rows what the covariates predict, with coefficients of the training rows.
+@dataclass(frozen=True)
+class Residuals:
+    """Linear map ``x -> x[test] - design @ (coefficients @ x[train])``, applied with ``@``; no (n, n) matrix is made.
+
+    Attributes
+    ----------
+    train, test : ndarray of int
+    design : ndarray of shape (len(test), p)
+    coefficients : ndarray of shape (p, len(train))
+    """
+
+    train: np.ndarray
+    test: np.ndarray
+    design: np.ndarray
+    coefficients: np.ndarray
+
+    def __matmul__(self, x: np.ndarray) -> np.ndarray:
+        return x[self.test] - self.design @ (self.coefficients @ x[self.train])
+
+
+def residual_operator(covariates: np.ndarray | None, train: np.ndarray, test: np.ndarray, n: int) -> Residuals:
+    """What is left of the test rows without what the covariates predict, with coefficients of the training rows.
 
     Parameters
     ----------
@@ -49,8 +71,8 @@ def residual_operator(covariates: np.ndarray | None, train: np.ndarray, test: np
 
     Returns
     -------
-    ndarray of shape (len(test), n)
-        ``residuals_of_test = operator @ x`` for any ``x`` of shape (n, ...).
+    Residuals
+        ``residuals_of_test = operator @ x`` for any ``x`` of shape (n,) or (n, M).
     """
     design = np.ones((n, 1))
     if covariates is not None and np.size(covariates):
@@ -59,10 +81,7 @@ def residual_operator(covariates: np.ndarray | None, train: np.ndarray, test: np
         varies = spread > 1e-12 * np.maximum(np.abs(c[train]).max(axis=0), 1e-300)
         centred = (c[:, varies] - c[train][:, varies].mean(axis=0)) / spread[varies]
         design = np.hstack([design, centred])
-    operator = np.zeros((len(test), n))
-    operator[np.arange(len(test)), test] = 1.0
-    operator[:, train] -= design[test] @ np.linalg.pinv(design[train], rcond=1e-10)
-    return operator
+    return Residuals(train, test, design[test], np.linalg.pinv(design[train], rcond=1e-10))
 
 
 def standardise(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -73,8 +92,8 @@ def standardise(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.nda
     return np.where(varies, (train - mean) / scale, 0.0), np.where(varies, (test - mean) / scale, 0.0)
 
 
-def ridge_operator(train: np.ndarray, test: np.ndarray, alpha: float) -> np.ndarray:
-    """Ridge regression as a matrix: ``prediction_of_test = operator @ y_train`` for centred ``y_train``.
+def ridge_factors(train: np.ndarray, test: np.ndarray, alpha: float) -> tuple[np.ndarray, np.ndarray]:
+    """Ridge regression as two matrices: ``prediction_of_test = left @ (right @ y_train)`` for centred ``y_train``.
 
     ``X_test (X'X + alpha I)^-1 X'``, in whichever of the primal and the dual form is smaller.
 
@@ -88,12 +107,12 @@ def ridge_operator(train: np.ndarray, test: np.ndarray, alpha: float) -> np.ndar
 
     Returns
     -------
-    ndarray of shape (m, n)
+    left, right : ndarray of shape (m, q) and (q, n), q the smaller of n and K
     """
     n, k = train.shape
     if k <= n:
-        return test @ np.linalg.solve(train.T @ train + alpha * np.eye(k), train.T)
-    return (test @ train.T) @ np.linalg.inv(train @ train.T + alpha * np.eye(n))
+        return test, np.linalg.solve(train.T @ train + alpha * np.eye(k), train.T)
+    return test @ train.T, np.linalg.inv(train @ train.T + alpha * np.eye(n))
 
 
 def ridge_predict(train: np.ndarray, y: np.ndarray, test: np.ndarray, alphas: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ class _Study:
     """What every analysis starts from, read back from the files of the stages before it."""
 
     def __init__(self, cohort: Path, products: Path, regional: Path, labels: Path, design: dict[str, Any]):
-        from ..group.design import build_contrasts, build_covariates
+        from ..group.design import build_contrasts, build_covariates, read_categories
+        from ..group.harmonise import build_sites, harmonise
         from ..space.atlases import read_dseg
 
         self.cohort = read_tsv(cohort)
@@ -27,14 +29,25 @@ class _Study:
         self.participants = self.cohort["participant_id"].to_numpy()
         file, column = design["file"], design["group_column"]
         self.contrasts = build_contrasts(self.cohort, column, design["contrasts"] or None, file=file) if column else []
-        self.covariates = build_covariates(self.cohort, design["covariates"], file=file)
-        self.groups = self.cohort[column].astype(str).to_numpy() if column else None
+        # The site is a covariate whatever else is done about it; the labels have no part in the harmonisation.
+        site, others = design["site_column"], [c for c in design["covariates"] if c != design["site_column"]]
+        names = [*others, site] if site else others
+        self.covariates = build_covariates(self.cohort, names, categories=(site,) if site else (), file=file)
+        self.groups = np.array(read_categories(self.cohort, column, file), object) if column else None
         self.fold = self.products["fold"]
+        self.regional_by_fold, self._harmonise = None, None
+        if design["harmonize"] == "combat":
+            sites, kept = build_sites(self.cohort, site, file=file), build_covariates(self.cohort, others, file=file)
+            self._harmonise = lambda x: harmonise(x, sites, kept.matrix, self.fold)
+            self.regional, self.regional_by_fold = self._harmonise(self.regional)
 
-    def latents(self, name: str) -> tuple[np.ndarray, np.ndarray | None]:
-        """``(Z, Zf)`` of the autoencoder ("Z") or of PCA ("Zpca")."""
+    def latents(self, name: str, *, as_they_are: bool = False) -> tuple[np.ndarray, np.ndarray | None]:
+        """``(Z, Zf)`` of the autoencoder ("Z") or of PCA ("Zpca"), harmonised where that was asked for."""
         per_fold = self.products.get("Zf" if name == "Z" else "Zpca_f")
-        return self.products.get(name, per_fold[0] if per_fold is not None else None), per_fold
+        full = self.products.get(name, per_fold[0] if per_fold is not None else None)
+        if self._harmonise is None or as_they_are:
+            return full, per_fold
+        return self._harmonise(full)[0], self._harmonise(full if per_fold is None else per_fold)[1]
 
     def paint(self, values: np.ndarray, path: Path) -> None:
         """Write one number a region as a map on the atlas."""
@@ -53,11 +66,20 @@ def project(
 
     study = _Study(cohort, products, regional, labels, design)
     views = compute(
-        *study.latents("Z"), study.fold, study.contrasts, study.participants, n_jobs=n_jobs, seed=design["seed"]
+        *study.latents("Z", as_they_are=True),
+        study.fold,
+        study.contrasts,
+        study.participants,
+        n_jobs=n_jobs,
+        seed=design["seed"],
     )
     described = {c: f"Coordinate of the {c.split('_')[0].upper()} projection of the latents" for c in views.coordinates}
     write_phenotype(folder, "projections", study.cohort, views.coordinates, described)
-    write_tsv(folder / "out" / "group" / "projection_quality.tsv", views.quality)
+    out = folder / "out" / "group"
+    ids = study.cohort[[c for c in ("participant_id", "session_id") if c in study.cohort]]
+    write_tsv(out / "projection_quality.tsv", views.quality)
+    seeds = views.seeds.drop(columns="row")
+    write_tsv(out / "projection_seeds.tsv", ids.loc[views.seeds["row"].astype(int)].reset_index(drop=True).join(seeds))
     return {"done": True}
 
 
@@ -75,6 +97,7 @@ def profile(folder: Path, cohort: Path, products: Path, regional: Path, labels: 
         study.contrasts,
         study.covariates,
         study.participants,
+        Gf=study.regional_by_fold,
         n_permutations=design["permutations"],
         seed=design["seed"],
     )
@@ -104,6 +127,7 @@ def explain(folder: Path, cohort: Path, products: Path, regional: Path, labels: 
         study.covariates,
         study.participants,
         study.groups,
+        Gf=study.regional_by_fold,
         n_permutations=design["permutations"],
         seed=design["seed"],
     )
@@ -111,6 +135,10 @@ def explain(folder: Path, cohort: Path, products: Path, regional: Path, labels: 
     write_tsv(out / "shap_regions.tsv", found.regions)
     ids = study.cohort[[c for c in ("participant_id", "session_id") if c in study.cohort]]
     write_tsv(out / "shap_values.tsv", pd.concat([ids, found.values.reset_index(drop=True)], axis=1))
+    numbers = {"r2": found.r2, "p": found.p, "seed_stability": found.seed_stability}
+    facts = {"supported": found.supported, "reason": found.reason, "model": found.model}
+    facts |= {name: None if np.isnan(value) else float(value) for name, value in numbers.items()}
+    (folder / "shap.json").write_text(json.dumps(facts))
     study.paint(found.regions.set_index("index").loc[study.atlas.table["index"], "mean_abs_shap"], out / "shap.nii.gz")
     return {"explained": found}
 
@@ -128,6 +156,7 @@ def agnostic_map(folder: Path, cohort: Path, products: Path, regional: Path, lab
         study.covariates,
         study.fold,
         study.participants,
+        Gf=study.regional_by_fold,
         n_permutations=design["permutations"],
         seed=design["seed"],
     )
@@ -179,6 +208,7 @@ def validate(
         study.contrasts,
         study.covariates,
         study.participants,
+        Gf=study.regional_by_fold,
     )
     verdict = verdicts(
         validation,

@@ -18,7 +18,7 @@ from ..bids.maps import GreyMatterMap, check_alike, find_maps
 from ..bids.query import check_dataset
 from ..bids.tables import read_participants, read_tsv, write_tsv
 from ..config import Config
-from ..errors import DatasetError, NoInputError
+from ..errors import ConfigError, DatasetError, NoInputError
 from .environment import memory_limit_gb, prepare, processors, work_folder
 from .execute import Failure, execute
 
@@ -152,6 +152,8 @@ def _design(config: Config) -> dict[str, Any]:
         "group_column": config.group_column,
         "contrasts": list(config.contrast),
         "covariates": list(config.covariates),
+        "site_column": config.site_column,
+        "harmonize": config.harmonize,
         "permutations": config.permutations,
         "seed": config.random_seed,
         "file": str(config.bids_dir / "participants.tsv"),
@@ -163,6 +165,7 @@ def _check(config: Config, maps: Sequence[GreyMatterMap], table: pd.DataFrame) -
     import nibabel as nib
 
     from ..group.design import build_contrasts, build_covariates
+    from ..group.harmonise import build_sites
     from ..model.files import load_model
     from ..model.plan import make_plan
     from ..space.atlases import load_atlas
@@ -174,6 +177,12 @@ def _check(config: Config, maps: Sequence[GreyMatterMap], table: pd.DataFrame) -
     elif config.contrast:
         raise DatasetError("contrasts need --group-column", file=file, remedy="name the column of the groups")
     build_covariates(table, list(config.covariates), file=file)
+    if config.site_column:
+        build_covariates(table, [config.site_column], categories=(config.site_column,), file=file)
+    if config.harmonize == "combat":
+        if not config.site_column:
+            raise ConfigError("--harmonize combat has no sites to harmonise", remedy="name them with --site-column")
+        build_sites(table, config.site_column, file=file)
     for contrast in contrasts:
         if contrast.problem:
             logger.warning("%s is not testable: %s", contrast.name, contrast.problem)
@@ -244,7 +253,7 @@ def _write_summary(config, work: Path, table: pd.DataFrame, left_out: list[dict]
             {"participant_id": Path(p).name, "reason": why} for p, why in json.loads(volumes.read_text())["rejected"]
         ]
     plan = work / "plan" / "plan.json"
-    notes = work / "profile" / "notes.txt"
+    notes, shap = work / "profile" / "notes.txt", work / "explain" / "shap.json"
     write_json(
         config.output_dir / "group" / "summary.json",
         {
@@ -254,6 +263,8 @@ def _write_summary(config, work: Path, table: pd.DataFrame, left_out: list[dict]
             "group_column": config.group_column,
             "contrasts": list(config.contrast),
             "covariates": list(config.covariates),
+            "site_column": config.site_column,
+            "harmonize": config.harmonize if config.site_column else None,
             "template": config.template,
             "atlas": config.atlas,
             "smoothing_fwhm": config.smoothing_fwhm,
@@ -265,6 +276,7 @@ def _write_summary(config, work: Path, table: pd.DataFrame, left_out: list[dict]
             "seed": config.random_seed,
             "device": config.device,
             "model": str(config.model) if config.model else None,
+            "shap": json.loads(shap.read_text()) if shap.exists() else None,
             "left_out": left_out,
             "notes": notes.read_text().splitlines() if notes.exists() else [],
             "wall_time": {**{k: round(v, 1) for k, v in done.items()}, "total": round(seconds, 1)},

@@ -85,6 +85,9 @@ def test_covariates_are_numbers_or_dummies_and_missing_rows_are_listed(table):
     assert found.names == ("age", "sex[M]")
     np.testing.assert_array_equal(found.matrix[:2, 1], [0, 1])
     np.testing.assert_array_equal(np.flatnonzero(~found.complete), [2, 12])
+    numbered = build_covariates(table.assign(site=[1, 2, 3] * 4 + [None]), ["site"], categories=("site",))
+    assert numbered.names == ("site[2]", "site[3]")
+    assert not numbered.complete[12]
     none = build_covariates(table, [])
     assert none.none
     assert none.complete.all()
@@ -92,7 +95,7 @@ def test_covariates_are_numbers_or_dummies_and_missing_rows_are_listed(table):
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("weight", "no column"), ("site", "one value"), ("empty", "is empty"), ("code", "13 different values")],
+    [("weight", "no column"), ("site", "one value"), ("empty", "is empty"), ("code", "13 categories")],
 )
 def test_wrong_covariates(table, name, said):
     with pytest.raises(DatasetError, match=said):

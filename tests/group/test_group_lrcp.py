@@ -139,7 +139,8 @@ def test_degenerate_cohorts_do_not_break(cohort_maker):
     c.Zf[:, :, 2] = 1.0
     c.G[0, 0] = np.nan
     found = run(c)
-    assert "1 participants without" in found.notes[0]
+    assert "1 of 8 participants" in found.notes[0]
+    assert "sub-000." in found.notes[0]
     constant = found.regions.iloc[3]
     assert constant["lrcp"] == 0
     assert constant["p_fwe"] == 1

@@ -67,6 +67,12 @@ def write_cohort(folder: Path, n: int = 36, latents: int = 16, seed: int = 0, pl
         for i in range(3 if m == "pca" else 2)
     }
     tsv(pd.DataFrame(key | spread), folder / "phenotype/projections.tsv")
+    seeds = [
+        pd.DataFrame(key | {"method": m, "seed": s, "x": z[:, 0] + 0.2 * s * rng.normal(size=n), "y": z[:, 1]})
+        for m in ("tsne", "umap")
+        for s in range(3)
+    ]
+    tsv(pd.concat(seeds), folder / "group/projection_seeds.tsv")
     verdict = np.array(["pass"] * n, dtype=object)
     verdict[[1, 5]] = "look", "fail"
     quality = key | {
@@ -240,7 +246,9 @@ def write_cohort(folder: Path, n: int = 36, latents: int = 16, seed: int = 0, pl
         )
     ]
     tsv(
-        pd.DataFrame(quality, columns=["method", "trustworthiness", "continuity", "knn_auc", "contrast"]),
+        pd.DataFrame(quality, columns=["method", "trustworthiness", "continuity", "knn_auc", "contrast"]).assign(
+            dimensions=2, seed_disparity=0.21
+        ),
         folder / "group/projection_quality.tsv",
     )
     epochs = np.arange(1, 41)

@@ -111,16 +111,23 @@ def test_it_says_that_lrcp_is_a_reading(tmp_path):
 
 def all_texts(tmp_path):
     """The text of every combination of the options that change a citation."""
-    for n, (template, atlas, covariates, derivatives) in enumerate(
+    for n, (template, atlas, covariates, derivatives, site) in enumerate(
         itertools.product(
-            ("MNI152NLin2009aSym", "MNI152NLin6Asym"), ("AAL1", "AAL2", "AAL3"), ([], ["age"]), ((), ("/x/y",))
+            ("MNI152NLin2009aSym", "MNI152NLin6Asym"),
+            ("AAL1", "AAL2", "AAL3"),
+            ([], ["age"]),
+            ((), ("/x/y",)),
+            (None, "scanner"),
         )
     ):
         folder = tmp_path / str(n)
         write_scan(folder, "01")
         (folder / "group").mkdir()
         (folder / "group" / "summary.json").write_text(
-            json.dumps({"atlas": atlas, "covariates": covariates, "template": template, "shap": {"supported": True}})
+            json.dumps(
+                {"atlas": atlas, "covariates": covariates, "template": template, "shap": {"supported": True}}
+                | ({"site_column": site, "harmonize": "combat"} if site else {})
+            )
         )
         yield methods_text(describe_run(folder, {"derivatives": derivatives}))
 

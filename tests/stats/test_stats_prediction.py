@@ -11,7 +11,8 @@ from sklearn.preprocessing import StandardScaler
 
 from bids_app.stats.crossfit import crossfit_operators, crossfit_test, out_of_fold_r2, smallest_p
 from bids_app.stats.discriminability import auc, concordance, discriminability, permuted_discriminability
-from bids_app.stats.linear import residual_operator, residualise, ridge_operator, ridge_predict
+from bids_app.stats.linear import residual_operator, residualise, ridge_factors, ridge_predict
+from bids_app.stats.permutation import permutation_chunks
 from bids_app.stats.resampling import bootstrap_mean_interval, bootstrap_rows, nadeau_bengio
 from bids_app.stats.sar import sar
 
@@ -76,6 +77,26 @@ def test_permuted_labels_hold_their_level_beside_a_confound():
     assert 0.01 <= hits / 400 <= 0.085
 
 
+@pytest.mark.parametrize("kind", ["groups", "score"])
+def test_permuted_labels_are_freedman_and_lanes_by_the_book(kind):
+    """Permute the reduced model's residuals, add its fit back, refit: the null stands to the observed as partial r."""
+    rng = np.random.default_rng(2)
+    c, x = rng.normal(size=(20, 3)), rng.normal(size=(20, 2))
+    y = np.arange(20) % 2.0 if kind == "groups" else rng.normal(size=20)
+    observed, null = permuted_discriminability(x, y, kind, c, n_permutations=15, seed=4)
+    labels = y if kind == "groups" else stats.rankdata(y)
+    design = np.column_stack([np.ones(20), c])
+    left = lambda v: v - design @ np.linalg.lstsq(design, v, rcond=None)[0]  # noqa: E731
+    ranks = stats.rankdata(left(x), axis=0)
+    fit = labels - left(labels)
+    partial = lambda k, v: abs(stats.pearsonr(left(ranks[:, k]), left(v)).statistic)  # noqa: E731
+    for b, perm in enumerate(np.concatenate(list(permutation_chunks(20, 15, 4, 5)))):
+        shuffled = fit + left(labels)[perm]
+        for k in range(2):
+            expected = partial(k, shuffled) / partial(k, labels)
+            assert null[b, k] / observed[k] == pytest.approx(expected, rel=1e-8)
+
+
 def test_nuisances_of_held_out_rows_use_the_training_coefficients():
     rng = np.random.default_rng(0)
     c, x = rng.normal(size=(20, 2)), rng.normal(size=(20, 3))
@@ -88,12 +109,13 @@ def test_nuisances_of_held_out_rows_use_the_training_coefficients():
 
 
 @pytest.mark.parametrize("k", [3, 40])
-def test_ridge_operator_is_sklearns(k):
+def test_ridge_factors_are_sklearns(k):
     rng = np.random.default_rng(0)
     x, y, new = rng.normal(size=(20, k)), rng.normal(size=20), rng.normal(size=(5, k))
     y -= y.mean()
     expected = Ridge(alpha=2.5, fit_intercept=False).fit(x, y).predict(new)
-    np.testing.assert_allclose(ridge_operator(x, new, 2.5) @ y, expected, atol=1e-8)
+    left, right = ridge_factors(x, new, 2.5)
+    np.testing.assert_allclose(left @ (right @ y), expected, atol=1e-8)
 
 
 @pytest.mark.parametrize("k", [5, 40])
@@ -124,7 +146,7 @@ def test_operators_are_a_loop_over_folds_with_sklearn():
     rng = np.random.default_rng(0)
     n = 30
     zf, c, y, fold = rng.normal(size=(3, n, 4)), rng.normal(size=(n, 2)), rng.normal(size=n), np.arange(n) % 3
-    predict, residual = crossfit_operators(zf, fold, c)
+    predict, explained = crossfit_operators(zf, fold, c)
     expected, left = np.zeros(n), np.zeros(n)
     for f in range(3):
         train, test = fold != f, fold == f
@@ -135,7 +157,7 @@ def test_operators_are_a_loop_over_folds_with_sklearn():
         model.fit(scaler.transform(x_train), y[train] - clean_y.predict(c[train]))
         expected[test], left[test] = model.predict(scaler.transform(x_test)), y[test] - clean_y.predict(c[test])
     np.testing.assert_allclose(predict @ y, expected, atol=1e-9)
-    np.testing.assert_allclose(residual @ y, left, atol=1e-9)
+    np.testing.assert_allclose(y - explained @ y, left, atol=1e-9)
     # Only what the covariates do not explain matters: a permutation of the residuals is all that is needed.
     np.testing.assert_allclose(predict @ residualise(y, c), expected, atol=1e-9)
 

@@ -99,11 +99,18 @@ def test_no_maps_for_the_group(bids, tmp_path, capsys):
         (["--group-column", "group", "--covariates", "site"], ["site"]),
         (["--group-column", "group", "--contrast", "a-c"], ["a-c", "a, b"]),
         (["--contrast", "a-b"], ["--group-column"]),
+        (["--group-column", "group", "--site-column", "site"], ["site", "one value"]),
+        (["--group-column", "age", "--site-column", "group", "--harmonize", "combat"], ["a (4), b (4)", "merge sites"]),
     ],
 )
 def test_columns_that_do_not_fit(maps, tmp_path, options, words, capsys):
     arguments = [maps, tmp_path / "out", "group", "-w", tmp_path / "w", *options]
     check(arguments, 65, "participants.tsv", *words, capsys=capsys)
+
+
+def test_harmonisation_without_sites(maps, tmp_path, capsys):
+    arguments = [maps, tmp_path / "out", "group", "-w", tmp_path / "w", "--harmonize", "combat"]
+    check(arguments, 78, "no sites to harmonise", "--site-column", capsys=capsys)
 
 
 def test_maps_of_different_resolutions_are_named(maps, tmp_path, capsys):
