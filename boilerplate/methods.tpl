@@ -5,43 +5,53 @@ Grey-matter maps and their latent space were analysed with LatentAtlas {{ versio
 built on Nipype {{ versions.nipype }} [@nipype].
 It implements the approach of "Latent Space Projections and Atlases", subtitled "a cautionary tale" [@gorriz2026].
 
-{% if participant_level %}
 ## Grey-matter maps
 
-{% if precomputed %}
-Grey-matter maps were not computed by LatentAtlas but taken from {{ precomputed }}, in the space of the {{ template }} template.
-{% if modulated %}
-They were modulated (scaled by the Jacobian determinant of the transform to the template) so that regional volume is kept [@good2001].
-{% else %}
-No transform was there to modulate them with: their values are probabilities and not volumes.
+{% if sloppy %}
+This was a coarse and quick trial (option *sloppy*): its numbers are not results.
 {% endif %}
+{% if any_given %}
+{{ "Grey-matter maps were" if not any_computed else "The grey-matter maps of " ~ n_given ~ " scan" ~ ("s were" if n_given != 1 else " was") }} not computed by LatentAtlas but taken from {{ source }}{% if source_citations %} [{{ source_citations }}]{% endif %}, in the space of the {{ template }} template.
+{% if n_unmodulated %}
+No transform was there to modulate {{ "them" if n_unmodulated == n_given else n_unmodulated ~ " of them" }} with: their values are probabilities and not volumes.
 {% else %}
-T1-weighted scans{% if n_scans %} ({{ n_scans }} of {{ n_participants }} participants){% endif %} were processed in the manner of voxel-based morphometry [@vbm].
+They were modulated (scaled by the Jacobian determinant of the transform to the template) so that regional volume is kept [@good2001].
+{% endif %}
+{% endif %}
+{% if any_computed %}
+T1-weighted scans{% if n_scans %} ({{ n_scans }} of {{ n_participants }} participant{{ "s" if n_participants != 1 }}){% endif %} were processed in the manner of voxel-based morphometry [@vbm].
 {% if skull_strip == "skip" %}
 The scans were taken to hold nothing but brain; no brain extraction was run.
+{% elif all_stripped %}
+All scans came without a skull and kept their own outline; no brain extraction was run.
 {% else %}
 The brain was extracted with deepbet {{ versions.deepbet }} [@deepbet]{% if n_stripped %}; {{ n_stripped }} scan{{ "s" if n_stripped != 1 }} came without a skull and kept {{ "their" if n_stripped != 1 else "its" }} own outline{% endif %}.
 {% endif %}
-Brightness was made even with N4 [@n4], and each brain was registered to the {{ template }} template{% if template_citation %} [{{ template_citation }}]{% endif %}{% if template_source == "templateflow" %} (through TemplateFlow [@templateflow]){% endif +%}
-by symmetric diffeomorphic registration [@syn; @ants] as implemented in ANTsPy {{ versions.antspyx }} [@antsx]{% if sloppy %}, coarsely: on voxels of about 4 mm.
+Brightness was made even with N4 [@n4], and each brain was registered to the {{ template }} template{% if template_citation %} [{{ template_citation }}]{% endif %}{% if template_source == "templateflow" %} (through TemplateFlow {{ versions.templateflow }} [@templateflow]){% endif +%}
+by symmetric diffeomorphic registration [@syn; @ants] as implemented in ANTsPy {{ versions.antspyx }} [@antsx] (random seed {{ seed }}){% if sloppy %}, coarsely: on voxels of about 4 mm.
 {% else %}: first by intensity on voxels of about 4 mm, which places the tissue priors of the template, then by grey and white matter, in the manner of DARTEL [@dartel].
 {% endif %}
 Grey matter, white matter and cerebrospinal fluid were told apart by a mixture model with partial-volume classes, guided by the tissue priors of the template.
 The grey-matter map was brought to the template at {{ resolution }} mm and multiplied by the Jacobian determinant of the
 whole transform, the affine part included, so that the volume of grey matter is kept [@good2001].
+{% if n_failed %}
+{{ n_failed }} scan{{ "s" if n_failed != 1 }} failed the quality gate{% if group_level %} and {{ "were" if n_failed != 1 else "was" }} left out of the group analysis{% endif %}.
+{% endif %}
 {% endif %}
 {% if smoothing_fwhm %}
-Maps were smoothed with a Gaussian kernel of {{ smoothing_fwhm }} mm full width at half maximum before they entered the model.
+Maps were smoothed with a Gaussian kernel of {{ smoothing_fwhm }} mm full width at half maximum{% if group_level %} before they entered the model{% if model_mm %}, and sampled every {{ model_mm }} mm{% endif %}{% endif %}.
 {% else %}
 Maps were not smoothed.
 {% endif %}
-
+{% if encoded_by %}
+Each map was encoded with a model that had been trained before ({{ encoded_by }}), and its reconstruction error compared with that of the model's training cohort.
 {% endif %}
+
 {% if group_level %}
 ## Latent space
 
 {% if model_given %}
-The maps were encoded with a model that had been trained before ({{ model_given }}); nothing was trained on this data set.
+The {{ n_group_scans }} maps of {{ n_group_participants }} participant{{ "s" if n_group_participants != 1 }} were encoded with a model that had been trained before on others ({{ model_given }}); its training saw nothing of this data set.
 {% else %}
 A three-dimensional autoencoder with {{ latent_dim }} latent variables, made of a linear path and a convolutional residual, was trained on {{ n_group_scans }} maps
 of {{ n_group_participants }} participants with PyTorch {{ versions.torch }} [@pytorch], without any knowledge of diagnosis.
@@ -50,20 +60,25 @@ Participants held out for that purpose decided how long it was trained.
 {{ model_sentence }}
 {% endif %}
 {% endif %}
-{% if folds %}
+{% if model_given %}
+Classifiers and regressions were cross-fitted over {{ folds }} folds of participants (never single scans of one participant).
+{% else %}
 Models were cross-fitted: participants (never single scans of one participant) were split into {{ folds }} folds, and every predictive number and every
 reconstruction error reported was computed for participants whom the model in question had not seen.
 {% endif %}
 A principal component analysis with the same number of components, trained on the same splits, was the reference throughout.
 Random numbers started from seed {{ seed }}.
 
-Latent variables were projected by principal component analysis, by partial least squares{% if group_column %} (supervised by *{{ group_column }}*, out of fold){% endif %},
+Latent variables were projected by principal component analysis, {% if supervised %}by partial least squares{% if group_column %} (supervised by *{{ group_column }}*, out of fold){% endif %}, {% endif +%}
 by t-SNE [@tsne] and by UMAP [@umap].
 
 ## Regions
 
 {% if atlas %}
 Regional grey matter was measured with the {{ atlas }} atlas{% if atlas_citation %} [@{{ atlas_citation }}]{% endif %} ({{ n_regions }} regions).
+{% endif %}
+{% if n_group_scans != n_group_participants %}
+Scans of one participant were averaged before anything was tested.
 {% endif %}
 {% if covariates %}
 {{ covariates_list }} {{ "were" if covariates|length > 1 else "was" }} removed from latent variables and from regional volumes by linear regression.
@@ -79,8 +94,12 @@ The contrast{{ "s" if contrasts|length > 1 else "" }} examined: {{ contrasts_lis
 {% endif %}
 Latent-regional correlation profiling (LRCP) combines the statistical association of latent variables and regions with supervised discriminability.
 The equations used here are LatentAtlas's documented reading of the published description [@gorriz2026], not a transcript of it:
+{% if supervised %}
 with the latent variables made uncorrelated and of equal variance, the LRCP of region *r* is the absolute sum over the latent variables *k* of its correlation with *k* times the signed discriminability of *k*
 (twice the area under the ROC curve minus one, or the rank correlation with a score), tested by permuted labels against its maximum over the regions.
+{% else %}
+no groups were named, so that only the association of regions with latent variables was computed.
+{% endif %}
 Significance of associations was family-wise over all regions and latent variables by the maximum statistic of {{ n_permutations }} permutations,
 {% if covariates %}with the method of Freedman and Lane for covariates [@freedman1983]; {% endif %}false-discovery rates follow Benjamini and Hochberg [@bh].
 {% if shap %}
@@ -92,12 +111,18 @@ The regression did not predict the error of held-out participants; its SHAP valu
 
 ## Validation
 
+{% if supervised %}
 Classification was judged by its K-fold error together with an upper bound of the actual risk [@cubv]: the PAC-Bayesian dropout bound [@mcallester] in the published form and in a strict form
 for the randomised classifier that the theorem is about, Vapnik's bound [@vapnik], a bound for data in general position, and exact binomial limits of the held-out predictions. Regressions were judged in the same manner [@sar],
 and regions by statistical agnostic mapping [@sam] with a union bound over all regions.
+{% else %}
+The regression of the reconstruction error was judged by an upper bound of its actual risk [@sar].
+{% endif %}
 Bounds hold with probability {{ confidence }}. An effect is called *supported in the worst case* only where the strict bound stays below the error of guessing;
 *supported* where out-of-fold and permutation tests (family-wise, alpha {{ alpha }}) agree without that.
+{% if supervised %}
 Baselines were the principal components, the regional volumes{% if covariates %}, and the covariates alone{% endif %}.
+{% endif %}
 
 {% endif %}
 ## Software

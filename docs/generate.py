@@ -52,9 +52,7 @@ def options_page() -> str:
         value = "" if isinstance(declared.default, bool) or declared.name == "verbose" else _value(meta)
         names = ", ".join(f"`{name}{value}`" for name in (flag, *([meta["short"]] if meta["short"] else [])))
         default = declared.default
-        shown = (
-            "off" if default is False else "" if default in (None, (), 0) and default is not None else f"`{default}`"
-        )
+        shown = "off" if default is False else "" if default in (None, ()) else f"`{default}`"
         text = meta["help"].replace("%%", "%")
         if default is None or default == ():
             found = re.search(r"\s*\(default: (.*)\)$", text)
@@ -123,8 +121,8 @@ def licences_page() -> str:
     lines = [
         "# Licences of what LatentAtlas stands on",
         "",
-        "LatentAtlas itself is under the Apache License 2.0. Its direct dependencies, from the metadata of the installed "
-        "packages (`make licences` writes this page anew):",
+        "LatentAtlas itself is under the Apache License 2.0. Its direct dependencies, from the metadata of what is "
+        "installed (`make licences` writes this page anew):",
     ]
     for title, wanted in parts.items():
         lines += ["", f"## {title}", "", "| package | licence | remark |", "|---|---|---|"]

@@ -5,6 +5,7 @@ import json
 import re
 import sys
 import tomllib
+from itertools import chain
 from pathlib import Path
 
 import pandas as pd
@@ -56,8 +57,7 @@ def test_exit_codes_are_explained():
 def test_licences_of_all_direct_dependencies_are_listed():
     page = (DOCS / "licences.md").read_text()
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = project["dependencies"] + sum(project["optional-dependencies"].values(), [])
-    for requirement in wanted:
+    for requirement in chain(project["dependencies"], *project["optional-dependencies"].values()):
         name = re.match(r"[\w.-]+", requirement)[0]
         row = re.search(rf"^\| {re.escape(name)} \| (.+?) \|", page, re.M)
         assert row, f"{name} is missing: make licences"

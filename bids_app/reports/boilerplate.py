@@ -19,6 +19,7 @@ import pandas as pd
 from .. import __version__
 from ..config import Config
 from .citations import cited, html_page, read_bibliography, tex_document, with_references
+from .group_results import error_is_explained
 from .style import join_words, number
 
 PACKAGES = (
@@ -32,9 +33,12 @@ PACKAGES = (
     "numpy",
     "scipy",
     "nireports",
+    "templateflow",
 )
 ATLASES = {"AAL1": "aal1", "AAL": "aal1", "AAL2": "aal2", "AAL3": "aal3"}
+SPELT = {"tiv": "total intracranial volume"}
 TEMPLATES = {"MNI152NLin2009": "@fonov2009; @fonov2011", "MNIPediatricAsym": "@fonov2011"}
+PIPELINES = {"fMRIPrep": "@fmriprep", "sMRIPrep": "@fmriprep", "CAT12": "@cat12"}
 BUNDLED = "MNI152NLin2009aSym"
 
 
@@ -111,53 +115,66 @@ def describe_run(output_dir: Path, config: Config | Mapping | None = None) -> di
     options = _options(output_dir, config)
     summary = _json(output_dir / "group" / "summary.json")
     maps = [path for path in sorted(output_dir.glob("sub-*/**/anat/*_label-GM*_probseg.json")) if _is_map(path)]
-    sidecars = [_json(path) for path in maps]
+    sidecars = [{**_json(path), "Subject": path.name.split("_")[0]} for path in maps]
+    given = [meta for meta in sidecars if meta.get("Precomputed")]
+    computed = [meta for meta in sidecars if not meta.get("Precomputed")]
+    source, source_citations = _source(options, sidecars)
     site = summary.get("site_column", options["site_column"])
-    covariates = list(dict.fromkeys([*summary.get("covariates", options["covariates"]), *([site] if site else [])]))
+    known = [str(name) for name in summary.get("covariates", options["covariates"])]
+    covariates = list(dict.fromkeys([*known, *([site] if site else [])]))
     contrasts = list(summary.get("contrasts") or _contrasts(output_dir) or options["contrast"])
+    group_column = summary.get("group_column", options["group_column"]) or ""
     template = str(summary.get("template") or options["template"]).split(":")[0]
     atlas = Path(str(summary.get("atlas") or options["atlas"])).name.split(".")[0]
     shap = summary.get("shap") or {}
     fwhm = summary.get("smoothing_fwhm", options["smoothing_fwhm"])
-    given = summary.get("model") or options["model"]
+    group_level = bool(summary) or options["analysis_level"] == "group"
+    model = Path(summary.get("model") or options["model"] or "").name
+    card = _model_card(output_dir)
     return {
         "version": __version__,
         "versions": {name: _version(name) for name in PACKAGES} | dict(summary.get("versions", {})),
-        "participant_level": bool(sidecars) or options["analysis_level"] == "participant",
-        "group_level": bool(summary) or options["analysis_level"] == "group",
-        "precomputed": join_words([Path(path).name for path in options["derivatives"]]),
-        "modulated": all(
-            meta.get("Modulated", "_desc-modulated_" in path.name) for path, meta in zip(maps, sidecars, strict=True)
-        ),
+        "group_level": group_level,
+        "any_given": bool(source),
+        "any_computed": bool(computed) or not source,
+        "n_given": len(given),
+        "n_unmodulated": sum(not meta.get("Modulated", True) for meta in given),
+        "n_failed": sum(meta.get("QualityVerdict") == "fail" for meta in computed),
+        "source": source,
+        "source_citations": source_citations,
         "template": template,
         "template_citation": next((key for name, key in TEMPLATES.items() if template.startswith(name)), ""),
         "template_source": "bundled" if template == BUNDLED else "templateflow",
         "resolution": f"{float(summary.get('resolution') or _resolution(sidecars) or options['grid_mm']):g}",
-        "n_scans": len(sidecars),
-        "n_participants": len({path.name.split("_")[0] for path in maps}),
+        "n_scans": len(computed),
+        "n_participants": len({str(meta["Subject"]) for meta in computed}),
         "skull_strip": options["skull_strip"],
         "sloppy": any(meta.get("Sloppy") for meta in sidecars) if sidecars else options["sloppy"],
-        "n_stripped": sum(bool(_came_stripped(meta)) for meta in sidecars),
+        "n_stripped": sum(bool(_came_stripped(meta)) for meta in computed),
+        "all_stripped": bool(computed) and all(_came_stripped(meta) for meta in computed),
         "smoothing_fwhm": f"{float(fwhm):g}" if fwhm else "",
-        "model_given": Path(given).name if given else "",
+        "model_given": model,
+        "encoded_by": model if any(output_dir.glob("sub-*/**/*_desc-recon_probseg.json")) else "",
+        "model_mm": f"{card['grid']['resolution']:g}" if "grid" in card else "",
         "latent_dim": summary.get("latent_dim", options["latent_dim"]),
         "n_group_scans": summary.get("n_scans", len(sidecars)),
         "n_group_participants": summary.get("n_participants", len(sidecars)),
-        "model_sentence": _model_sentence(output_dir),
-        "folds": "" if given else summary.get("folds", options["folds"]),
+        "model_sentence": _model_sentence(card),
+        "folds": summary.get("folds", options["folds"]),
         "seed": summary.get("seed", options["random_seed"]),
-        "group_column": summary.get("group_column", options["group_column"]) or "",
+        "group_column": group_column,
+        "supervised": bool(contrasts or group_column),
         "atlas": atlas,
         "atlas_citation": ATLASES.get(atlas.upper(), ""),
         "n_regions": _count_regions(output_dir, atlas),
         "covariates": covariates,
         "combat": site if summary.get("harmonize", options["harmonize"]) == "combat" else "",
-        "covariates_list": _capital(join_words(covariates)),
+        "covariates_list": _capital(join_words([SPELT.get(name, name) for name in covariates])),
         "contrasts": contrasts,
         "contrasts_list": join_words(contrasts),
         "n_permutations": f"{int(summary.get('n_permutations', options['permutations'])):,}",
         "shap": bool(shap) or (output_dir / "group" / "shap_regions.tsv").exists(),
-        "shap_supported": bool(shap.get("supported", True)),
+        "shap_supported": bool(shap.get("supported", error_is_explained(output_dir / "group"))),
         "shap_model": shap.get("model", ""),
         "alpha": summary.get("alpha", 0.05),
         "confidence": number(1 - float(summary.get("eta", 0.05)), 2),
@@ -205,13 +222,33 @@ def _resolution(sidecars: list[dict]) -> float | None:
     return float(found.group()) if found else None
 
 
-def _model_sentence(output_dir: Path) -> str:
-    """What the trained model says of itself in its card."""
-    for path in sorted((output_dir / "group" / "model").glob("*.json")):
-        sentence = _json(path).get("training", {}).get("choices", {}).get("sentence", "")
-        if sentence:
-            return _capital(sentence.rstrip(".")) + "."
-    return ""
+def _model_card(output_dir: Path) -> dict:
+    """What the trained model says of itself."""
+    return next((card for path in sorted((output_dir / "group" / "model").glob("*.json")) if (card := _json(path))), {})
+
+
+def _model_sentence(card: Mapping) -> str:
+    sentence = card.get("training", {}).get("choices", {}).get("sentence", "")
+    return _capital(sentence.rstrip(".")) + "." if sentence else ""
+
+
+def _source(options: Mapping, sidecars: list[dict]) -> tuple[str, str]:
+    """Who made the maps that were not computed here, in words, and their citations."""
+    folders = [Path(path) for path in options["derivatives"]]
+    if not sidecars and not folders and options["analysis_level"] == "group":
+        folders = [Path(options["bids_dir"])]  # the group level on a dataset of maps
+    elif not any(meta.get("Precomputed") for meta in sidecars) and (sidecars or not folders):
+        return "", ""
+    names, citations = [], []
+    for folder in folders:
+        described = _json(folder / "dataset_description.json")
+        made = (described.get("GeneratedBy") or [{}])[0]
+        if not made and any("mwp1" in str(meta.get("Sources")) for meta in sidecars):
+            made = {"Name": "CAT12"}
+        words = (made.get("Name"), made.get("Version"))
+        names.append(" ".join(filter(None, words)) or described.get("Name") or folder.name)
+        citations.append(PIPELINES.get(made.get("Name") or "", ""))
+    return join_words(names) or "another dataset", "; ".join(dict.fromkeys(filter(None, citations)))
 
 
 def _contrasts(output_dir: Path) -> list[str]:

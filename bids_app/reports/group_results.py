@@ -170,6 +170,15 @@ def read_tsv(path: Path) -> pd.DataFrame:
     return pd.read_csv(content, sep="\t", na_values=["n/a", "", "nan", "NaN"], keep_default_na=False, dtype=text)
 
 
+def error_is_explained(group: Path) -> bool:
+    """Whether the verdict lets the regression of the reconstruction error be interpreted; yes where there is none."""
+    if not (group / "verdicts.tsv").exists():
+        return True
+    table = read_tsv(group / "verdicts.tsv")
+    about = table["claim"].str.contains("reconstruction error", na=False)
+    return not about.any() or bool(table.loc[about, "verdict"].str.startswith("supported").any())
+
+
 def numeric(table: pd.DataFrame, column: str) -> np.ndarray:
     """A column as float64, NaN where it is missing or no number."""
     return (

@@ -9,7 +9,7 @@ import pandas as pd
 
 from . import charts
 from .brain_maps import glass_figure, region_figure, viewer_html
-from .group_results import ID_COLUMNS, GroupResults, numeric
+from .group_results import ID_COLUMNS, GroupResults, error_is_explained, numeric
 from .interactive import profile_heat_map
 from .items import Item, by_region, has_signal, item, truthy
 from .style import esc, html_table, join_words, number, p_value
@@ -152,6 +152,7 @@ def _shap_support(results: GroupResults, table: pd.DataFrame) -> tuple[bool, str
     """Whether the regression predicts anything, and the sentence that says why not."""
     facts = results.summary.get("shap") or {}
     supported = facts.get("supported", truthy(table["supported"]).all() if "supported" in table else True)
+    supported = supported and error_is_explained(results.folder)  # what no verdict supports is not interpreted
     reason = str(facts.get("reason") or "")
     verdicts = results.table("verdicts")
     if not reason and verdicts is not None:

@@ -6,13 +6,21 @@ import re
 
 import pytest
 from markdown_it import MarkdownIt
-from sample_scans import write_scan
 
 from bids_app.config import Config
 from bids_app.reports.boilerplate import describe_run, home, methods_text, write_boilerplate
 from bids_app.reports.citations import cited, html_page, read_bibliography, tex_document
 
-OPTIONS = {"analysis_level": "participant"}
+MAP = "space-MNI152NLin2009aSym_res-4_label-GM_desc-{}_probseg.json"
+
+
+def write_scan(folder, label, session="", verdict="pass", **meta):
+    """The sidecar of a map: all of a scan that the text is made from."""
+    prefix = f"sub-{label}_ses-{session}" if session else f"sub-{label}"
+    anat = folder / f"sub-{label}" / (f"ses-{session}/anat" if session else "anat")
+    anat.mkdir(parents=True, exist_ok=True)
+    facts = {"Resolution": "4 mm isotropic", "QualityVerdict": verdict, **meta}
+    (anat / f"{prefix}_{MAP.format('modulated')}").write_text(json.dumps(facts))
 
 
 def text_of(folder, **options):
@@ -39,7 +47,7 @@ def test_default_participant_run(tmp_path):
     [
         (
             {"template": "MNI152NLin2009cAsym"},
-            "MNI152NLin2009cAsym template [@fonov2009; @fonov2011] (through TemplateFlow [@templateflow]) by",
+            "MNI152NLin2009cAsym template [@fonov2009; @fonov2011] (through TemplateFlow",
             None,
         ),
         ({"template": "MNIPediatricAsym:cohort-3"}, "MNIPediatricAsym template", None),
@@ -49,6 +57,9 @@ def test_default_participant_run(tmp_path):
         ({"sloppy": True}, "coarsely: on voxels of about 4 mm. Grey matter", "DARTEL"),
         ({"sloppy": False}, "in the manner of DARTEL [@dartel]. Grey matter", "coarsely"),
         ({"skull_strip": "skip"}, "no brain extraction was run", "deepbet"),
+        ({"sloppy": True}, "its numbers are not results", None),
+        ({}, "(random seed 0)", "not results"),
+        ({"random_seed": 7}, "random seed 7", None),
         ({"derivatives": ("/data/smriprep",)}, "taken from smriprep", "N4"),
     ],
 )
@@ -63,8 +74,81 @@ def test_maps_that_nothing_modulated(tmp_path):
     anat = tmp_path / "sub-01" / "anat"
     for path in [*anat.glob("*desc-modulated*")]:
         path.unlink()
-    (anat / "sub-01_space-MNI152NLin2009aSym_res-4_label-GM_probseg.json").write_text('{"Modulated": false}')
+    (anat / "sub-01_space-MNI152NLin2009aSym_res-4_label-GM_probseg.json").write_text(
+        '{"Modulated": false, "Precomputed": true}'
+    )
     assert "No transform was there to modulate them" in text_of(tmp_path, derivatives=("/data/fmriprep",))
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (
+            {"GeneratedBy": [{"Name": "fMRIPrep", "Version": "24.1.1"}]},
+            "taken from fMRIPrep 24.1.1 [@fmriprep], in the",
+        ),
+        ({"GeneratedBy": [{"Name": "CAT12"}]}, "taken from CAT12 [@cat12], in the"),
+        ({"Name": "Our own maps"}, "taken from Our own maps, in the"),
+    ],
+)
+def test_who_made_the_maps(tmp_path, made, said):
+    (tmp_path / "given").mkdir()
+    (tmp_path / "given" / "dataset_description.json").write_text(json.dumps(made))
+    write_scan(tmp_path, "01", Precomputed=True, Modulated=True)
+    text = text_of(tmp_path, derivatives=(tmp_path / "given",))
+    assert said in text
+    assert "They were modulated" in text
+    assert "deepbet" not in text
+
+
+def test_given_and_computed_maps_beside_each_other(tmp_path):
+    write_scan(tmp_path, "01", Precomputed=True, Modulated=True)
+    write_scan(tmp_path, "02")
+    write_scan(tmp_path, "03")
+    text = text_of(tmp_path, derivatives=("/data/smriprep",))
+    assert "The grey-matter maps of 1 scan was not computed by LatentAtlas but taken from smriprep" in text
+    assert "T1-weighted scans (2 of 2 participants) were processed" in text
+
+
+def test_the_group_level_alone_says_whose_maps_they_are(tmp_path):
+    (tmp_path / "maps").mkdir()
+    (tmp_path / "maps" / "dataset_description.json").write_text('{"Name": "Maps of the biobank"}')
+    run = describe_run(tmp_path, {"analysis_level": "group", "bids_dir": tmp_path / "maps", "group_column": "dx"})
+    text = methods_text(run)
+    assert "taken from Maps of the biobank" in text
+    assert "N4" not in text
+
+
+def test_a_cohort_of_stripped_heads(tmp_path):
+    for label in ("01", "02"):
+        write_scan(tmp_path, label, SkullStripped=True)
+    text = text_of(tmp_path)
+    assert "All scans came without a skull" in text
+    assert "deepbet" not in text
+
+
+def test_scans_that_failed(tmp_path):
+    write_scan(tmp_path, "01", verdict="fail")
+    write_scan(tmp_path, "02")
+    assert "1 scan failed the quality gate." in text_of(tmp_path)
+    assert "1 scan failed the quality gate and was left out" in group_text(tmp_path)
+
+
+def test_maps_that_a_model_encoded(tmp_path):
+    write_scan(tmp_path, "01")
+    anat = tmp_path / "sub-01" / "anat"
+    (anat / f"sub-01_{MAP.format('recon')}").write_text("{}")
+    assert "encoded with a model that had been trained before (adni)" in text_of(tmp_path, model="/models/adni")
+    assert "encoded with a model" not in text_of(tmp_path)
+
+
+def test_the_verdict_on_the_error_decides_what_is_said_of_it(tmp_path):
+    claim = "claim\tverdict\nRegional grey matter explains the reconstruction error\t{}\n"
+    (tmp_path / "group").mkdir()
+    (tmp_path / "group" / "shap_regions.tsv").write_text("index\n1\n")
+    for verdict, interpreted in (("supported", True), ("supported in the worst case", True), ("not supported", False)):
+        (tmp_path / "group" / "verdicts.tsv").write_text(claim.format(verdict))
+        assert ("not interpreted" not in group_text(tmp_path)) is interpreted
 
 
 def test_counts_come_from_the_sidecars(tmp_path):
@@ -82,11 +166,18 @@ def test_counts_come_from_the_sidecars(tmp_path):
     [
         ({"covariates": []}, "No covariate was removed", "Freedman"),
         ({"covariates": ["age"]}, "Age was removed", None),
-        ({"covariates": ["age", "sex", "tiv"]}, "Age, sex and tiv were removed", "No covariate"),
+        ({"covariates": ["age", "sex", "tiv"]}, "Age, sex and total intracranial volume were removed", "No covariate"),
         ({"atlas": "AAL3"}, "AAL3 atlas [@aal3]", "aal2"),
         ({"atlas": "mine"}, "the mine atlas (", "aal"),
         ({"folds": 7}, "into 7 folds", None),
-        ({"model": "/models/adni"}, "trained before (adni); nothing was trained", "cross-fitted"),
+        ({"model": "/models/adni"}, "before on others (adni); its training saw nothing", "Models were cross-fitted"),
+        ({"model": "/models/adni", "folds": 4}, "regressions were cross-fitted over 4 folds", "PyTorch"),
+        ({"group_column": None}, "no groups were named", "Classification was judged"),
+        ({"group_column": "dx"}, "Classification was judged", "no groups were named"),
+        ({"group_column": "dx"}, "(supervised by *dx*, out of fold)", None),
+        ({"n_scans": 20, "n_participants": 20}, "20 maps of 20 participants", "averaged"),
+        ({}, "Scans of one participant were averaged", None),
+        ({"smoothing_fwhm": 0.0}, "Maps were not smoothed.", "Gaussian"),
         ({"contrasts": ["AD-CN"]}, "The contrast examined: AD-CN.", None),
         ({"contrasts": ["AD-CN", "MCI-CN"]}, "The contrasts examined: AD-CN and MCI-CN.", None),
         ({"shap": {"supported": False}}, "reported but not interpreted", None),
@@ -111,24 +202,26 @@ def test_it_says_that_lrcp_is_a_reading(tmp_path):
 
 def all_texts(tmp_path):
     """The text of every combination of the options that change a citation."""
-    for n, (template, atlas, covariates, derivatives, site) in enumerate(
+    for n, (template, atlas, covariates, made, column, site) in enumerate(
         itertools.product(
-            ("MNI152NLin2009aSym", "MNI152NLin6Asym"),
-            ("AAL1", "AAL2", "AAL3"),
-            ([], ["age"]),
-            ((), ("/x/y",)),
-            (None, "scanner"),
+            ("MNI152NLin2009aSym", "MNI152NLin6Asym"), ("AAL1", "AAL2", "AAL3"), ([], ["age"]),
+            (None, "sMRIPrep", "CAT12"), (None, "dx"), (None, "scanner"),
         )
-    ):
+    ):  # fmt: skip
         folder = tmp_path / str(n)
+        derivatives = (folder / "given",) if made else ()
+        for given in derivatives:
+            given.mkdir(parents=True)
+            (given / "dataset_description.json").write_text(json.dumps({"GeneratedBy": [{"Name": made}]}))
+            write_scan(folder, "02", Precomputed=True)
         write_scan(folder, "01")
         (folder / "group").mkdir()
         (folder / "group" / "summary.json").write_text(
             json.dumps(
-                {"atlas": atlas, "covariates": covariates, "template": template, "shap": {"supported": True}}
-                | ({"site_column": site, "harmonize": "combat"} if site else {})
+                {"atlas": atlas, "covariates": covariates, "template": template, "group_column": column,
+                 "shap": {"supported": True}} | ({"site_column": site, "harmonize": "combat"} if site else {})
             )
-        )
+        )  # fmt: skip
         yield methods_text(describe_run(folder, {"derivatives": derivatives}))
 
 
