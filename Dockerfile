@@ -17,6 +17,7 @@ COPY constraints.txt wheel[s]/* wheels/
 # or from an index given as PIP_EXTRA_INDEX_URL.
 ARG TORCH_BUILD=""
 ARG PIP_EXTRA_INDEX_URL
+ARG PIP_FIND_LINKS=/build/wheels
 RUN containers/install.sh dependencies
 COPY . .
 # TemplateFlow templates to take along, e.g. "MNI152NLin2009cAsym MNIPediatricAsym:cohort-4".

@@ -16,10 +16,10 @@ dependencies)
   python3 -m venv $prefix
   # torch first and alone, by its exact version, so that pip settles on one build of it before anything else asks.
   torch=$(grep '^torch==' constraints.txt)
-  $pip install --find-links wheels "$torch${TORCH_BUILD:++$TORCH_BUILD}"
+  $pip install "$torch${TORCH_BUILD:++$TORCH_BUILD}"
   $python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' \
     >/tmp/requirements.txt
-  $pip install --find-links wheels -c constraints.txt -r /tmp/requirements.txt
+  $pip install -c constraints.txt -r /tmp/requirements.txt
   rm /tmp/requirements.txt
   ;;
 package)
@@ -28,8 +28,7 @@ package)
   $pip uninstall --yes setuptools pip
   # shellcheck disable=SC2086  # several names, by spaces
   "$python" containers/warm_caches.py ${TEMPLATES:-}
-  # Compiled modules lie beside their sources, where no user but root may write them later.
-  $python -m compileall -q -j 0 $prefix/lib >/dev/null || true
-  chmod -R a+rX $prefix
+  # Only those that need it: a layer holds a copy of every file it touches.
+  find $prefix ! -type l ! -perm -o=r -exec chmod a+rX {} +
   ;;
 esac

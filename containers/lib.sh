@@ -14,7 +14,8 @@ skip() {
   say "skipped: $1"
   export LATENTATLAS_SKIP_ENGINE=$1
   shift
-  exec "$@"
+  "$@" || exit $?
+  exit 0
 }
 
 # The first mirror of this machine's own package sources.
@@ -46,3 +47,13 @@ install_debian() {
 
 # hash_of FILE...: of their contents, and of what is read from standard input.
 hash_of() { cat "$@" - | sha256sum | cut -c 1-16; }
+
+project_version() { sed -n 's/^__version__ = "\(.*\)"/\1/p' "$REPOSITORY/bids_app/__init__.py"; }
+
+# The build of torch for the CPU into wheels/, if this machine's pip finds one; pip's usual one has CUDA, and is large.
+fetch_cpu_torch() {
+  local wanted
+  wanted=$(sed -n 's/^torch==//p' "$REPOSITORY/constraints.txt")+cpu
+  compgen -G "$REPOSITORY/wheels/torch-$wanted-*.whl" >/dev/null && return
+  python3 -m pip download -q --no-deps --dest "$REPOSITORY/wheels" "torch==$wanted" >&2
+}
