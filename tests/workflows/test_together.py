@@ -40,8 +40,9 @@ def holder(tmp_path):
 @pytest.fixture(scope="module")
 def maps(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cohort") / "maps"
-    assert 0 == simulate(
-        [str(folder), "--maps-only", "--n-participants", "2", "--resolution", "4", "--seed", "1", "--quiet"]
+    assert (
+        simulate([str(folder), "--maps-only", "--n-participants", "2", "--resolution", "4", "--seed", "1", "--quiet"])
+        == 0
     )
     return folder
 
