@@ -114,12 +114,7 @@ def test_help_answers_at_once(engine):
 def test_nothing_is_left_of_the_building(engine):
     for tool in ("pip", "pip3", "gcc", "cc", "make", "git"):
         assert engine.shell(f"command -v {tool} || echo none").stdout == "none\n"
-    assert (
-        engine.shell(
-            "find /opt -name '*.whl' | wc -l; find / -xdev ! -perm -o=r ! -type l -path '/opt/*' | wc -l"
-        ).stdout
-        == "0\n0\n"
-    )
+    assert engine.shell("find /opt -name '*.whl'; find /opt ! -type l ! -perm -o=r").stdout == ""
 
 
 def test_a_template_that_is_not_there_is_named(engine, scans, folders):
@@ -173,9 +168,7 @@ def test_the_docker_image_is_small_and_labelled(engine):
     assert labels["org.opencontainers.image.title"] == "LatentAtlas"
     assert labels["org.opencontainers.image.version"] == engine.run("--version").stdout.split()[-1]
     assert facts["Config"]["Entrypoint"] == ["latentatlas"]
-    has_cuda = engine.shell(
-        "latentatlas --version >/dev/null; ls -d /opt/latentatlas/lib/python3*/site-packages/nvidia"
-    ).stdout
+    has_cuda = "nvidia" in engine.shell("ls /opt/latentatlas/lib/python3*/site-packages").stdout
     assert has_cuda or facts["Size"] < 3e9
 
 
