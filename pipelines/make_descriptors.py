@@ -1,4 +1,4 @@
-"""Write the Boutiques descriptors from the declarations of the options, so that they cannot fall behind the command line.
+"""Write the Boutiques descriptors from the declarations of the options, so that they cannot fall behind them.
 
     python pipelines/make_descriptors.py
 
@@ -23,7 +23,8 @@ def inputs() -> list[dict]:
     """The positional arguments, then every option of :class:`bids_app.config.Config`."""
     found = [
         {"id": "bids_dir", "name": "BIDS dataset", "type": "File", "optional": False, "value-key": "[BIDS_DIR]"},
-        {"id": "output_dir", "name": "Output dataset", "type": "String", "optional": False, "value-key": "[OUTPUT_DIR]"},
+        {"id": "output_dir", "name": "Output dataset", "type": "String", "optional": False,
+         "value-key": "[OUTPUT_DIR]"},
         {"id": "analysis_level", "name": "Level of the analysis", "type": "String", "optional": False,
          "value-key": "[ANALYSIS_LEVEL]", "value-choices": list(LEVELS)},
     ]  # fmt: skip

@@ -25,6 +25,7 @@ GROUP = ["group", "--latent-dim", "8", "--epochs", "3", "--folds", "3", "--permu
          "--device", "cpu"]  # fmt: skip
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     here = Path(__file__).parent
     for item in items:
