@@ -192,3 +192,13 @@ def test_many_starts_at_once_into_an_empty_output(maps, tmp_path):
                 p.relative_to(before): p.read_bytes() for p in sorted(before.rglob("*"))
                 if p.is_file() and "toml" not in p.suffix
             }  # fmt: skip
+
+
+def test_training_on_two_processes_in_a_job_of_two_tasks():
+    """The launch of a training on several devices, inside ``srun``: it must not take Slurm's tasks for its own."""
+    test = "processes_that_share_a_batch"
+    file = REPOSITORY / "tests" / "model" / "test_model_training.py"
+    if test not in file.read_text():
+        pytest.skip("training starts one process")
+    said = slurm("srun", "--ntasks=2", "--overcommit", BIN / "python", "-m", "pytest", file, "-k", test)
+    assert said.count("1 passed") == 2
