@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,11 @@ def execute(
         try:
             workflow.run(plugin=plugin)
             return []
+        except KeyboardInterrupt:
+            # Or this process would wait for the steps that are under way.
+            for worker in active_children():
+                worker.kill()
+            raise
         except Exception as error:
             failures = [_read_failure(f, root) for f in _failure_files(root, branches)]
             if not failures and config.verbose > 1:
