@@ -147,7 +147,7 @@ def stand_in(folder: Path, monkeypatch) -> None:
     scripts = {
         "qsub": """
             echo "$@" >>"$STAND_IN/asked"
-            id=$(sbatch --parsable --mem=2G -o /dev/null "${@: -1}")
+            id=$(sbatch --parsable --mem=2G -o /dev/null --wrap "sh ${@: -1}")
             echo "$id" >>"$STAND_IN/ids"
             case $* in *"-pe smp"*) echo "Your job $id (\\"x\\") has been submitted" ;; *) echo "$id.server" ;; esac""",
         "qstat": """
