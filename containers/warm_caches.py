@@ -1,7 +1,7 @@
 """Fill, when an image is built, the caches that an unprivileged user of a read-only image cannot fill.
 
-Fetches the TemplateFlow templates named on the command line, lets matplotlib list its fonts, and lets numba compile what
-UMAP needs. The folders are named by TEMPLATEFLOW_HOME, MPLCONFIGDIR and NUMBA_CACHE_DIR.
+Fetches the TemplateFlow templates named on the command line, lets matplotlib list its fonts, and lets numba compile
+what UMAP needs. The folders are named by TEMPLATEFLOW_HOME, MPLCONFIGDIR and NUMBA_CACHE_DIR.
 """
 
 import sys

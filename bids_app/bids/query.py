@@ -7,6 +7,7 @@ import logging
 import os
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -185,7 +186,7 @@ def index(
         )
 
 
-def _database_lock(folder: Path | None):
+def _database_lock(folder: Path | None) -> AbstractContextManager[object]:
     """Of several jobs that start together one makes the database; the others wait and read it."""
     from contextlib import nullcontext
 

@@ -52,7 +52,8 @@ class Apptainer:
         return call([*command, self.image, *arguments], **more)
 
     def shell(self, script: str):
-        return call(["apptainer", "exec", "--containall", "--no-home", self.image, "sh", "-c", script])
+        privileges = ["--no-privs"] if os.getuid() == 0 else []
+        return call(["apptainer", "exec", *privileges, "--containall", "--no-home", self.image, "sh", "-c", script])
 
 
 def call(command, code=0):
