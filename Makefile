@@ -6,13 +6,14 @@ DEMO ?= demo
 NPROCS ?= $(shell getconf _NPROCESSORS_ONLN)
 OUTPUT := $(DEMO)/derivatives/latentatlas
 
-.PHONY: help install demo test test-real coverage lint format docs licences clean
+.PHONY: help install demo test test-real test-container test-apptainer test-slurm coverage lint format docs licences clean
 help:
 	@echo "make demo    install, simulate a cohort, run both levels, say where the report is"
 	@echo "make test    install, run the tests"
 	@echo "make lint    style, types, dead code, and the one-way rule of imports"
 	@echo "make docs    the documentation as HTML, in docs/_build/html"
 	@echo "make coverage    how much of the science modules the fast tests run"
+	@echo "make test-container, test-apptainer, test-slurm    the images and a cluster, for real (see docs/containers.md)"
 
 # torch goes first and alone, by its exact version, so that pip settles on one build of it before anything else asks.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -45,7 +46,7 @@ demo: install $(DEMO)/.simulated
 	@echo "A participant's report:  $$(ls $(abspath $(OUTPUT))/sub-*.html | head -n 1)"
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m "not real"
+	$(BIN)/python -m pytest -m "not real and not engine"
 
 # The scans are those of the folder named by LATENTATLAS_TEST_DATA.
 test-real: $(VENV)/.installed-dev
@@ -57,12 +58,27 @@ coverage: $(VENV)/.installed-dev
 		--cov --cov-report=
 	$(BIN)/python -m coverage report --fail-under=90 --include='*/stats/*,*/model/*,*/group/*,*/participant/*,*/space/*'
 
+# Each brings its engine up (installed where it is missing, as root), tests with it, and takes it down again; where that
+# is not possible, its tests are counted as skipped, each with the reason. One thread, so that maps can be compared exactly.
+ENGINE_TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rs --durations=5 tests/containers
+
+test-container: $(VENV)/.installed-dev
+	containers/with-docker containers/with-tools env $(ENGINE_TESTS) -k docker
+
+test-apptainer: $(VENV)/.installed-dev
+	containers/with-apptainer containers/with-tools env $(ENGINE_TESTS) -k apptainer
+
+test-slurm: $(VENV)/.installed-dev
+	containers/with-slurm env $(ENGINE_TESTS)/test_slurm.py
+
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 	$(BIN)/vulture
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/shellcheck -x -P containers containers/with-* containers/local-base containers/*.sh hpc/*.sbatch
 
 docs: $(VENV)/.installed-docs
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs docs/_build/html

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -171,18 +173,30 @@ def index(
         ignore.append(re.compile(r"^/derivatives(/|$)"))
     if participants and database_dir is None:
         ignore.append(re.compile(rf"^/sub-(?!({'|'.join(map(re.escape, participants))})(/|$))"))
-    fresh = database_dir is not None and not (database_dir / "layout_index.sqlite").exists()
-    if database_dir is not None:
-        database_dir.mkdir(parents=True, exist_ok=True)
-    return BIDSLayout(
-        root,
-        validate=False,  # the description was checked by check_dataset, with a message that says what to do
-        is_derivative=derivative,
-        config=["bids", "derivatives"] if derivative else None,
-        database_path=database_dir,
-        reset_database=fresh,
-        indexer=BIDSLayoutIndexer(validate=validate, index_metadata=False, ignore=ignore),
-    )
+    with _database_lock(database_dir):
+        fresh = database_dir is not None and not (database_dir / "layout_index.sqlite").exists()
+        return BIDSLayout(
+            root,
+            validate=False,  # the description was checked by check_dataset, with a message that says what to do
+            is_derivative=derivative,
+            config=["bids", "derivatives"] if derivative else None,
+            database_path=database_dir,
+            reset_database=fresh,
+            indexer=BIDSLayoutIndexer(validate=validate, index_metadata=False, ignore=ignore),
+        )
+
+
+def _database_lock(folder: Path | None) -> AbstractContextManager[object]:
+    """Of several jobs that start together one makes the database; the others wait and read it."""
+    from contextlib import nullcontext
+
+    from filelock import FileLock
+
+    if folder is None:
+        return nullcontext()
+    folder.mkdir(parents=True, exist_ok=True)
+    # A database made beforehand may well lie where nothing can be written.
+    return FileLock(folder / "layout_index.lock") if os.access(folder, os.W_OK) else nullcontext()
 
 
 def to_scan(file: Any) -> Scan:

@@ -17,6 +17,7 @@ import jinja2
 import pandas as pd
 
 from .. import __version__
+from ..bids.files import write_text
 from ..config import Config
 from .citations import cited, html_page, read_bibliography, tex_document, with_references
 from .group_results import error_is_explained
@@ -61,7 +62,6 @@ def write_boilerplate(output_dir: str | Path, config: Config | Mapping | None = 
     text = methods_text(describe_run(output_dir, config))
     library = read_bibliography(home() / "references.bib")
     logs = output_dir / "logs"
-    logs.mkdir(parents=True, exist_ok=True)
     keys = cited(text)
     written = {
         "md": with_references(text, library),
@@ -71,10 +71,7 @@ def write_boilerplate(output_dir: str | Path, config: Config | Mapping | None = 
     }
     paths = {}
     for ending, content in written.items():
-        paths[ending] = logs / f"CITATION.{ending}"
-        part = paths[ending].with_suffix(f".{ending}.part")
-        part.write_text(content, encoding="utf-8")
-        part.replace(paths[ending])
+        paths[ending] = write_text(logs / f"CITATION.{ending}", content)
     return paths
 
 

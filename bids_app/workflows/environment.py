@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -25,26 +26,39 @@ def prepare(config: Config, threads_per_step: int) -> None:
     for library in ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "NUMBA"):
         os.environ[f"{library}_NUM_THREADS"] = str(threads_per_step)
     os.environ.setdefault("MPLBACKEND", "Agg")
-    _writable_caches()
+    _writable_caches(config)
     _configure_nipype(config)
 
 
 def processors() -> int:
-    """Processors that this process may use: its affinity, and the quota of its container (cgroup v2)."""
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return max(1, min(count, round(int(quota) / int(period))))
-    except (OSError, ValueError):
-        return count
+    """Processors that this process may use: its affinity, and the quota of its container."""
+    from joblib import cpu_count
+
+    return cpu_count()
 
 
 def memory_limit_gb() -> float:
-    """90 % of the memory that this process may use: the machine's, or its container's if that is less."""
-    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    with suppress(OSError, ValueError):
-        pages = min(pages, int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    return 0.9 * pages / 1e9
+    """90 % of the memory that this process may use: the machine's, or less in a container or a cluster's job."""
+    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    for file in _memory_limit_files():
+        with suppress(OSError, ValueError):  # "max" is no number, and no limit
+            limits.append(int(file.read_text()))
+    return 0.9 * min(limits) / 1e9
+
+
+def _memory_limit_files() -> Iterator[Path]:
+    """Where control groups (versions 2 and 1) keep limits of this process's group and of those above it."""
+    with suppress(OSError):
+        for line in Path("/proc/self/cgroup").read_text().splitlines():
+            _, controllers, group = line.split(":", 2)
+            if not controllers:
+                root, name = Path("/sys/fs/cgroup"), "memory.max"
+            elif "memory" in controllers.split(","):
+                root, name = Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes"
+            else:
+                continue
+            own = root / group.lstrip("/")
+            yield from (folder / name for folder in (own, *own.parents) if folder.is_relative_to(root))
 
 
 def start_logging(verbose: int) -> None:
@@ -61,8 +75,11 @@ def start_logging(verbose: int) -> None:
         logging.getLogger(name).setLevel(logging.INFO if verbose > 1 else logging.CRITICAL)
 
 
-def work_folder(config: Config) -> Path:
-    """The work folder, emptied when asked; a temporary one where the wanted one cannot be written."""
+def work_folder(config: Config, branches: Sequence[str] = ("*",)) -> Path:
+    """The work folder; a temporary one where the wanted one cannot be written.
+
+    Asked for a clean one, it drops the given branches of the level's workflow: other jobs may be at work on others.
+    """
     folder = config.work_dir
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -76,20 +93,46 @@ def work_folder(config: Config) -> Path:
             folder,
         )
     if config.clean_workdir:
-        for item in folder.glob("latentatlas_*"):
-            shutil.rmtree(item) if item.is_dir() else item.unlink()
+        for branch in branches:
+            for item in folder.glob(f"latentatlas_{config.analysis_level}/{branch}"):
+                shutil.rmtree(item) if item.is_dir() else item.unlink()
     return folder
 
 
-def _writable_caches() -> None:
-    """Point caches that default to a home folder elsewhere when there is none, as in a container."""
-    home = Path(os.environ.get("HOME", "/nonexistent"))
-    if os.access(home, os.W_OK):
+#: Variables that name caches, and where they lie among those that an image brings along (LATENTATLAS_CACHE).
+_CACHES = {"MPLCONFIGDIR": "matplotlib", "NUMBA_CACHE_DIR": "numba"}
+
+
+def _writable_caches(config: Config) -> None:
+    """Point caches that default to a home folder elsewhere when there is none, as in a container.
+
+    Those that an image has filled are copied: matplotlib and numba only use what they can also write.
+    """
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:  # a read-only container without any /tmp
+        config.work_dir.mkdir(parents=True, exist_ok=True)
+        tempfile.tempdir = os.environ["TMPDIR"] = str(config.work_dir)
+    filled = os.environ.get("LATENTATLAS_CACHE")
+    if _usable("HOME") and not filled:
         return
     scratch = Path(tempfile.gettempdir()) / f"latentatlas-cache-{os.getuid()}"
-    scratch.mkdir(exist_ok=True)
-    for variable in ("HOME", "MPLCONFIGDIR", "NUMBA_CACHE_DIR", "XDG_CACHE_HOME"):
-        os.environ[variable] = os.environ.get(variable) if _usable(variable) else str(scratch)
+    with suppress(FileExistsError):
+        scratch.mkdir(mode=0o700)
+    if scratch.stat().st_uid != os.getuid():
+        scratch = Path(tempfile.mkdtemp(prefix="latentatlas-cache-"))
+    for variable, name in _CACHES.items():
+        if filled and not (scratch / name).exists():
+            # Renamed into place when whole: jobs on one machine share it.
+            part = Path(tempfile.mkdtemp(dir=scratch))
+            shutil.copytree(Path(filled) / name, part, dirs_exist_ok=True)
+            with suppress(OSError):
+                part.rename(scratch / name)
+        if not _usable(variable):
+            os.environ[variable] = str(scratch / name)
+    for variable in ("HOME", "XDG_CACHE_HOME"):
+        if not _usable(variable):
+            os.environ[variable] = str(scratch)
 
 
 def _usable(variable: str) -> bool:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +64,9 @@ def execute(
         Empty when every step ended well.
     """
     root = Path(workflow.base_dir) / workflow.name
-    for stale in root.rglob(FAILURE_FILE):
+    # Only its own branches: other jobs may be at work on other participants in the same work folder.
+    branches = sorted({name.split(".")[0] for name in workflow.list_node_names()})
+    for stale in _failure_files(root, branches):
         stale.unlink()
     workflow.config["execution"]["crashdump_dir"] = str(logs)
     if config.write_graph:
@@ -73,8 +77,13 @@ def execute(
         try:
             workflow.run(plugin=plugin)
             return []
+        except KeyboardInterrupt:
+            # Or this process would wait for the steps that are under way.
+            for worker in active_children():
+                worker.kill()
+            raise
         except Exception as error:
-            failures = [_read_failure(f, root) for f in sorted(root.rglob(FAILURE_FILE))]
+            failures = [_read_failure(f, root) for f in _failure_files(root, branches)]
             if not failures and config.verbose > 1:
                 raise
             return failures or [Failure("the run", type(plugin).__name__, f"{type(error).__name__}: {error}")]
@@ -84,6 +93,10 @@ def record_failure(folder: Path, error: Exception) -> None:
     """Leave word of a failed step in its folder, where :func:`execute` finds it whatever the plugin."""
     kind = "" if hasattr(error, "exit_code") else f"{type(error).__name__}: "
     (folder / FAILURE_FILE).write_text(json.dumps({"message": f"{kind}{error}"}))
+
+
+def _failure_files(root: Path, branches: list[str]) -> list[Path]:
+    return [file for branch in branches for file in sorted((root / branch).rglob(FAILURE_FILE))]
 
 
 def _read_failure(file: Path, root: Path) -> Failure:
@@ -111,7 +124,8 @@ def _plugin(config: Config, nprocs: int, memory_gb: float):
             file=config.use_plugin,
             remedy="write YAML such as: {plugin: SLURM, plugin_args: {sbatch_args: '--time 1:00:00'}}",
         ) from None
-    return kind(arguments)
+    os.environ.setdefault("LOGNAME", "latentatlas")  # Nipype names jobs after it; a container may not have it
+    return kind(plugin_args=arguments)
 
 
 def _write_graph(workflow, logs: Path) -> None:

@@ -19,6 +19,7 @@ from ..bids.query import check_dataset
 from ..bids.tables import read_participants, read_tsv, write_tsv
 from ..config import Config
 from ..errors import ConfigError, DatasetError, NoInputError
+from .claims import claim, lock_folders, refuse, write_citation
 from .environment import memory_limit_gb, prepare, processors, work_folder
 from .execute import Failure, execute
 
@@ -50,14 +51,16 @@ def run_group(config: Config, logs: Path) -> list[Failure]:
         Of the stages that failed; what the others made is kept.
     """
     failures: list[Failure] = []
-    if not (config.reports_only or config.boilerplate_only):
-        failures = _analyse(config, logs)
-    from ..reports.boilerplate import write_boilerplate
-    from ..reports.group import build_group_report
+    with claim(["group"], lock_folders(config)) as taken:
+        if taken:
+            raise refuse("the group level", taken["group"])
+        if not (config.reports_only or config.boilerplate_only):
+            failures = _analyse(config, logs)
+        write_citation(config)
+        if not config.boilerplate_only:
+            from ..reports.group import build_group_report
 
-    write_boilerplate(config.output_dir, config)
-    if not config.boilerplate_only:
-        build_group_report(config.output_dir, ground_truth=_ground_truth(config))
+            build_group_report(config.output_dir, ground_truth=_ground_truth(config))
     return failures
 
 

@@ -15,6 +15,7 @@ from ..bids.maps import GreyMatterMap, check_alike, find_maps
 from ..bids.query import Scan, find_t1w
 from ..config import Config
 from ..errors import DatasetError
+from .claims import claim, lock_folders, refuse, write_citation
 from .environment import memory_limit_gb, prepare, processors, work_folder
 from .execute import Failure, execute
 
@@ -40,14 +41,15 @@ def run_participant(config: Config, logs: Path) -> list[Failure]:
     sources = _sources(config)
     participants = sorted({s.subject for s in sources})
     logger.info("%d scans of %d participants", len(sources), len(participants))
-    failures: list[Failure] = []
-    if not (config.reports_only or config.boilerplate_only):
-        failures = _process(config, sources, logs)
-    from ..reports.boilerplate import write_boilerplate
-
-    write_boilerplate(config.output_dir, config)
-    if not config.boilerplate_only:
-        _write_reports(config, participants)
+    with claim([f"sub-{p}" for p in participants], lock_folders(config)) as taken:
+        failures = [Failure(name, "start", str(refuse(name, who))) for name, who in taken.items()]
+        participants = [p for p in participants if f"sub-{p}" not in taken]
+        sources = [s for s in sources if s.subject in participants]
+        if not (config.reports_only or config.boilerplate_only):
+            failures += _process(config, sources, logs)
+        write_citation(config)
+        if not config.boilerplate_only:
+            _write_reports(config, participants)
     return failures
 
 
@@ -127,7 +129,7 @@ def _process(config: Config, sources: Sequence[Scan], logs: Path) -> list[Failur
     from .participant_graph import init_participant_wf
 
     workflow = init_participant_wf(config, todo, labels=labels, n_threads=min(threads, nprocs))
-    workflow.base_dir = str(work_folder(config))
+    workflow.base_dir = str(work_folder(config, [s.prefix.replace("-", "_") for s in todo]))
     return execute(workflow, config, nprocs=nprocs, memory_gb=memory, logs=logs)
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 from concurrent.futures import Future, ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
 from traceback import format_exception
 
 import nipype
@@ -23,9 +24,16 @@ from .execute import record_failure
 
 def _begin(folder: str, verbose: int, monitored: bool) -> None:
     process_initializer(folder)
+    Thread(target=_end_with_the_run, daemon=True).start()
     if monitored:
         nipype.config.enable_resource_monitor()
     start_logging(verbose)
+
+
+def _end_with_the_run() -> None:
+    """End this worker when the run that hired it is killed: the next run must find nobody at its steps."""
+    parent_process().join()
+    os._exit(1)
 
 
 class SturdyMultiProc(MultiProcPlugin):
