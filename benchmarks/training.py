@@ -5,7 +5,7 @@
 For each resolution a few maps of noise in an ellipsoid as large as a brain are written as NIfTI, and trained on by
 
 - ours: ``Volumes`` (memory-mapped) -> the project's loader -> a step of the residual autoencoder with AdamW;
-- MONAI (``pip install monai``; left out where it is missing): ``CacheDataset`` with every map cached ->
+- MONAI (``pip install --no-deps monai``; left out where it is missing): ``CacheDataset`` with every map cached ->
   ``DataLoader`` -> a step of ``AutoEncoder`` with the same channels and strides, mean squared error and Adam, as in
   MONAI's tutorials.
 

@@ -24,7 +24,7 @@ from bids_app.model.network import ResidualAutoencoder
 from bids_app.model.volumes import sampling_from_json, sampling_to_json
 
 FORMAT = "latentatlas-model"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 2: convolutions on folded voxels, 3x3x3 decoder
 WEIGHTS, CARD = "model.safetensors", "model.json"
 REMEDY = "Copy the model folder again from where it was trained, or train it anew."
 

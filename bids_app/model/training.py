@@ -151,7 +151,7 @@ def _fit(task, volumes, train_index, valid_index, epochs, device, n_threads, pro
             # Processes are launched here: do not wait for others that a scheduler's variables name.
             plugins=[TorchElasticEnvironment() if processes > 1 else LightningEnvironment()],
             use_distributed_sampler=False,  # the sampler deals out batches itself
-            deterministic=True,
+            deterministic=device == "cuda",  # on a CPU it is so anyway
             logger=False,
             enable_checkpointing=bool(extra),
             enable_progress_bar=False,

@@ -84,7 +84,7 @@ DAMAGE = {
     "card missing": lambda f: (f / "model.json").unlink(),
     "card torn": lambda f: (f / "model.json").write_text((f / "model.json").read_text()[:200]),
     "card of something else": lambda f: (f / "model.json").write_text("[1, 2]"),
-    "a later format": lambda f: edit(f / "model.json", format_version=2),
+    "a later format": lambda f: edit(f / "model.json", format_version=3),
     "another architecture": lambda f: edit(f / "model.json", channels=[8, 8, 8, 8]),
     "an unknown kind": lambda f: edit(f / "model.json", kind="transformer"),
     "another grid": lambda f: edit(f / "model.json", grid={"source_shape": [3, 3, 3]}),
