@@ -18,7 +18,7 @@ from bids_app.stats.crossfit import features_of_fold, fold_rows
 from bids_app.stats.discriminability import concordance
 from bids_app.stats.linear import standardise
 
-_LARGEST = 2000  # rows on which the quadratic quality measures are taken
+_LARGEST = 2000  # rows on which the quadratic quality measures are taken, and up to which many seeds are tried
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,8 @@ def project(
         Scans of the same participant do not count as neighbours. Default: every scan is somebody else's.
     n_seeds : int
         Seeds of the two-dimensional t-SNE and UMAP; ``seed_disparity`` is the mean Procrustes disparity (0 same shape
-        .. 1) of the others from the first, whose coordinates are given. Three dimensions have one.
+        .. 1) of the others from the first, whose coordinates are given. Three dimensions have one,
+        more than 2000 scans two at the most.
     n_jobs : int
         Threads of t-SNE.
     seed : int
@@ -83,7 +84,8 @@ def project(
     for method, embed in (("tsne", _tsne), ("umap", _umap)):
         if n < 8:
             break
-        runs = [embed(scaled, 2, seed + i, n_jobs) for i in range(max(1, n_seeds))]
+        count = max(1, n_seeds if n <= _LARGEST else min(2, n_seeds))
+        runs = [embed(scaled, 2, seed + i, n_jobs) for i in range(count)]
         aligned, apart = align(runs)
         views[method, 2], disparity[method, 2] = runs[0], apart
         views[method, 3] = embed(scaled, 3, seed, n_jobs)
