@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import torch
 
@@ -62,9 +65,9 @@ class Autoencoder:
         return self._apply(self.network, X)
 
     @torch.inference_mode()
-    def _apply(self, function, values: np.ndarray) -> np.ndarray:
+    def _apply(self, function: Callable[[torch.Tensor], torch.Tensor], values: np.ndarray) -> np.ndarray:
         values = np.ascontiguousarray(values, np.float32)
-        device = self.network.mean.device
+        device: Any = self.network.mean.device
         parts = [torch.from_numpy(values[i : i + BATCH]).to(device) for i in range(0, len(values), BATCH)]
         return torch.cat([function(part).cpu() for part in parts]).numpy()
 

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -36,7 +37,7 @@ PRIOR_SPLITS = 5
 
 
 def split_participants(
-    participant_ids: Sequence, folds: int = 5, seed: int = 0, strata: Sequence | None = None
+    participant_ids: Sequence[Any] | np.ndarray, folds: int = 5, seed: int = 0, strata: Sequence[Any] | None = None
 ) -> np.ndarray:
     """Give every scan a fold, all scans of a participant the same one.
 
@@ -98,19 +99,19 @@ class Fit:
     model: Autoencoder
     pca: LinearModel
     history: pd.DataFrame
-    choices: dict
+    choices: dict[str, Any]
 
 
 def fit(
     volumes: Volumes,
     index: np.ndarray,
-    participant_ids: Sequence,
+    participant_ids: Sequence[Any] | np.ndarray,
     plan: Plan,
     *,
     seed: int = 0,
     device: str = "auto",
     n_threads: int | None = None,
-    folder: str | PathLike | None = None,
+    folder: str | PathLike[str] | None = None,
 ) -> Fit:
     """Fit autoencoder and PCA to the scans ``index`` (see the module for how).
 
@@ -134,10 +135,10 @@ def fit(
     index = np.sort(np.asarray(index, int))
     ids = np.asarray(participant_ids).astype(str)[index]
     inner = inner_splits(ids, plan.inner_runs, seed)
-    prior, explained = ORDINARY, {}
+    prior, explained = ORDINARY, dict[Prior, float]()
     if plan.prior:
         prior, explained = choose_prior(volumes, index, inner_splits(ids, PRIOR_SPLITS, seed), plan.latent_dim)
-    settings = {"device": device, "n_threads": n_threads}
+    settings: dict[str, Any] = {"device": device, "n_threads": n_threads}
     runs = []
     for number, (learn, hold) in enumerate(inner):
         linear = fit_linear(volumes, index[learn], plan.latent_dim, prior=prior, seed=seed)
@@ -211,7 +212,7 @@ def describe(prior: Prior, epochs: int, gain: float, error: float) -> str:
 
 def cross_fit_one(
     volumes: Volumes,
-    participant_ids: Sequence,
+    participant_ids: Sequence[Any] | np.ndarray,
     fold: np.ndarray,
     number: int | None,
     plan: Plan,
@@ -219,7 +220,7 @@ def cross_fit_one(
     seed: int = 0,
     device: str = "auto",
     n_threads: int | None = None,
-    folder: str | PathLike | None = None,
+    folder: str | PathLike[str] | None = None,
 ) -> tuple[dict[str, np.ndarray], Fit]:
     """Fit one fold's model (or the full one) and apply it to every scan.
 

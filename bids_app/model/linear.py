@@ -15,7 +15,7 @@ much of each:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -212,10 +212,10 @@ def choose_prior(
     products = {fwhm: _Maps(volumes, index, fwhm).products() for fwhm in SMOOTHING}
     for fwhm in SMOOTHING:
         attempt(products[fwhm], Prior(0.0, fwhm))
-    smoothing = max(explained, key=explained.get).smoothing
+    smoothing = max(explained, key=explained.__getitem__).smoothing
     for weight in MIRROR_WEIGHTS[1:]:
         attempt(products[smoothing], Prior(weight, smoothing))
-    return max(explained, key=explained.get), explained
+    return max(explained, key=explained.__getitem__), explained
 
 
 class _Maps:
@@ -230,7 +230,7 @@ class _Maps:
             for places, rows in volumes.batches(index):
                 self.smoothed[places] = volumes.grid.smooth(rows - self.mean, smoothing)
 
-    def rows(self):
+    def rows(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield places and smoothed maps."""
         for places, rows in self.volumes.batches(self.index):
             yield places, rows - self.mean if self.smoothed is None else self.smoothed[places].astype(np.float32)
@@ -294,7 +294,9 @@ def _by_gram(maps: _Maps, k: int, weight: float) -> np.ndarray:
     return _orthonormal(components)
 
 
-def _by_subspace_iteration(volumes, index, mean, k, seed, extra=16, rounds=6) -> np.ndarray:
+def _by_subspace_iteration(
+    volumes: Volumes, index: np.ndarray, mean: np.ndarray, k: int, seed: int, extra: int = 16, rounds: int = 6
+) -> np.ndarray:
     rng = np.random.default_rng(seed)
     basis = np.linalg.qr(rng.standard_normal((len(mean), k + extra), dtype=np.float32))[0]
     for _ in range(rounds):

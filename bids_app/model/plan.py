@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -56,13 +57,13 @@ class Plan:
     inner_runs: int = 1
     notes: tuple[str, ...] = field(default=())
 
-    def write(self, path: str | PathLike) -> None:
+    def write(self, path: str | PathLike[str]) -> None:
         """Write the plan as JSON."""
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).write_text(json.dumps(asdict(self), indent=2) + "\n")
 
     @classmethod
-    def read(cls, path: str | PathLike) -> Plan:
+    def read(cls, path: str | PathLike[str]) -> Plan:
         """Read a plan; ConfigError where it does not make sense."""
         try:
             return cls.from_dict(json.loads(Path(path).read_text()))
@@ -70,12 +71,13 @@ class Plan:
             raise ConfigError(f"The training plan cannot be used: {error}.", file=path) from error
 
     @classmethod
-    def from_dict(cls, record: dict) -> Plan:
+    def from_dict(cls, record: dict[str, Any]) -> Plan:
         """Make a plan of JSON values; ValueError or TypeError where they do not make sense."""
         unknown = set(record) - {f.name for f in fields(cls)}
         if unknown:
             raise ValueError(f"it names what no plan has ({', '.join(sorted(unknown))})")
-        plan = cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in record.items()})
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in record.items()}
+        plan = cls(**values)
         for name in ("latent_dim", "batch_size", "inner_runs", "patience"):
             if not isinstance(getattr(plan, name), int) or getattr(plan, name) < 1:
                 raise ValueError(f"{name} must be a positive whole number")
@@ -86,7 +88,9 @@ class Plan:
         return plan
 
 
-def make_plan(participant_ids: Sequence, folds: np.ndarray | None, *, latent_dim: int = 64, **settings) -> Plan:
+def make_plan(
+    participant_ids: Sequence[Any], folds: np.ndarray | None, *, latent_dim: int = 64, **settings: Any
+) -> Plan:
     """Plan the training for a cohort.
 
     K is capped so that every training split, the inner ones included, holds more participants than latents: n maps

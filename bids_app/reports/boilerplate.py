@@ -171,7 +171,7 @@ def describe_run(output_dir: Path, config: Config | Mapping | None = None) -> di
         "contrasts_list": join_words(contrasts),
         "n_permutations": f"{int(summary.get('n_permutations', options['permutations'])):,}",
         "shap": bool(shap) or (output_dir / "group" / "shap_regions.tsv").exists(),
-        "shap_supported": bool(shap.get("supported", error_is_explained(output_dir / "group"))),
+        "shap_supported": bool(shap.get("supported", True)) and error_is_explained(output_dir / "group"),
         "shap_model": shap.get("model", ""),
         "alpha": summary.get("alpha", 0.05),
         "confidence": number(1 - float(summary.get("eta", 0.05)), 2),

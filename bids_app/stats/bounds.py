@@ -6,6 +6,8 @@ most the empirical risk plus the value returned, where the docstring says "exces
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from scipy import special, stats
 
@@ -41,7 +43,8 @@ def pac_bayes(
     loss_max : float
         Upper limit of the loss.
     """
-    return (empirical + lam * loss_max / n * (complexity + log_term)) / (1 - 1 / (2 * lam))
+    bound: Any = (empirical + lam * loss_max / n * (complexity + log_term)) / (1 - 1 / (2 * lam))
+    return bound
 
 
 def pac_bayes_published(
