@@ -63,7 +63,7 @@ coverage: $(VENV)/.installed-dev
 ENGINE_TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rs --durations=5 tests/containers
 
 test-container: $(VENV)/.installed-dev
-	containers/with-docker containers/with-tools env $(ENGINE_TESTS) -k docker
+	containers/with-docker containers/with-tools env $(ENGINE_TESTS) -k "docker or descriptors"
 
 test-apptainer: $(VENV)/.installed-dev
 	containers/with-apptainer containers/with-tools env $(ENGINE_TESTS) -k apptainer

@@ -2,14 +2,12 @@
 
 import json
 import os
-import shutil
 import subprocess
 import time
-from pathlib import Path
 
 import pytest
 
-from .conftest import GROUP, PARTICIPANT, REPOSITORY, same_images, same_tables, validate
+from .conftest import GROUP, PARTICIPANT, same_images, same_tables, validate
 
 NOBODY = 12345
 #: This machine may choose kernels of its linear algebra by these; without them the digits differ.
@@ -171,8 +169,3 @@ def test_the_docker_image_is_small_and_labelled(engine):
     assert facts["Config"]["Entrypoint"] == ["latentatlas"]
     has_cuda = "nvidia" in engine.shell("ls /opt/latentatlas/lib/python3*/site-packages").stdout
     assert has_cuda or facts["Size"] < 3e9
-
-
-def test_recipes_are_clean(tmp_path):
-    hadolint = shutil.which("hadolint") or Path(os.sys.executable).with_name("hadolint")
-    call([hadolint, REPOSITORY / "Dockerfile"])
