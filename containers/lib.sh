@@ -24,6 +24,9 @@ debian_mirror() {
     grep -oE '[a-z]+://[^ ]+/debian/?( |$)' | tr -d ' ' | sed -n 1p
 }
 
+# Whether an engine of our own can be set up: as root, on Debian.
+may_install() { [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; }
+
 # install_debian PACKAGE...: those that are missing; false where that is not possible.
 install_debian() {
   local missing=()
@@ -31,7 +34,7 @@ install_debian() {
     dpkg-query -W -f='${db:Status-Status}\n' "$package" 2>/dev/null | grep -qx installed || missing+=("$package")
   done
   [ ${#missing[@]} -eq 0 ] && return
-  [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null || return 1
+  may_install || return 1
   say "installing ${missing[*]}"
   # Services must not start by themselves: the scripts here start their own and stop them.
   local guard=/usr/sbin/policy-rc.d made=
