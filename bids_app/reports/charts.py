@@ -269,8 +269,7 @@ def beeswarm_figure(values: pd.DataFrame, amounts: pd.DataFrame | None, order: S
         xlabel="SHAP value: change of the predicted reconstruction error (mean squared error)",
         title=f"n = {len(values)} scans",
     )
-    axes.ticklabel_format(axis="x", style="sci", scilimits=(-3, 3), useMathText=True)
-    axes.xaxis.get_offset_text().set_parse_math(True)
+    axes.ticklabel_format(axis="x", style="sci", scilimits=(-3, 3))
     if amounts is not None:
         bar = figure.colorbar(ScalarMappable(norm, "cividis"), ax=axes, fraction=0.025, pad=0.02)
         bar.set_ticks([0, 1], labels=["least", "most"])

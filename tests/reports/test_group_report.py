@@ -93,6 +93,7 @@ def test_text_of_the_dataset_cannot_inject(own_cohort):
     plots = list((own_cohort / "group" / "figures").glob("*.svg"))
     assert len(plots) > 5
     for plot in plots:
+        assert "mathdefault" not in plot.read_text()  # a formula that nobody set
         ElementTree.parse(plot)  # a browser draws nothing of an SVG that is not well-formed
 
 
