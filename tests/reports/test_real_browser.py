@@ -45,7 +45,7 @@ def look(page, tmp_path, script, width=1280):
          f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=20000", "--enable-logging=stderr",
          f"--window-size={width},900", "--dump-dom", (copy if width > 500 else frame).as_uri(),
          *([] if width > 500 else ["--allow-file-access-from-files"])],
-        capture_output=True, text=True, timeout=180, check=True,
+        capture_output=True, text=True, timeout=400, check=True,
     )  # fmt: skip
     found = re.search(r'<pre id="probe">(.*?)</pre>', done.stdout, re.S)
     assert found, "the page's scripts did not run to their end"
