@@ -16,7 +16,7 @@ from bids_app.participant._ants import image_like, voxel_volume
 logger = logging.getLogger("latentatlas")
 
 SHELL_MM = (6.0, 14.0)  # where skull and scalp are, away from the brain
-STRIPPED_SHARE = 0.9  # of that shell is background in a stripped scan; 0.2 in a head (skull is dark)
+STRIPPED_SHARE = 0.9  # of that shell is background in a stripped scan; 0.1 to 0.3 in a head (skull is dark)
 FAINT = 0.08  # of the bright tissue's intensity: resampling leaves a halo round a stripped brain, denoising a haze
 PLAUSIBLE_ML = (500.0, 2600.0)
 

@@ -32,7 +32,7 @@ def test_stripped_scans_are_recognised(real_data, pattern, stripped):
     brain = skullstrip.extract_brain(inputs.load_t1w(first(real_data, pattern)))
     assert brain.input_was_stripped is stripped
     # The decision is not a close one.
-    assert brain.background_share > 0.98 if stripped else brain.background_share < 0.3
+    assert brain.background_share > 0.98 if stripped else brain.background_share < 0.5
 
 
 @pytest.fixture(scope="module")
