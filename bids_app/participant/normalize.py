@@ -88,12 +88,14 @@ def _align(
     """Affine transform (a file) and a coarse diffeomorphic one, from intensities."""
     import ants
 
-    target = block_average(_crop_to_mask(template.t1w, template.mask), ALIGN_MM)
-    brain = block_average(_crop_to_mask(_normalised_brain(corrected, mask), mask), ALIGN_MM)
-    fixed, moving = to_ants(target), to_ants(brain)
+    target = _crop_to_mask(template.t1w, template.mask)
+    brain = _crop_to_mask(_normalised_brain(corrected, mask), mask)
+    # The affine search halves its images three times; of coarse voxels too little would be left to find the head by.
+    fixed, moving = (to_ants(block_average(image, WORKING_MM)) for image in (target, brain))
     affine = ants.registration(
         fixed, moving, "antsRegistrationSyNQuick[a]", outprefix=str(folder / "affine_"), singleprecision=True
     )["fwdtransforms"][0]
+    fixed, moving = (to_ants(block_average(image, ALIGN_MM)) for image in (target, brain))
     return affine, _syn(fixed, moving, affine, str(folder / "coarse_"), **settings)
 
 

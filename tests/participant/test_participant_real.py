@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from chain import grey_matter
 
-from bids_app.participant import inputs, quality, skullstrip, transforms
+from bids_app.participant import inputs, normalize, quality, skullstrip, transforms
 from bids_app.space.templates import get_template
 
 pytestmark = pytest.mark.real
@@ -73,3 +73,13 @@ def test_a_real_scan_passes_the_gate_and_conserves_volume(processed):
     assert quality.judge(metrics) == ("pass", [])
     assert metrics["GMVolumeConservation"] == pytest.approx(1, abs=0.002)
     assert metrics["FoldedShare"] == 0
+
+
+def test_a_head_is_found_on_the_default_grid(real_data, tmp_path):
+    """An affine search on 4.5 mm voxels once turned this head."""
+    t1w = inputs.load_t1w(first(real_data, "ds000011/sub-05/anat/*_T1w.nii.gz"))
+    mask, template = skullstrip.extract_brain(t1w).mask, get_template(resolution=1.5)
+    found = normalize.register(t1w, mask, template, tmp_path, sloppy=True)
+    warped = transforms.warp(mask, template.t1w, found.forward, "nearest").get_fdata() > 0
+    inside = np.asarray(template.mask.dataobj) > 0
+    assert 2 * (warped & inside).sum() / (warped.sum() + inside.sum()) > 0.95
