@@ -181,8 +181,9 @@ def _bids_maps(root: Path, participants: Sequence[str], sessions: Sequence[str])
 def _cat12_maps(root: Path, participants: Sequence[str], sessions: Sequence[str]) -> Iterator[GreyMatterMap]:
     from bids.layout import parse_file_entities
 
-    partly = sorted(path.name for path in root.rglob("m0wp1*.nii*"))
-    paths = sorted(path for pattern in ("mwp1*.nii*", "mwmwp1*.nii*") for path in root.rglob(pattern))
+    found_files = sorted(root.rglob("m*wp1*.nii*"))  # one walk: datasets are large, and most hold no such file
+    partly = [path.name for path in found_files if path.name.startswith("m0wp1")]
+    paths = [path for path in found_files if path.name.startswith(("mwp1", "mwmwp1"))]
     if partly and not paths:
         raise DatasetError(
             f"CAT12's maps here are modulated for the nonlinear part only (m0wp1): {', '.join(partly[:5])}",

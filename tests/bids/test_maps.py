@@ -1,23 +1,12 @@
 """Grey-matter maps of this and other pipelines: which are taken, and which are refused."""
 
-import json
-from pathlib import Path
-
 import nibabel as nib
 import numpy as np
 import pytest
+from folders import make
 
 from bids_app.bids.maps import check_alike, find_maps
 from bids_app.errors import DatasetError
-
-
-def make(root: Path, *names: str) -> Path:
-    (root / "dataset_description.json").parent.mkdir(parents=True, exist_ok=True)
-    (root / "dataset_description.json").write_text(json.dumps({"Name": "t", "BIDSVersion": "1.10.0"}))
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).touch()
-    return root
 
 
 def test_modulated_map_is_preferred_and_the_first_dataset_counts(tmp_path):

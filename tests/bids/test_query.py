@@ -1,21 +1,12 @@
 """Finding inputs: only what is asked for, and a clear word where there is nothing."""
 
-import json
 from pathlib import Path
 
 import pytest
+from folders import make
 
 from bids_app.bids.query import check_dataset, find_t1w
 from bids_app.errors import DatasetError, NoInputError
-
-
-def make(root: Path, *names: str) -> Path:
-    (root / "dataset_description.json").parent.mkdir(parents=True, exist_ok=True)
-    (root / "dataset_description.json").write_text(json.dumps({"Name": "t", "BIDSVersion": "1.10.0"}))
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).touch()
-    return root
 
 
 @pytest.fixture
