@@ -82,6 +82,11 @@ def jacobian(reference: nib.Nifti1Image, transform: str | PathLike, work_dir: st
     -------
     Nifti1Image, float32, unitless
     """
+    return image_like(displacement_jacobian(displacement(reference, transform, work_dir), reference.affine), reference)
+
+
+def displacement(reference: nib.Nifti1Image, transform: str | PathLike, work_dir: str | PathLike) -> np.ndarray:
+    """Displacement phi(x) - x of the whole transform at every voxel of ``reference``: (X, Y, Z, 3), mm, RAS."""
     import ants
 
     grid = to_ants(reference)
@@ -89,17 +94,17 @@ def jacobian(reference: nib.Nifti1Image, transform: str | PathLike, work_dir: st
         field_file = ants.apply_transforms(
             grid, grid, [str(transform)], compose=str(folder / "phi_"), singleprecision=True
         )
-        displacement = np.squeeze(np.asarray(nib.load(field_file).dataobj, dtype=np.float32))
-    return image_like(displacement_jacobian(displacement, reference.affine), reference)
+        field = np.squeeze(np.asarray(nib.load(field_file).dataobj, dtype=np.float32))
+    return field * np.array([-1, -1, 1], dtype=np.float32)  # ITK's are LPS
 
 
-def displacement_jacobian(displacement: np.ndarray, affine: np.ndarray) -> np.ndarray:
-    """det(I + du/dx) of an ITK displacement field.
+def displacement_jacobian(field: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """det(I + du/dx) of a displacement field.
 
     Parameters
     ----------
-    displacement : (X, Y, Z, 3) array
-        Displacements in mm, LPS components.
+    field : (X, Y, Z, 3) array
+        Displacements in mm, RAS.
     affine : (4, 4) array
         Voxel-to-world matrix (RAS) of the grid.
 
@@ -107,8 +112,7 @@ def displacement_jacobian(displacement: np.ndarray, affine: np.ndarray) -> np.nd
     -------
     (X, Y, Z) array
     """
-    u = displacement * np.array([-1, -1, 1], dtype=np.float32)  # LPS -> RAS
-    by_voxel = np.stack([np.gradient(u[..., i]) for i in range(3)])  # component, voxel axis, x, y, z
+    by_voxel = np.stack([np.gradient(field[..., i]) for i in range(3)])  # component, voxel axis, x, y, z
     by_world = np.einsum("iaxyz,aj->ijxyz", by_voxel, np.linalg.inv(affine[:3, :3]).astype(np.float32))
     m = by_world + np.eye(3, dtype=np.float32)[:, :, None, None, None]
     return (

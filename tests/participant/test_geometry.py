@@ -59,7 +59,7 @@ def test_jacobian_of_an_affine_field_on_an_oblique_grid():
     matrix = np.array([[0.1, 0.05, 0], [-0.1, -0.2, 0.02], [0, 0.1, 0.15]])
     u = world(image) @ matrix.T
     expected = np.linalg.det(np.eye(3) + matrix)
-    np.testing.assert_allclose(displacement_jacobian(u * [-1, -1, 1], affine), expected, rtol=1e-4)
+    np.testing.assert_allclose(displacement_jacobian(u, affine), expected, rtol=1e-4)
 
 
 def test_jacobian_of_an_affine_transform_file(tmp_path):

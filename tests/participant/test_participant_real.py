@@ -8,6 +8,7 @@ import pytest
 from chain import grey_matter
 
 from bids_app.participant import inputs, normalize, quality, skullstrip, transforms
+from bids_app.space.atlases import load_atlas
 from bids_app.space.templates import get_template
 
 pytestmark = pytest.mark.real
@@ -45,16 +46,22 @@ def processed(real_data, tmp_path_factory):
     warped = transforms.warp(brain.mask, template.t1w, found.forward)
     metrics = quality.measure(corrected, brain.mask, field, tissues, modulated, warped, template)
     assert sorted(p.name for p in work.iterdir()) == ["forward.h5", "inverse.h5"]  # nothing temporary left
-    return path, brain, tissues, metrics
+    return path, brain, tissues, metrics, found
 
 
-def test_against_the_independent_segmentation(processed):
-    path, brain, tissues, metrics = processed
+def _labels(path):
+    """DLMUSE's labels of an ixi10 scan (RAS), and the labels of every composite."""
     root = path.parents[2] / "derivatives" / "dlmuse"
     with open(root / "roi_composites.csv", newline="") as stream:
         parts = {row[0]: [int(label) for label in row[2:] if label] for row in csv.reader(stream)}
     name = path.name.replace("_T1w", "_desc-dlmuse_dseg")
-    labels = np.asarray(nib.as_closest_canonical(nib.load(root / path.parts[-3] / "anat" / name)).dataobj)
+    return nib.as_closest_canonical(nib.load(root / path.parts[-3] / "anat" / name)), parts
+
+
+def test_against_the_independent_segmentation(processed):
+    path, brain, tissues, metrics, _ = processed
+    image, parts = _labels(path)
+    labels = np.asarray(image.dataobj)
 
     def dice(a, b):
         return 2 * (a & b).sum() / (a.sum() + b.sum())
@@ -66,6 +73,25 @@ def test_against_the_independent_segmentation(processed):
     assert metrics["TIV"] == pytest.approx(cranium.sum() * 0.008, rel=0.03)
     thalamus = np.isin(labels, [59, 60])
     assert np.asarray(tissues.gm.dataobj)[thalamus].mean() > 0.75
+
+
+def test_aal_regions_hold_the_structures_they_are_named_after(processed):
+    """Labels as AAL's file has them hold .62 of DLMUSE's right hippocampus and .20 of its right amygdala (ten scans)."""
+    path, *_, found = processed
+    template = get_template(resolution=2.0)
+    image, _ = _labels(path)
+    labels = np.asarray(transforms.warp(image, template.t1w, found.forward, "nearest").dataobj)
+    atlas = load_atlas("AAL2", template.t1w)
+    index = dict(zip(atlas.table["name"], atlas.table["index"], strict=True))
+    drawn = np.asarray(atlas.image.dataobj)
+    for name, label, share in (
+        ("Hippocampus_R", 47, 0.75),
+        ("Hippocampus_L", 48, 0.75),
+        ("Amygdala_R", 31, 0.6),
+        ("Amygdala_L", 32, 0.6),
+        ("Putamen_R", 57, 0.9),
+    ):
+        assert np.mean(drawn[labels == label] == index[name]) > share, name
 
 
 def test_a_real_scan_passes_the_gate_and_conserves_volume(processed):
