@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -17,7 +18,7 @@ def example_reconstructions(
     volumes: Volumes,
     fold: np.ndarray,
     error: np.ndarray,
-    participant_ids: Sequence,
+    participant_ids: Sequence[Any],
     n: int = 2,
 ) -> tuple[nib.Nifti1Image, pd.DataFrame]:
     """The maps with the most usual and with the largest out-of-fold errors, each beside its reconstruction.
@@ -45,10 +46,10 @@ def example_reconstructions(
     extreme = np.argsort(-error)[:n]
     others = np.setdiff1d(np.arange(len(error)), extreme)
     typical = others[np.argsort(np.abs(error[others] - np.median(error)))[:n]]
-    maps, rows = [], []
+    maps, rows = [], list[tuple[Any, ...]]()
     for kind, chosen in (("typical", typical), ("extreme", extreme)):
         for scan in chosen:
-            given = volumes.rows([scan])
+            given = volumes.rows(np.array([scan]))
             for source, values in (("map", given[0]), ("reconstruction", models[fold[scan]].reconstruct(given)[0])):
                 maps.append(values)
                 rows.append((len(rows), str(participant_ids[scan]), kind, source, float(error[scan])))
@@ -70,14 +71,14 @@ def mean_error_maps(
     -------
     dict of str to Nifti1Image
     """
-    groups = np.asarray(groups).astype(str)
+    of = np.asarray(groups).astype(str)
     found = {}
-    for group in np.unique(groups):
+    for group in np.unique(of):
         total = np.zeros(volumes.grid.n_voxels)
         for number, model in enumerate(models):
-            for _, rows in volumes.batches(np.flatnonzero((groups == group) & (np.asarray(fold) == number))):
+            for _, rows in volumes.batches(np.flatnonzero((of == group) & (np.asarray(fold) == number))):
                 total += ((model.reconstruct(rows) - rows) ** 2).sum(0, dtype=np.float64)
-        found[group] = volumes.grid.to_image((total / np.count_nonzero(groups == group)).astype(np.float32))
+        found[group] = volumes.grid.to_image((total / np.count_nonzero(of == group)).astype(np.float32))
     return found
 
 
@@ -105,7 +106,7 @@ def latent_traversals(
     """
     variance = np.square(model.card["training"]["latent_sd"])
     chosen = np.argsort(-variance, kind="stable")[:n]
-    parts, rows = [], []
+    parts, rows = [], list[tuple[Any, ...]]()
     for latent in chosen:
         parts.append(traverse(model, int(latent), values))
         for value in values:
