@@ -94,12 +94,16 @@ class Fit:
         ``epoch, train_loss, valid_loss`` of the inner training (the mean, where there were several).
     choices : dict
         What the inner split decided: mirror weight, epochs, explained variances, and a sentence.
+    example, reconstructions
+        Of the first inner training, in which that scan was held out (see ``Training``).
     """
 
     model: Autoencoder
     pca: LinearModel
     history: pd.DataFrame
     choices: dict[str, Any]
+    example: int
+    reconstructions: dict[int, np.ndarray]
 
 
 def fit(
@@ -161,7 +165,9 @@ def fit(
         "sentence": describe(prior, epochs, gain, error),
     }
     log.info("%s", choices["sentence"])
-    return Fit(final.model, pca, _mean_history([r.history for r in runs]), choices)
+    first = runs[0]
+    history = _mean_history([r.history for r in runs])
+    return Fit(final.model, pca, history, choices, first.example, first.reconstructions)
 
 
 def inner_splits(ids: np.ndarray, runs: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:

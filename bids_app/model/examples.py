@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bids_app.model.autoencoder import Model, traverse
+from bids_app.model.crossfit import Fit
 from bids_app.model.volumes import Volumes
 
 
@@ -55,6 +56,36 @@ def example_reconstructions(
                 rows.append((len(rows), str(participant_ids[scan]), kind, source, float(error[scan])))
     table = pd.DataFrame(rows, columns=["volume", "participant_id", "kind", "source", "error"])
     return volumes.grid.to_image(np.stack(maps)), table
+
+
+def reconstructions_by_epoch(
+    fitted: Fit, volumes: Volumes, participant_ids: Sequence[Any]
+) -> tuple[nib.Nifti1Image, pd.DataFrame]:
+    """One held-out map beside what the network made of it in the course of the first inner training.
+
+    Parameters
+    ----------
+    fitted : Fit
+    volumes : Volumes
+    participant_ids : sequence of length N
+
+    Returns
+    -------
+    image : Nifti1Image, (x, y, z, 1 + epochs kept)
+        The map, then its reconstructions by epoch; epoch 0 is the linear path.
+    table : DataFrame
+        ``volume, participant_id, source, epoch, error, epochs_in_use``, one row a volume: ``error`` is the mean squared
+        error in the mask, ``epochs_in_use`` the epochs that were chosen for the model itself.
+    """
+    given = volumes.rows(np.array([fitted.example]))[0]
+    who, used = str(participant_ids[fitted.example]), fitted.choices["epochs"]
+    rows: list[tuple[Any, ...]] = [(0, who, "map", None, None, used)]
+    for epoch, made in fitted.reconstructions.items():
+        error = float(((made - given) ** 2).mean(dtype=np.float64))
+        rows.append((len(rows), who, "reconstruction", epoch, error, used))
+    columns = ["volume", "participant_id", "source", "epoch", "error", "epochs_in_use"]
+    table = pd.DataFrame(rows, columns=columns).astype({"epoch": "Int64"})
+    return volumes.grid.to_image(np.stack([given, *fitted.reconstructions.values()])), table
 
 
 def mean_error_maps(

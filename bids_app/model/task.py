@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
+from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from bids_app.model.network import ResidualAutoencoder
 from bids_app.model.plan import Plan
+
+KEPT = ("history", "explained", "best", "best_epoch", "example", "reconstructions")
 
 
 class Task(pl.LightningModule):
@@ -54,29 +58,33 @@ class Task(pl.LightningModule):
             return 1 - left / ((x - self.network.mean) ** 2).sum(1).clamp_min(1e-12)
 
 
-class Keeper(Callback):
-    """Losses of every epoch, the best weights, and when to stop. The linear path is epoch 0, and can win."""
+def most_typical(explained: Sequence[float] | np.ndarray) -> int:
+    """The place of the value nearest to the median."""
+    return int(np.abs(np.asarray(explained) - np.median(explained)).argmin())
 
-    def __init__(self, task: Task) -> None:
-        self.task = task
+
+class Keeper(Callback):
+    """Losses of every epoch, the best weights, and when to stop. The linear path is epoch 0, and can win.
+
+    Also how one held-out map was reconstructed, after the epochs 0, 1, 2, 4, 8 ... and the best one.
+    """
+
+    def __init__(self, task: Task, held_out: DataLoader[torch.Tensor] | None) -> None:
+        self.task, self.held_out = task, held_out
         self.history: list[tuple[int, float, float]] = []
         self.explained: list[list[float]] = []
         self.best: dict[str, torch.Tensor] | None = None
         self.best_epoch = 0
+        self.example = -1  # its place among the held-out maps
+        self.reconstructions: dict[int, torch.Tensor] = {}
         self._train: list[tuple[torch.Tensor, int]] = []
         self._valid: list[torch.Tensor] = []
 
     def on_train_epoch_start(self, trainer: pl.Trainer, _task: pl.LightningModule) -> None:
-        task = self.task
         if not self.history:  # the linear path, before any step
-            loader = trainer.val_dataloaders
-            if loader is not None:
-                task.eval()
-                with torch.inference_mode():
-                    self._valid = [
-                        task.validation_step(x.to(task.device).float(), i).cpu() for i, x in enumerate(loader)
-                    ]
-                task.train()
+            with torch.inference_mode():
+                batches = (x.to(self.task.device).float() for x in self.held_out or ())
+                self._valid = [self.task.validation_step(x, i).cpu() for i, x in enumerate(batches)]
             self._close(0)
         self._train, self._valid = [], []
 
@@ -119,10 +127,21 @@ class Keeper(Callback):
             if epoch == 0 or valid < min(v for _, _, v in self.history):
                 self.best_epoch = epoch
                 self.best = {k: v.detach().cpu().clone() for k, v in task.network.state_dict().items()}
+            self._reconstruct(epoch)
         self.history.append((epoch, train, valid))
 
+    def _reconstruct(self, epoch: int) -> None:
+        if epoch == 0:
+            self.example = most_typical(self.explained[0])
+        wanted = {self.best_epoch, 0, *(2**i for i in range(epoch.bit_length()))}
+        self.reconstructions = {e: kept for e, kept in self.reconstructions.items() if e in wanted}
+        if epoch in wanted and self.held_out is not None:
+            with torch.no_grad():
+                x = self.held_out.dataset[self.example][None].to(self.task.device).float()
+                self.reconstructions[epoch] = self.task.network(x)[0].cpu()
+
     def state_dict(self) -> dict[str, Any]:
-        return {k: getattr(self, k) for k in ("history", "explained", "best", "best_epoch")}
+        return {k: getattr(self, k) for k in KEPT}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for key, value in state.items():

@@ -34,7 +34,7 @@ from bids_app.model.launch import count_processes, launch, pick_device
 from bids_app.model.linear import LinearModel
 from bids_app.model.network import ResidualAutoencoder
 from bids_app.model.plan import Plan
-from bids_app.model.task import Keeper, Progress, Task
+from bids_app.model.task import Keeper, Progress, Task, most_typical
 from bids_app.model.volumes import Volumes
 
 log = logging.getLogger("latentatlas")
@@ -54,12 +54,19 @@ class Training:
         Epoch with the lowest ``valid_loss``.
     valid_explained : (epochs + 1, n_valid) array
         Explained variance of each held-out map after each epoch; empty where nobody was held out.
+    example : int
+        Row of the held-out map whose explained variance by the linear path is the most typical (nearest the median);
+        -1 where nobody was held out.
+    reconstructions : dict of int to (V,) array
+        That map as reconstructed after the epochs 0, 1, 2, 4, 8 ... and the best one.
     """
 
     model: Autoencoder
     history: pd.DataFrame
     best_epoch: int
     valid_explained: np.ndarray
+    example: int
+    reconstructions: dict[int, np.ndarray]
 
 
 def train(
@@ -128,7 +135,10 @@ def train(
     network.load_state_dict(weights)
     history = pd.DataFrame(kept["history"], columns=["epoch", "train_loss", "valid_loss"])
     best = kept["best_epoch"] if len(valid_index) else int(history.epoch.max())
-    return Training(model, history, best, np.array(kept["explained"] or np.zeros((0, 0))))
+    explained = np.array(kept["explained"] or np.zeros((0, 0)))
+    example = int(valid_index[kept["example"]]) if len(valid_index) else -1
+    reconstructions = {epoch: x.numpy() for epoch, x in sorted(kept["reconstructions"].items())}
+    return Training(model, history, best, explained, example, reconstructions)
 
 
 def _fit(
@@ -146,7 +156,8 @@ def _fit(
     """The weights and what the Keeper kept; in each of the processes."""
     if n_threads:
         torch.set_num_threads(n_threads)
-    keeper, extra, last = Keeper(task), list[Callback](), None
+    held_out = loader(volumes, valid_index, task.plan.batch_size) if len(valid_index) else None
+    keeper, extra, last = Keeper(task, held_out), list[Callback](), None
     if checkpoints is not None:
         last = checkpoints / "last.ckpt"
         extra = [
@@ -179,7 +190,7 @@ def _fit(
         trainer.fit(
             task,
             loader(volumes, train_index, max(1, size // processes), order),
-            loader(volumes, valid_index, size) if len(valid_index) else None,
+            held_out,
             ckpt_path=resume,
             weights_only=True,
         )
@@ -189,10 +200,13 @@ def _fit(
 
 
 def _untrained(volumes: Volumes, model: Autoencoder, valid_index: np.ndarray) -> Training:
-    explained = reconstruction_error(model, volumes, valid_index)[1][None] if len(valid_index) else np.zeros((0, 0))
-    valid_loss = 1 - explained.mean() if len(valid_index) else math.nan
+    explained, valid_loss, example, reconstructions = np.zeros((0, 0)), math.nan, -1, {}
+    if len(valid_index):
+        explained = reconstruction_error(model, volumes, valid_index)[1][None]
+        valid_loss, example = 1 - explained.mean(), int(valid_index[most_typical(explained[0])])
+        reconstructions = {0: model.reconstruct(volumes.rows(np.array([example])))[0]}
     history = pd.DataFrame([(0, math.nan, valid_loss)], columns=["epoch", "train_loss", "valid_loss"])
-    return Training(model, history, 0, explained)
+    return Training(model, history, 0, explained, example, reconstructions)
 
 
 class _Rows(Dataset[torch.Tensor]):
@@ -203,6 +217,9 @@ class _Rows(Dataset[torch.Tensor]):
 
     def __len__(self) -> int:
         return len(self.index)
+
+    def __getitem__(self, place: int) -> torch.Tensor:
+        return torch.from_numpy(self.volumes.data[self.index[place]])
 
     def __getitems__(self, places: list[int]) -> torch.Tensor:
         return torch.from_numpy(self.volumes.data[self.index[places]])
