@@ -121,7 +121,7 @@ class ResidualAutoencoder(nn.Module):
         """Maps (n, V) of latents (n, K)."""
         residual = Take.apply(self.decoder(z / self.scale).flatten(1), self.place)  # type: ignore[no-untyped-call]  # PyTorch's
         with torch.autocast(z.device.type, enabled=False):
-            return self.mean + z.float() @ self.components + self.data_scale * residual.float()
+            return torch.addmm(self.mean, z.float(), self.components).addcmul(residual.float(), self.data_scale)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.decode(self.encode(x))

@@ -11,6 +11,7 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
+from torch.nn.functional import mse_loss
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
@@ -49,7 +50,7 @@ class Task(pl.LightningModule):
                 self.global_rank :: self.trainer.world_size
             ]
             x = torch.where(torch.from_numpy(chosen).to(x.device), x[:, self.mirror], x)
-        loss = ((self.network(x) - x) ** 2).mean() / self.network.data_scale**2
+        loss = mse_loss(self.network(x), x) / self.network.data_scale**2
         return {"loss": loss, "n": len(x)}
 
     def validation_step(self, x: torch.Tensor, step: int) -> torch.Tensor:

@@ -134,8 +134,8 @@ def epochs_figure(results: GroupResults) -> tuple[Figure, str] | None:
         return figure, f"<p>The model in use was trained for {used} epoch{'s' * (used > 1)}.</p>"
     return figure, (
         "<p>The model in use never left the linear path (epoch 0): training gave held-out participants no gain beyond "
-        "its standard error. The later pictures show what training would have made of this map; no result rests on "
-        "them.</p>"
+        "twice its standard error. The later pictures show what training would have made of this map; no result rests "
+        "on them.</p>"
     )
 
 
