@@ -13,8 +13,10 @@ Reading the files is not timed: both read them once. Epochs of the two alternate
 work on the machine meets both. On CUDA both run in mixed precision (bfloat16). Said of each:
 
 - epoch: volumes a second of whole epochs, loader and optimiser included; encode: of encoding, maps already in memory;
-- conv: share of an epoch spent in convolutions; with products: also in matrix products (1x1x1 convolutions, linear
-  path, bottleneck), both from torch's profiler;
+- shares of an epoch, from torch's profiler: 3x3x3: in convolution kernels; 1x1x1: in ours' first and last convolution,
+  which are matrix products over the channels; products: in other matrix products (linear path, bottleneck); activation;
+  placing: voxels and cubes put into the box and taken out; optimiser: with the clipping of gradients; the rest is the
+  loss, the loader, sums and copies, and the profiler's own cost;
 - of peak: floating-point operations of a step over what a large matrix product reaches on the same device.
 """
 
@@ -31,6 +33,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import torch
+from torch.nn.functional import mse_loss
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -42,8 +45,17 @@ from bids_app.model.volumes import Volumes, build_volumes
 
 BRAIN_MM = (146, 184, 156)  # extent of the grey matter in MNI space
 CHANNELS, LATENTS = Plan(64, 64).channels, 64
-CONVOLUTIONS = ("aten::convolution", "aten::convolution_backward")
 PRODUCTS = ("aten::addmm", "aten::mm", "aten::bmm")
+KINDS = {
+    "3x3x3": ("aten::convolution", "aten::convolution_backward"),
+    "1x1x1": (),
+    "products": PRODUCTS,
+    "activation": ("aten::leaky_relu_", "aten::leaky_relu_backward", "aten::_prelu_kernel",
+                   "aten::_prelu_kernel_backward", "aten::native_batch_norm", "aten::native_batch_norm_backward"),
+    "placing": ("aten::index", "aten::_index_put_impl_", "aten::new_zeros"),
+    "optimiser": ("Optimizer.step#AdamW.step", "Optimizer.step#Adam.step", "aten::linalg_vector_norm",
+                  "aten::_foreach_norm"),
+}  # fmt: skip
 
 
 def write_maps(folder: Path, n: int, resolution: float) -> tuple[list[Path], np.ndarray]:
@@ -100,7 +112,7 @@ def step(who, x: torch.Tensor) -> None:
     """Forward, backward, optimiser."""
     who.optimizer.zero_grad()
     with torch.autocast("cuda", torch.bfloat16, enabled=x.is_cuda):
-        loss = ((who.network(x) - x) ** 2).mean()
+        loss = mse_loss(who.network(x), x)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(who.network.parameters(), 1.0)
     who.optimizer.step()
@@ -123,14 +135,20 @@ def seconds(function: Callable[[], object], device: str) -> float:
     return time.perf_counter() - began
 
 
-def shares(who, device: str) -> tuple[float, float]:
-    """Share of an epoch in convolutions, and in these and matrix products."""
+def shares(who, device: str) -> dict[str, float]:
+    """Share of an epoch in operations of each kind."""
     on = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device == "cuda" else [])]
-    with profile(activities=on) as recorded:
+    with profile(activities=on, record_shapes=True) as recorded:
         whole = seconds(lambda: epoch(who, device), device) * 1e6
-    spent = {e.key: e.device_time_total if device == "cuda" else e.cpu_time_total for e in recorded.key_averages()}
-    convolutions, products = (sum(spent.get(key, 0) for key in keys) for keys in (CONVOLUTIONS, PRODUCTS))
-    return convolutions / whole, (convolutions + products) / whole
+    spent = dict.fromkeys(KINDS, 0.0)
+    for event in recorded.key_averages(group_by_input_shape=True):
+        for kind, names in KINDS.items():
+            if event.key in names:
+                # The 8 voxels of a cube against the channels of the first block.
+                cubes = event.key in PRODUCTS and {8, CHANNELS[0]} <= {n for s in event.input_shapes for n in s}
+                time = event.device_time_total if device == "cuda" else event.cpu_time_total
+                spent["1x1x1" if cubes else kind] += time / whole
+    return spent
 
 
 def matmul_peak(device: str, n: int = 0) -> float:
@@ -145,9 +163,8 @@ def measure(who, device: str) -> dict:
     x = torch.as_tensor(next(iter(who.batches))).to(device).float()
     with FlopCounterMode(display=False) as counter:
         step(who, x)
-    conv, products = shares(who, device)
     gflop = counter.get_total_flops() / len(x) / 1e9
-    return {"who": who.name, "gflop": gflop, "conv": conv, "with_products": products, "x": x}
+    return {"who": who.name, "gflop": gflop, "shares": shares(who, device), "x": x}
 
 
 def run(resolution: float, options) -> list[dict]:
@@ -194,15 +211,17 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     rows = []
-    print(f"{'mm':>4} {'box':>12} {'who':<6} {'epoch vol/s':>12} {'encode vol/s':>13} {'GFLOP/vol':>10} {'conv':>6}"
-          f" {'with products':>14} {'of peak':>8}")  # fmt: skip
+    heads = (
+        f"{'mm':>4} {'box':>12} {'who':<6} {'epoch vol/s':>12} {'encode vol/s':>13} {'GFLOP/vol':>10} {'of peak':>8}"
+    )
+    print(heads, "", *KINDS)
     for resolution in options.resolutions:
         for row in run(resolution, options):
             rows.append(row)
             print(
                 f"{resolution:>4g} {'x'.join(map(str, row['box'])):>12} {row['who']:<6} {row['epoch']:>12.2f} "
-                f"{row['encode']:>13.2f} {row['gflop']:>10.2f} {row['conv']:>6.0%} {row['with_products']:>14.0%} "
-                f"{row['of_peak']:>8.1%}",
+                f"{row['encode']:>13.2f} {row['gflop']:>10.2f} {row['of_peak']:>8.1%}  "
+                + " ".join(f"{row['shares'][kind]:>{len(kind)}.0%}" for kind in KINDS),
                 flush=True,
             )
     print(f"matrix product: {rows[0]['peak_gflops']:.0f} GFLOP/s, {options.threads} thread(s), {options.device}")

@@ -31,6 +31,7 @@ class Autoencoder:
 
     def __init__(self, linear: LinearModel, network: ResidualAutoencoder, channels: tuple[int, ...]):
         self.linear, self.network, self.channels = linear, network.eval(), tuple(channels)
+        self.card: dict[str, Any] = {}
 
     @property
     def grid(self) -> Grid:
@@ -67,7 +68,7 @@ class Autoencoder:
     @torch.inference_mode()
     def _apply(self, function: Callable[[torch.Tensor], torch.Tensor], values: np.ndarray) -> np.ndarray:
         values = np.ascontiguousarray(values, np.float32)
-        device: Any = self.network.mean.device
+        device = self.network.mean.device
         parts = [torch.from_numpy(values[i : i + BATCH]).to(device) for i in range(0, len(values), BATCH)]
         return torch.cat([function(part).cpu() for part in parts]).numpy()
 
@@ -120,7 +121,7 @@ def traverse(model: Model, latent: int, values: tuple[float, ...] = (-2, -1, 1, 
     Nifti1Image
         4D, one difference from the decoded centre per value, on the model grid.
     """
-    training = getattr(model, "card", {}).get("training", {})
+    training = model.card.get("training", {})
     linear = model.linear if isinstance(model, Autoencoder) else model
     centre = np.asarray(training.get("latent_mean", np.zeros(model.latent_dim)), np.float32)
     spread = np.asarray(training.get("latent_sd", linear.scale), np.float32)

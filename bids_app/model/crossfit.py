@@ -9,8 +9,8 @@ How one model is fitted (``fit``), for the full cohort and for the training part
 
 So autoencoder and PCA learn from exactly the same participants. Giving a fifth of them up for early stopping alone
 would cost a small cohort more than the residual can win back, and comparing against a PCA of four fifths would flatter
-the autoencoder. The residual is kept only where its gain on held-out participants exceeds the standard error of that
-gain: the lowest point of a noisy curve is not evidence.
+the autoencoder. The residual is kept only where its gain on held-out participants exceeds twice the standard error of
+that gain: the lowest point of a noisy curve is not evidence.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from bids_app.model.volumes import Volumes
 
 log = logging.getLogger("latentatlas")
 PRIOR_SPLITS = 5
+STANDARD_ERRORS = 2
 
 
 def split_participants(
@@ -94,12 +95,16 @@ class Fit:
         ``epoch, train_loss, valid_loss`` of the inner training (the mean, where there were several).
     choices : dict
         What the inner split decided: mirror weight, epochs, explained variances, and a sentence.
+    example, reconstructions
+        Of the first inner training, in which that scan was held out (see ``Training``).
     """
 
     model: Autoencoder
     pca: LinearModel
     history: pd.DataFrame
     choices: dict[str, Any]
+    example: int
+    reconstructions: dict[int, np.ndarray]
 
 
 def fit(
@@ -161,7 +166,9 @@ def fit(
         "sentence": describe(prior, epochs, gain, error),
     }
     log.info("%s", choices["sentence"])
-    return Fit(final.model, pca, _mean_history([r.history for r in runs]), choices)
+    first = runs[0]
+    history = _mean_history([r.history for r in runs])
+    return Fit(final.model, pca, history, choices, first.example, first.reconstructions)
 
 
 def inner_splits(ids: np.ndarray, runs: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -173,7 +180,7 @@ def inner_splits(ids: np.ndarray, runs: int, seed: int) -> list[tuple[np.ndarray
 
 
 def choose_epochs(explained: Sequence[np.ndarray]) -> tuple[int, float, float]:
-    """How many epochs to train: where held-out maps gain most, or 0 where that gain is within its standard error.
+    """How many epochs to train: where held-out maps gain most, or 0 where that is within two standard errors.
 
     Parameters
     ----------
@@ -191,7 +198,7 @@ def choose_epochs(explained: Sequence[np.ndarray]) -> tuple[int, float, float]:
     best = int(gains.mean(1).argmax())
     gain = float(gains[best].mean())
     error = float(gains[best].std(ddof=1) / np.sqrt(gains.shape[1])) if gains.shape[1] > 1 else float("inf")
-    return (best if gain > error else 0), gain, error
+    return (best if gain > STANDARD_ERRORS * error else 0), gain, error
 
 
 def describe(prior: Prior, epochs: int, gain: float, error: float) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 import pandas as pd
 
 from bids_app.model.autoencoder import Model, traverse
+from bids_app.model.crossfit import Fit
 from bids_app.model.volumes import Volumes
 
 
@@ -17,7 +19,7 @@ def example_reconstructions(
     volumes: Volumes,
     fold: np.ndarray,
     error: np.ndarray,
-    participant_ids: Sequence,
+    participant_ids: Sequence[Any],
     n: int = 2,
 ) -> tuple[nib.Nifti1Image, pd.DataFrame]:
     """The maps with the most usual and with the largest out-of-fold errors, each beside its reconstruction.
@@ -45,15 +47,45 @@ def example_reconstructions(
     extreme = np.argsort(-error)[:n]
     others = np.setdiff1d(np.arange(len(error)), extreme)
     typical = others[np.argsort(np.abs(error[others] - np.median(error)))[:n]]
-    maps, rows = [], []
+    maps, rows = [], list[tuple[Any, ...]]()
     for kind, chosen in (("typical", typical), ("extreme", extreme)):
         for scan in chosen:
-            given = volumes.rows([scan])
+            given = volumes.rows(np.array([scan]))
             for source, values in (("map", given[0]), ("reconstruction", models[fold[scan]].reconstruct(given)[0])):
                 maps.append(values)
                 rows.append((len(rows), str(participant_ids[scan]), kind, source, float(error[scan])))
     table = pd.DataFrame(rows, columns=["volume", "participant_id", "kind", "source", "error"])
     return volumes.grid.to_image(np.stack(maps)), table
+
+
+def reconstructions_by_epoch(
+    fitted: Fit, volumes: Volumes, participant_ids: Sequence[Any]
+) -> tuple[nib.Nifti1Image, pd.DataFrame]:
+    """One held-out map beside what the network made of it in the course of the first inner training.
+
+    Parameters
+    ----------
+    fitted : Fit
+    volumes : Volumes
+    participant_ids : sequence of length N
+
+    Returns
+    -------
+    image : Nifti1Image, (x, y, z, 1 + epochs kept)
+        The map, then its reconstructions by epoch; epoch 0 is the linear path.
+    table : DataFrame
+        ``volume, participant_id, source, epoch, error, epochs_in_use``, one row a volume: ``error`` is the mean squared
+        error in the mask, ``epochs_in_use`` the epochs that were chosen for the model itself.
+    """
+    given = volumes.rows(np.array([fitted.example]))[0]
+    who, used = str(participant_ids[fitted.example]), fitted.choices["epochs"]
+    rows: list[tuple[Any, ...]] = [(0, who, "map", None, None, used)]
+    for epoch, made in fitted.reconstructions.items():
+        error = float(((made - given) ** 2).mean(dtype=np.float64))
+        rows.append((len(rows), who, "reconstruction", epoch, error, used))
+    columns = ["volume", "participant_id", "source", "epoch", "error", "epochs_in_use"]
+    table = pd.DataFrame(rows, columns=columns).astype({"epoch": "Int64"})
+    return volumes.grid.to_image(np.stack([given, *fitted.reconstructions.values()])), table
 
 
 def mean_error_maps(
@@ -70,14 +102,14 @@ def mean_error_maps(
     -------
     dict of str to Nifti1Image
     """
-    groups = np.asarray(groups).astype(str)
+    of = np.asarray(groups).astype(str)
     found = {}
-    for group in np.unique(groups):
+    for group in np.unique(of):
         total = np.zeros(volumes.grid.n_voxels)
         for number, model in enumerate(models):
-            for _, rows in volumes.batches(np.flatnonzero((groups == group) & (np.asarray(fold) == number))):
+            for _, rows in volumes.batches(np.flatnonzero((of == group) & (np.asarray(fold) == number))):
                 total += ((model.reconstruct(rows) - rows) ** 2).sum(0, dtype=np.float64)
-        found[group] = volumes.grid.to_image((total / np.count_nonzero(groups == group)).astype(np.float32))
+        found[group] = volumes.grid.to_image((total / np.count_nonzero(of == group)).astype(np.float32))
     return found
 
 
@@ -105,7 +137,7 @@ def latent_traversals(
     """
     variance = np.square(model.card["training"]["latent_sd"])
     chosen = np.argsort(-variance, kind="stable")[:n]
-    parts, rows = [], []
+    parts, rows = [], list[tuple[Any, ...]]()
     for latent in chosen:
         parts.append(traverse(model, int(latent), values))
         for value in values:

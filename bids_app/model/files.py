@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,16 +33,16 @@ REMEDY = "Copy the model folder again from where it was trained, or train it ane
 def make_card(
     model: Model,
     *,
-    participant_ids: Sequence = (),
+    participant_ids: Sequence[str] = (),
     training_errors: np.ndarray | None = None,
     latents: np.ndarray | None = None,
-    choices: dict | None = None,
-    metrics: dict | None = None,
+    choices: dict[str, Any] | None = None,
+    metrics: dict[str, Any] | None = None,
     seed: int | None = None,
     space: str | None = None,
     licence: str = "not stated",
-    **more,
-) -> dict:
+    **more: Any,
+) -> dict[str, Any]:
     """Describe a model.
 
     Parameters
@@ -68,13 +69,13 @@ def make_card(
     dict
     """
     salt = secrets.token_hex(16)
-    card = {
+    card: dict[str, Any] = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "kind": model.kind,
         "latent_dim": model.latent_dim,
         "channels": list(getattr(model, "channels", ())),
-        "architecture": model.kind if model.kind == "linear" else " ".join(ResidualAutoencoder.__doc__.split()),
+        "architecture": model.kind if model.kind == "linear" else " ".join(str(ResidualAutoencoder.__doc__).split()),
         "space": space,
         "grid": {
             **sampling_to_json(model.grid.sampling),
@@ -105,7 +106,7 @@ def make_card(
     return card
 
 
-def save_model(model: Model, folder: str | PathLike, card: dict | None = None) -> Path:
+def save_model(model: Model, folder: str | PathLike[str], card: dict[str, Any] | None = None) -> Path:
     """Write a model.
 
     Parameters
@@ -141,7 +142,7 @@ def save_model(model: Model, folder: str | PathLike, card: dict | None = None) -
     return folder
 
 
-def load_model(folder: str | PathLike) -> Model:
+def load_model(folder: str | PathLike[str]) -> Model:
     """Read a model.
 
     Parameters
@@ -169,10 +170,10 @@ def load_model(folder: str | PathLike) -> Model:
         tensors = load_file(weights)
         mask = tensors["mask"].numpy().astype(bool)
         grid = Grid(sampling_from_json(card["grid"]), mask)
-        linear = LinearModel(grid, *(tensors[k].numpy() for k in ("mean", "components", "scale")))
+        linear = LinearModel(grid, tensors["mean"].numpy(), tensors["components"].numpy(), tensors["scale"].numpy())
         if linear.components.shape != (card["latent_dim"], grid.n_voxels) or linear.mean.shape != (grid.n_voxels,):
             raise ModelError("The model's arrays do not fit its grid.", file=folder, remedy=REMEDY)
-        model = linear
+        model: Model = linear
         if card["kind"] == Autoencoder.kind:
             channels = tuple(int(c) for c in card["channels"])
             network = ResidualAutoencoder(linear, channels, float(tensors["data_scale"]))
@@ -188,7 +189,7 @@ def load_model(folder: str | PathLike) -> Model:
     return model
 
 
-def read_card(folder: str | PathLike) -> dict:
+def read_card(folder: str | PathLike[str]) -> dict[str, Any]:
     """Read and check a model's card; ModelError where it is missing, damaged or of another version."""
     path = Path(folder) / CARD
     try:
@@ -211,12 +212,12 @@ def qualified(dataset: str, participant_id: str) -> str:
     return f"{dataset}/{participant_id}"
 
 
-def was_trained_on(card: dict, participant_id: str) -> bool:
+def was_trained_on(card: dict[str, Any], participant_id: str) -> bool:
     """Whether a participant (``qualified``, as in training) was among those a model was trained on."""
     return _hash(participant_id, card["training"]["salt"]) in card["training"]["participants"]
 
 
-def error_percentile(card: dict, error: float) -> float:
+def error_percentile(card: dict[str, Any], error: float) -> float:
     """Where a reconstruction error lies among the training cohort's out-of-fold errors, 0 to 100; NaN if unknown."""
     known = card["training"].get("error_percentiles") or []
     if not known or not math.isfinite(error):
@@ -224,11 +225,11 @@ def error_percentile(card: dict, error: float) -> float:
     return float(np.interp(error, known, np.linspace(0, 100, len(known))))
 
 
-def _hash(participant_id, salt: str) -> str:
+def _hash(participant_id: str, salt: str) -> str:
     return hashlib.sha256(f"{salt}{participant_id}".encode()).hexdigest()
 
 
-def _plain(value):
+def _plain(value: Any) -> Any:
     """Values as JSON knows them: numpy's become Python's, numbers that are not finite become null."""
     if isinstance(value, dict):
         return {str(k): _plain(v) for k, v in value.items()}

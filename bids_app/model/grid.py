@@ -54,9 +54,10 @@ class Sampling:
         return self.resolution / self.voxel_sizes
 
     @property
-    def shape(self) -> tuple[int, ...]:
+    def shape(self) -> tuple[int, int, int]:
         """Shape of the model grid before it is cropped."""
-        return tuple(int(n) for n in (np.asarray(self.source_shape) - 1 + 1e-6) // self.steps + 1)
+        x, y, z = (int(n) for n in (np.asarray(self.source_shape) - 1 + 1e-6) // self.steps + 1)
+        return x, y, z
 
     @property
     def affine(self) -> np.ndarray:
@@ -110,7 +111,7 @@ class Grid:
     sampling: Sampling
     mask: np.ndarray = field(repr=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.mask.shape != self.sampling.shape or not self.mask.any():
             raise ModelError(
                 f"The brain mask of the model is empty or has another shape ({self.mask.shape}) than its grid "
@@ -138,7 +139,8 @@ class Grid:
     @property
     def box_shape(self) -> tuple[int, int, int]:
         """Shape of the box the convolutions work in, multiples of 16."""
-        return tuple(int(n) for n in self._corner[1])
+        x, y, z = (int(n) for n in self._corner[1])
+        return x, y, z
 
     @cached_property
     def box_index(self) -> np.ndarray:
@@ -177,7 +179,7 @@ class Grid:
             out[row] = smoothed.ravel()[self.box_index]
         return out
 
-    def sample(self, image: Image, *, name: str | PathLike | None = None) -> np.ndarray:
+    def sample(self, image: Image, *, name: str | PathLike[str] | None = None) -> np.ndarray:
         """Bring one map to the model grid.
 
         Parameters

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import torch
 
 from bids_app.errors import UsageError
+
+Result = TypeVar("Result")
 
 
 def pick_device(device: str) -> str:
@@ -27,7 +30,7 @@ def count_processes(device: str, batch_size: int) -> int:
     return min(torch.cuda.device_count(), batch_size) if device == "cuda" else 1
 
 
-def launch(function: Callable, n_processes: int, *arguments):
+def launch(function: Callable[..., Result], n_processes: int, *arguments: Any) -> Result:
     """Call a function in this process, or in several that talk to each other, and return what it returned.
 
     The processes are started here, whatever a scheduler's variables say (a job of ``srun`` with several tasks would

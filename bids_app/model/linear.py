@@ -16,7 +16,7 @@ much of each:
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.linalg import eigh
@@ -71,6 +71,7 @@ class LinearModel:
         self, grid: Grid, mean: np.ndarray, components: np.ndarray, scale: np.ndarray, prior: Prior = ORDINARY
     ):
         self.grid, self.prior = grid, prior
+        self.card: dict[str, Any] = {}
         self.mean = np.asarray(mean, np.float32)
         self.components = np.asarray(components, np.float32)
         self.scale = np.asarray(scale, np.float32)
@@ -230,7 +231,7 @@ class _Maps:
             for places, rows in volumes.batches(index):
                 self.smoothed[places] = volumes.grid.smooth(rows - self.mean, smoothing)
 
-    def rows(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def rows(self) -> Iterator[tuple[slice, np.ndarray]]:
         """Yield places and smoothed maps."""
         for places, rows in self.volumes.batches(self.index):
             yield places, rows - self.mean if self.smoothed is None else self.smoothed[places].astype(np.float32)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import itertools
 import math
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -84,6 +85,12 @@ class ResidualAutoencoder(nn.Module):
         Standard deviation of the maps about their mean, over voxels and scans.
     """
 
+    mean: torch.Tensor
+    components: torch.Tensor
+    scale: torch.Tensor
+    data_scale: torch.Tensor
+    place: torch.Tensor
+
     def __init__(self, linear: LinearModel, channels: tuple[int, ...], data_scale: float):
         super().__init__()
         grid, k = linear.grid, linear.latent_dim
@@ -99,7 +106,7 @@ class ResidualAutoencoder(nn.Module):
             self.register_buffer(name, value, persistent=False)
         self.encoder = ConvEncoder(self.box_shape, channels, k)
         self.decoder = ConvDecoder(self.box_shape, channels, k)
-        self.to(memory_format=torch.channels_last_3d)
+        self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # not in PyTorch's annotations
 
     def encode(self, x: torch.Tensor) -> torch.Tensor:
         """Latents (n, K) of maps (n, V)."""
@@ -112,9 +119,9 @@ class ResidualAutoencoder(nn.Module):
 
     def decode(self, z: torch.Tensor) -> torch.Tensor:
         """Maps (n, V) of latents (n, K)."""
-        residual = Take.apply(self.decoder(z / self.scale).flatten(1), self.place)
+        residual = Take.apply(self.decoder(z / self.scale).flatten(1), self.place)  # type: ignore[no-untyped-call]  # PyTorch's
         with torch.autocast(z.device.type, enabled=False):
-            return self.mean + z.float() @ self.components + self.data_scale * residual.float()
+            return torch.addmm(self.mean, z.float(), self.components).addcmul(residual.float(), self.data_scale)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.decode(self.encode(x))
@@ -124,13 +131,13 @@ class Take(torch.autograd.Function):
     """``box[:, place]`` for places that are all different: the gradient is put back, with nothing to add up or sort."""
 
     @staticmethod
-    def forward(ctx, box, place):
+    def forward(ctx: Any, box: torch.Tensor, place: torch.Tensor) -> torch.Tensor:
         ctx.save_for_backward(place)
         ctx.size = box.shape[1]
         return box[:, place]
 
     @staticmethod
-    def backward(ctx, gradient):
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
         (place,) = ctx.saved_tensors
         box = gradient.new_zeros(len(gradient), ctx.size)
         box[:, place] = gradient

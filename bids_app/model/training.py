@@ -14,16 +14,19 @@ import logging
 import math
 import shutil
 import warnings
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
 import pandas as pd
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
-from lightning.pytorch.plugins.environments import LightningEnvironment, TorchElasticEnvironment
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from bids_app.model.autoencoder import Autoencoder, reconstruction_error
@@ -31,7 +34,7 @@ from bids_app.model.launch import count_processes, launch, pick_device
 from bids_app.model.linear import LinearModel
 from bids_app.model.network import ResidualAutoencoder
 from bids_app.model.plan import Plan
-from bids_app.model.task import Keeper, Progress, Task
+from bids_app.model.task import Keeper, Progress, Task, most_typical
 from bids_app.model.volumes import Volumes
 
 log = logging.getLogger("latentatlas")
@@ -51,12 +54,19 @@ class Training:
         Epoch with the lowest ``valid_loss``.
     valid_explained : (epochs + 1, n_valid) array
         Explained variance of each held-out map after each epoch; empty where nobody was held out.
+    example : int
+        Row of the held-out map whose explained variance by the linear path is the most typical (nearest the median);
+        -1 where nobody was held out.
+    reconstructions : dict of int to (V,) array
+        That map as reconstructed after the epochs 0, 1, 2, 4, 8 ... and the best one.
     """
 
     model: Autoencoder
     history: pd.DataFrame
     best_epoch: int
     valid_explained: np.ndarray
+    example: int
+    reconstructions: dict[int, np.ndarray]
 
 
 def train(
@@ -71,7 +81,7 @@ def train(
     device: str = "auto",
     n_threads: int | None = None,
     n_processes: int | None = None,
-    folder: str | PathLike | None = None,
+    folder: str | PathLike[str] | None = None,
     callbacks: tuple[Callback, ...] = (),
 ) -> Training:
     """Train the convolutional residual of a linear model.
@@ -125,14 +135,29 @@ def train(
     network.load_state_dict(weights)
     history = pd.DataFrame(kept["history"], columns=["epoch", "train_loss", "valid_loss"])
     best = kept["best_epoch"] if len(valid_index) else int(history.epoch.max())
-    return Training(model, history, best, np.array(kept["explained"] or np.zeros((0, 0))))
+    explained = np.array(kept["explained"] or np.zeros((0, 0)))
+    example = int(valid_index[kept["example"]]) if len(valid_index) else -1
+    reconstructions = {epoch: x.numpy() for epoch, x in sorted(kept["reconstructions"].items())}
+    return Training(model, history, best, explained, example, reconstructions)
 
 
-def _fit(task, volumes, train_index, valid_index, epochs, device, n_threads, processes, checkpoints, callbacks):
+def _fit(
+    task: Task,
+    volumes: Volumes,
+    train_index: np.ndarray,
+    valid_index: np.ndarray,
+    epochs: int,
+    device: str,
+    n_threads: int | None,
+    processes: int,
+    checkpoints: Path | None,
+    callbacks: tuple[Callback, ...],
+) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """The weights and what the Keeper kept; in each of the processes."""
     if n_threads:
         torch.set_num_threads(n_threads)
-    keeper, extra, last = Keeper(task.plan.patience), [], None
+    held_out = loader(volumes, valid_index, task.plan.batch_size) if len(valid_index) else None
+    keeper, extra, last = Keeper(task, held_out), list[Callback](), None
     if checkpoints is not None:
         last = checkpoints / "last.ckpt"
         extra = [
@@ -165,7 +190,7 @@ def _fit(task, volumes, train_index, valid_index, epochs, device, n_threads, pro
         trainer.fit(
             task,
             loader(volumes, train_index, max(1, size // processes), order),
-            loader(volumes, valid_index, size) if len(valid_index) else None,
+            held_out,
             ckpt_path=resume,
             weights_only=True,
         )
@@ -175,26 +200,32 @@ def _fit(task, volumes, train_index, valid_index, epochs, device, n_threads, pro
 
 
 def _untrained(volumes: Volumes, model: Autoencoder, valid_index: np.ndarray) -> Training:
-    explained = reconstruction_error(model, volumes, valid_index)[1][None] if len(valid_index) else np.zeros((0, 0))
-    valid_loss = 1 - explained.mean() if len(valid_index) else math.nan
+    explained, valid_loss, example, reconstructions = np.zeros((0, 0)), math.nan, -1, {}
+    if len(valid_index):
+        explained = reconstruction_error(model, volumes, valid_index)[1][None]
+        valid_loss, example = 1 - explained.mean(), int(valid_index[most_typical(explained[0])])
+        reconstructions = {0: model.reconstruct(volumes.rows(np.array([example])))[0]}
     history = pd.DataFrame([(0, math.nan, valid_loss)], columns=["epoch", "train_loss", "valid_loss"])
-    return Training(model, history, 0, explained)
+    return Training(model, history, 0, explained, example, reconstructions)
 
 
-class _Rows(Dataset):
+class _Rows(Dataset[torch.Tensor]):
     """Maps of a cohort by row, a batch at a time."""
 
     def __init__(self, volumes: Volumes, index: np.ndarray):
         self.volumes, self.index = volumes, index
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.index)
 
-    def __getitems__(self, places):
+    def __getitem__(self, place: int) -> torch.Tensor:
+        return torch.from_numpy(self.volumes.data[self.index[place]])
+
+    def __getitems__(self, places: list[int]) -> torch.Tensor:
         return torch.from_numpy(self.volumes.data[self.index[places]])
 
 
-class EpochOrder(Sampler):
+class EpochOrder(Sampler[int]):
     """A new order every epoch that depends on the seed and the epoch alone; Lightning says which epoch it is.
 
     Several processes take turns, so that their batches together are the batch that one process would see. Where the
@@ -216,24 +247,34 @@ class EpochOrder(Sampler):
         """Say which epoch comes."""
         self.epoch = epoch
 
-    def __len__(self):
+    def __len__(self) -> int:
         return -(-self.n // self.processes)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[int]:
         order = np.random.default_rng((self.seed, self.epoch, 0xC0FFEE)).permutation(self.n)
         return iter(np.resize(order, len(self) * self.processes)[self.rank :: self.processes].tolist())
 
 
-def loader(volumes: Volumes, index: np.ndarray, batch_size: int, order: EpochOrder | None = None) -> DataLoader:
+def loader(
+    volumes: Volumes, index: np.ndarray, batch_size: int, order: EpochOrder | None = None
+) -> DataLoader[torch.Tensor]:
     """Batches of the maps ``index``, (b, V) float16 tensors, in the order given."""
     return DataLoader(_Rows(volumes, index), batch_size=batch_size, sampler=order, collate_fn=_as_is)
 
 
-def _as_is(batch):
+def _as_is(batch: Any) -> Any:
     return batch
 
 
-def _fingerprint(plan, seed, epochs, train_index, valid_index, volumes, linear) -> str:
+def _fingerprint(
+    plan: Plan,
+    seed: int,
+    epochs: int,
+    train_index: np.ndarray,
+    valid_index: np.ndarray,
+    volumes: Volumes,
+    linear: LinearModel,
+) -> str:
     """A hash of all that a training depends on: of the maps every thousandth voxel."""
     said = [asdict(plan), seed, epochs, train_index.tolist(), valid_index.tolist(), linear.latent_dim, linear.prior]
     digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
@@ -253,7 +294,7 @@ def _checkpoint_folder(folder: Path, stamp: str) -> Path:
 
 
 @contextlib.contextmanager
-def _quiet():
+def _quiet() -> Iterator[None]:
     """Keep Lightning's advice (workers, loggers, hardware found) out of the run's log."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [logger.level for logger in loggers]

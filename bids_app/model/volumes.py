@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -50,7 +51,7 @@ class Volumes:
     def __len__(self) -> int:
         return len(self.data)
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         # Another process opens the same file; the maps themselves are never sent.
         if isinstance(self.data, np.memmap) and self.data.filename is not None:
             return load_volumes, (self.data.filename,)
@@ -60,7 +61,7 @@ class Volumes:
         """Maps ``index`` as an (n, V) float32 array in memory."""
         return np.asarray(self.data[np.asarray(index, int)], np.float32)
 
-    def batches(self, index: np.ndarray, size: int = 64):
+    def batches(self, index: np.ndarray, size: int = 64) -> Iterator[tuple[slice, np.ndarray]]:
         """Yield ``(places in index, (b, V) float32 maps)`` for ``size`` maps at a time."""
         index = np.asarray(index, int)
         for start in range(0, len(index), size):
@@ -76,12 +77,12 @@ class Volumes:
 
 
 def build_volumes(
-    paths: Sequence[str | PathLike],
-    out_path: str | PathLike,
+    paths: Sequence[str | PathLike[str]],
+    out_path: str | PathLike[str],
     *,
     fwhm: float = 8.0,
     resolution: float | None = None,
-    mask: Image | str | PathLike | None = None,
+    mask: Image | str | PathLike[str] | None = None,
     grid: Grid | None = None,
     n_jobs: int = 1,
 ) -> Volumes:
@@ -116,32 +117,34 @@ def build_volumes(
     ModelError
         The maps are not on the grid of the maps that the model was trained on.
     """
-    paths = [str(p) for p in paths]
+    names = [str(p) for p in paths]
     out_path = Path(out_path)
     out_path.parent.mkdir(parents=True, exist_ok=True)
-    shape, affine = _common_grid(paths)
+    shape, affine = _common_grid(names)
+    chosen: np.ndarray | None = None
     if grid is not None:
         sampling, chosen = grid.sampling, grid.mask
         if shape != tuple(sampling.source_shape) or not np.allclose(affine, sampling.source_affine, atol=1e-2):
             raise ModelError(
                 f"The model was trained on maps of another grid: {sampling.source_shape}, and these are {shape}.",
-                file=paths[0],
+                file=names[0],
                 remedy="Run the participant level with the --template and --resolution of the model (in its card).",
             )
     else:
         size = resolution or model_resolution(np.linalg.norm(affine[:3, :3], axis=0).min(), fwhm)
         sampling = Sampling(shape, affine, float(fwhm), size)
-        chosen = _resample_mask(mask, sampling) if mask is not None else None
+        if mask is not None:
+            chosen = _resample_mask(mask, sampling)
 
     # Without a mask the whole grid is kept until the mean map, and so the mask, is known.
     width = int(chosen.sum()) if chosen is not None else int(np.prod(sampling.shape))
     scratch = out_path.with_name(out_path.name + ".partial")
-    store = open_memmap(scratch, mode="w+", dtype=np.float16, shape=(len(paths), width))
-    kept, rejected, total = [], [], np.zeros(width)
+    store = open_memmap(scratch, mode="w+", dtype=np.float16, shape=(len(names), width))
+    kept, rejected, total = list[str](), list[tuple[str, str]](), np.zeros(width)
     results = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")(
-        delayed(_read)(p, sampling, chosen) for p in paths
+        delayed(_read)(p, sampling, chosen) for p in names
     )
-    for path, (values, problem) in zip(paths, results, strict=True):
+    for path, (values, problem) in zip(names, results, strict=True):
         if problem:
             log.warning("Left out of the cohort: %s: %s.", path, problem)
             rejected.append((path, problem))
@@ -152,13 +155,13 @@ def build_volumes(
     if len(kept) < 2:
         scratch.unlink()
         raise DatasetError(
-            f"Only {len(kept)} of {len(paths)} maps can be used.",
+            f"Only {len(kept)} of {len(names)} maps can be used.",
             file=rejected[0][0] if rejected else None,
             remedy="The log names every map that was left out, and why.",
         )
     if chosen is None:
         chosen = (total / len(kept) > MASK_THRESHOLD).reshape(sampling.shape)
-        columns = np.flatnonzero(chosen)
+        columns: np.ndarray | slice = np.flatnonzero(chosen)
     else:
         columns = slice(None)
     grid = grid or Grid(sampling, chosen)
@@ -174,7 +177,7 @@ def build_volumes(
     return load_volumes(out_path)
 
 
-def load_volumes(path: str | PathLike) -> Volumes:
+def load_volumes(path: str | PathLike[str]) -> Volumes:
     """Open what ``build_volumes`` wrote; the maps stay on disk.
 
     Raises
@@ -198,7 +201,7 @@ def load_volumes(path: str | PathLike) -> Volumes:
     return Volumes(data, grid, record["paths"], rejected)
 
 
-def sampling_to_json(sampling: Sampling) -> dict:
+def sampling_to_json(sampling: Sampling) -> dict[str, Any]:
     """A Sampling as plain JSON values."""
     return {
         "source_shape": list(sampling.source_shape),
@@ -208,24 +211,24 @@ def sampling_to_json(sampling: Sampling) -> dict:
     }
 
 
-def sampling_from_json(record: dict) -> Sampling:
+def sampling_from_json(record: dict[str, Any]) -> Sampling:
     """The inverse of ``sampling_to_json``; KeyError, TypeError or ValueError where it is damaged."""
-    shape, affine = tuple(int(n) for n in record["source_shape"]), np.array(record["source_affine"], float)
-    if len(shape) != 3 or affine.shape != (4, 4):
+    (x, y, z), affine = record["source_shape"], np.array(record["source_affine"], float)
+    if affine.shape != (4, 4):
         raise ValueError("the grid is not one of three dimensions")
-    return Sampling(shape, affine, float(record["fwhm"]), float(record["resolution"]))
+    return Sampling((int(x), int(y), int(z)), affine, float(record["fwhm"]), float(record["resolution"]))
 
 
 def _mask_path(path: Path) -> Path:
     return path.with_suffix(".mask.npy")
 
 
-def _common_grid(paths: list[str]) -> tuple[tuple[int, ...], np.ndarray]:
+def _common_grid(paths: list[str]) -> tuple[tuple[int, int, int], np.ndarray]:
     """Shape and affine that most maps share."""
-    votes: Counter = Counter()
+    votes = Counter[tuple[tuple[int, ...], tuple[float, ...]]]()
     for path in paths:
         try:
-            image = nib.load(path)
+            image: Any = nib.load(path)
         except Exception:  # named with its reason when it is read
             continue
         if all(n == 1 for n in image.shape[3:]):
@@ -237,12 +240,13 @@ def _common_grid(paths: list[str]) -> tuple[tuple[int, ...], np.ndarray]:
             remedy="Check that the participant level has finished.",
         )
     (shape, affine), _ = votes.most_common(1)[0]
-    return tuple(int(n) for n in shape), np.array(affine).reshape(4, 4)
+    x, y, z = (int(n) for n in shape)
+    return (x, y, z), np.array(affine).reshape(4, 4)
 
 
 def _read(path: str, sampling: Sampling, mask: np.ndarray | None) -> tuple[np.ndarray | None, str | None]:
     try:
-        image = nib.load(path)
+        image: Any = nib.load(path)
         problem = grid_problem(image, sampling.source_shape, sampling.source_affine)
         if problem:
             return None, problem
@@ -256,8 +260,8 @@ def _read(path: str, sampling: Sampling, mask: np.ndarray | None) -> tuple[np.nd
     return (values.ravel() if mask is None else values[mask]).astype(np.float16), None
 
 
-def _resample_mask(mask: Image | str | PathLike, sampling: Sampling) -> np.ndarray:
-    image = mask if isinstance(mask, Image) else nib.load(mask)
+def _resample_mask(mask: Image | str | PathLike[str], sampling: Sampling) -> np.ndarray:
+    image: Any = mask if isinstance(mask, Image) else nib.load(mask)
     problem = grid_problem(image, sampling.source_shape, sampling.source_affine)
     if problem:
         raise ModelError(f"The brain mask does not fit the maps: {problem}.", remedy="Resample it to their grid.")

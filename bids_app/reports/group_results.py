@@ -18,7 +18,8 @@ from .participant_figures import template_or_none
 ID_COLUMNS = ("participant_id", "session_id")
 GROUP_TABLES = (
     "verdicts", "validation", "baselines", "lrcp_regions", "lrcp_profile", "shap_regions", "shap_values", "sam_regions",
-    "projection_quality", "projection_seeds", "training", "cross_fit", "reconstructions", "traversals",
+    "projection_quality", "projection_seeds", "training", "cross_fit", "reconstructions",
+    "reconstructions_by_epoch", "traversals",
 )  # fmt: skip
 PHENOTYPE_TABLES = ("latents", "regional_gm", "reconstruction", "projections", "quality")
 

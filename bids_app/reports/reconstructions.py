@@ -1,18 +1,22 @@
-"""What the model makes of maps: examples, errors by group, and what its latents do."""
+"""What the model makes of maps: examples, in the course of training, errors by group, and what its latents do."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import nibabel as nib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from .group_results import GroupResults
+from .group_results import GroupResults, numeric
 from .participant_figures import DIVERGING
-from .slices import canonical, mosaic, plan_layout
+from .slices import Layout, canonical, mosaic, plan_layout
 
-MOST = 4
+MOST = 4  # examples
+MOST_EPOCHS = 6
 
 
 def reconstruction_figure(results: GroupResults) -> Figure | None:
@@ -63,24 +67,76 @@ def reconstruction_figure(results: GroupResults) -> Figure | None:
             (given - made, DIVERGING, difference, "map − reconstruction"),
         )
         for axes, (volume, cmap, norm, title) in zip(row, parts, strict=True):
-            axes.imshow(mosaic(volume, layout), cmap=cmap, norm=norm)
-            axes.set(xticks=[], yticks=[])
-            axes.set_title(title, fontsize=10)
-            ink = "white" if cmap == "inferno" else "black"
-            axes.text(4, 4, "L", color=ink, va="top", fontweight="bold")
-            axes.text(wide - 4, 4, "R", color=ink, va="top", ha="right", fontweight="bold")
-            for spine in axes.spines.values():
-                spine.set_visible(False)
-    height = figure.get_size_inches()[1]
+            _panel(axes, volume, layout, cmap, norm, title)
     for left, cmap, norm, label in (
         (0.2, "inferno", maps, "grey matter, ml per ml of template (smoothed as for training)"),
         (0.7, DIVERGING, difference, "difference, ml per ml: purple more than reconstructed"),
     ):
-        bar = figure.add_axes((left, 0.5 / height, 0.26, 0.12 / height))
-        figure.colorbar(
-            ScalarMappable(norm, cmap), cax=bar, orientation="horizontal", extend="max" if cmap == "inferno" else "both"
-        ).set_label(label, fontsize=9)
+        _bar(figure, (left, 0.26), cmap, norm, label)
     return figure
+
+
+def epochs_shown(epochs: list[int], used: int) -> list[int]:
+    """Epoch 0, the one in use, and of the others the latest: six at most."""
+    others = [epoch for epoch in epochs if epoch not in (0, used)]
+    room = MOST_EPOCHS - (len(epochs) - len(others))
+    return sorted({*epochs} - {*others} | {*others[max(0, len(others) - room) :]})
+
+
+def epochs_figure(results: GroupResults) -> tuple[Figure, str] | None:
+    """A held-out map and its reconstructions by epoch; under each, what was missing and what training changed.
+
+    Reads ``group/reconstructions_by_epoch.nii.gz`` (4D) and the table of that name (``volume, participant_id, source,
+    epoch, error, epochs_in_use``).
+
+    Returns
+    -------
+    figure : Figure
+    sentence : str
+        Whether training left the linear path (HTML).
+    """
+    table = results.table("reconstructions_by_epoch")
+    path = results.folder / "reconstructions_by_epoch.nii.gz"
+    if table is None or not path.exists():
+        return None
+    image = nib.as_closest_canonical(nib.load(path))
+    data = canonical(image)[0]
+    used = int(table["epochs_in_use"].iloc[0])
+    made = table[table["source"] == "reconstruction"].assign(epoch=lambda t: numeric(t, "epoch").astype(int))
+    made = made.set_index("epoch")
+    shown = epochs_shown(made.index.tolist(), used)
+    given, start = data[..., 0], data[..., int(made["volume"][0])]
+    layout = plan_layout(np.abs(given) > 0.05, image.affine, planes=("axial",), columns=3, margin_mm=3)
+    layout = replace(layout, rows=(("axial", layout.rows[0][1][1:2]),))  # the middle of three
+    top = float(np.percentile(given[given > 0.02], 99.5)) if (given > 0.02).any() else 1.0
+    missed = float(np.percentile(np.abs(given - start)[np.abs(given) > 0.05], 99)) or 1.0
+    maps, change = Normalize(0, top), Normalize(-missed, missed)
+    columns = [(given, f"map of {table['participant_id'].iloc[0]}", given - start, "map − epoch 0")]
+    for epoch in shown:
+        volume = data[..., int(made["volume"][epoch])]
+        name = "linear path" if epoch == 0 else f"epoch {epoch}"
+        title = f"{name}{' (in use)' if epoch == used else ''}\nerror {made['error'][epoch]:.4g}"
+        columns.append((volume, title, volume - start, f"epoch {epoch} − epoch 0" if epoch else ""))
+    tall, wide = layout.tile
+    figure = Figure(figsize=(14, 14 / (MOST_EPOCHS + 1) * tall / wide * 2 * 1.08 + 1.3))
+    height = figure.get_size_inches()[1]
+    margins = {"left": 0, "right": 1, "top": 1 - 0.45 / height, "bottom": 0.75 / height}
+    grid = figure.subplots(2, MOST_EPOCHS + 1, gridspec_kw={"wspace": 0.02, "hspace": 0.1, **margins})
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for (upper, lower), (volume, title, difference, below) in zip(grid.T, columns, strict=False):
+        _panel(upper, volume, layout, "inferno", maps, title)
+        if below:
+            _panel(lower, difference, layout, DIVERGING, change, below)
+    _bar(figure, (0.2, 0.26), "inferno", maps, "grey matter, ml per ml of template (smoothed as for training)")
+    _bar(figure, (0.6, 0.26), DIVERGING, change, "difference, ml per ml: purple more than at epoch 0")
+    if used:
+        return figure, f"<p>The model in use was trained for {used} epoch{'s' * (used > 1)}.</p>"
+    return figure, (
+        "<p>The model in use never left the linear path (epoch 0): training gave held-out participants no gain beyond "
+        "twice its standard error. The later pictures show what training would have made of this map; no result rests "
+        "on them.</p>"
+    )
 
 
 def traversal_figure(results: GroupResults) -> Figure | None:
@@ -112,18 +168,11 @@ def traversal_figure(results: GroupResults) -> Figure | None:
     )  # fmt: skip
     for row, rows in zip(grid, latents, strict=True):
         for axes, (_, said) in zip(row, rows.iterrows(), strict=True):
-            axes.imshow(mosaic(data[..., int(said["volume"])], layout), cmap=DIVERGING, norm=norm)
             share = f"{100 * said['variance_share']:.0f} % of the latents' variance"
-            axes.set_title(f"latent {int(said['latent'])} at {said['sd']:+g} SD ({share})", fontsize=10)
-            axes.set(xticks=[], yticks=[])
-            axes.text(4, 4, "L", va="top", fontweight="bold")
-            axes.text(wide - 4, 4, "R", va="top", ha="right", fontweight="bold")
-            for spine in axes.spines.values():
-                spine.set_visible(False)
-    bar = figure.add_axes((0.3, 0.5 / height, 0.4, 0.12 / height))
-    figure.colorbar(ScalarMappable(norm, DIVERGING), cax=bar, orientation="horizontal", extend="both").set_label(
-        "change of the decoded map, ml of grey matter per ml of template: purple more", fontsize=9
-    )
+            title = f"latent {int(said['latent'])} at {said['sd']:+g} SD ({share})"
+            _panel(axes, data[..., int(said["volume"])], layout, DIVERGING, norm, title)
+    label = "change of the decoded map, ml of grey matter per ml of template: purple more"
+    _bar(figure, (0.3, 0.4), DIVERGING, norm, label)
     return figure
 
 
@@ -146,18 +195,31 @@ def error_figure(results: GroupResults) -> Figure | None:
     margins = {"left": 0, "right": 1, "top": 1 - 0.3 / height, "bottom": 0.75 / height}
     grid = figure.subplots(len(maps), squeeze=False, gridspec_kw={"hspace": 0.2, **margins})[:, 0]
     for axes, data, path in zip(grid, maps, paths, strict=True):
-        axes.imshow(mosaic(data, layout), cmap="inferno", norm=norm)
         group = path.name.removeprefix("error_").removesuffix(".nii.gz")
-        axes.set_title(
-            f"{group} (root of the mean over the brain: {np.sqrt((data[inside] ** 2).mean()):.3g})", fontsize=10
-        )
-        axes.set(xticks=[], yticks=[])
-        axes.text(4, 4, "L", color="white", va="top", fontweight="bold")
-        axes.text(wide - 4, 4, "R", color="white", va="top", ha="right", fontweight="bold")
-        for spine in axes.spines.values():
-            spine.set_visible(False)
-    bar = figure.add_axes((0.3, 0.5 / height, 0.4, 0.12 / height))
-    figure.colorbar(ScalarMappable(norm, "inferno"), cax=bar, orientation="horizontal", extend="max").set_label(
-        "root mean squared error of unseen participants, ml of grey matter per ml of template", fontsize=9
-    )
+        title = f"{group} (root of the mean over the brain: {np.sqrt((data[inside] ** 2).mean()):.3g})"
+        _panel(axes, data, layout, "inferno", norm, title)
+    label = "root mean squared error of unseen participants, ml of grey matter per ml of template"
+    _bar(figure, (0.3, 0.4), "inferno", norm, label)
     return figure
+
+
+def _panel(axes: Axes, volume: np.ndarray, layout: Layout, cmap: str, norm: Normalize, title: str) -> None:
+    """Slices of a volume with a title, left and right marked."""
+    picture = mosaic(volume, layout)
+    axes.imshow(picture, cmap=cmap, norm=norm)
+    axes.set(xticks=[], yticks=[])
+    axes.set_title(title, fontsize=10)
+    ink = "white" if cmap == "inferno" else "black"
+    axes.text(4, 4, "L", color=ink, va="top", fontweight="bold")
+    axes.text(picture.shape[1] - 4, 4, "R", color=ink, va="top", ha="right", fontweight="bold")
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def _bar(figure: Figure, span: tuple[float, float], cmap: str, norm: Normalize, label: str) -> None:
+    """A colour bar at the foot of a figure; ``span`` is its left edge and width."""
+    height = figure.get_size_inches()[1]
+    axes = figure.add_axes((span[0], 0.5 / height, span[1], 0.12 / height))
+    extend = "max" if cmap == "inferno" else "both"
+    bar = figure.colorbar(ScalarMappable(norm, cmap), cax=axes, orientation="horizontal", extend=extend)
+    bar.set_label(label, fontsize=9)

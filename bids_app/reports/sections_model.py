@@ -10,7 +10,7 @@ import pandas as pd
 from . import charts
 from .group_results import GroupResults, numeric
 from .items import Item, item
-from .reconstructions import error_figure, reconstruction_figure, traversal_figure
+from .reconstructions import epochs_figure, error_figure, reconstruction_figure, traversal_figure
 from .style import number
 
 
@@ -19,6 +19,9 @@ def training(results: GroupResults) -> Iterator[Item]:
     table = results.table("training")
     if table is not None:
         yield item("loss", charts.training_figure(table))
+    learning = epochs_figure(results)
+    if learning is not None:
+        yield item("learning", learning[0], before=learning[1], picture=True)
     table = results.table("cross_fit")
     if table is not None:
         yield item("explained", charts.explained_figure(table), before=_compared(table))

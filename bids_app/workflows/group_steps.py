@@ -76,9 +76,10 @@ def fit(folder: Path, volumes: Path, cohort: Path, plan: Path, fold: Path, numbe
     from ..model.plan import Plan
     from ..model.volumes import load_volumes
 
+    ids = read_tsv(cohort)["participant_id"]
     arrays, fitted = crossfit.cross_fit_one(
         load_volumes(volumes),
-        read_tsv(cohort)["participant_id"],
+        ids,
         np.load(fold),
         None if number < 0 else number,
         Plan.read(plan),
@@ -90,6 +91,8 @@ def fit(folder: Path, volumes: Path, cohort: Path, plan: Path, fold: Path, numbe
     np.savez(folder / "fitted.npz", **arrays)
     fitted.history.assign(fold="all" if number < 0 else number).to_csv(folder / "history.tsv", sep="\t", index=False)
     files.save_model(fitted.model, folder / "model", files.make_card(fitted.model, choices=fitted.choices))
+    if number < 0:
+        _write_learning(folder / "out" / "group", fitted, load_volumes(volumes), ids)
     return {"fitted": folder / "fitted.npz", "model": folder / "model"}
 
 
@@ -224,6 +227,15 @@ def _write_pictures(out: Path, models: list, maps, products: dict, table: pd.Dat
     write_tsv(out / "reconstructions.tsv", examples)
     for group, mean in mean_error_maps(models, maps, fold, groups).items():
         mean.to_filename(out / f"error_{re.sub(r'[^a-zA-Z0-9]+', '-', group)}.nii.gz")
+
+
+def _write_learning(out: Path, fitted, maps, ids: pd.Series) -> None:
+    from ..model.examples import reconstructions_by_epoch
+
+    out.mkdir(parents=True, exist_ok=True)
+    image, table = reconstructions_by_epoch(fitted, maps, ids)
+    image.to_filename(out / "reconstructions_by_epoch.nii.gz")
+    write_tsv(out / "reconstructions_by_epoch.tsv", table)
 
 
 def _write_traversals(out: Path, model) -> None:

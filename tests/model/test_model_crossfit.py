@@ -79,6 +79,9 @@ def test_epochs_need_more_than_luck():
     assert choose_epochs([real])[0] == 10
     assert choose_epochs([real, real[:6]])[0] == 5  # only epochs that every training reached
     assert choose_epochs([start])[0] == 0
+    ends = [np.array([0.29, 0.29, 0.31, 0.31]) + size * 0.02 / np.sqrt(12) for size in (1.9, 2.1)]
+    # Their standard deviation is 0.02 / sqrt(3), the standard error of the mean half of that.
+    assert [choose_epochs([np.stack([start[0, :4], end])])[0] for end in ends] == [0, 1]
 
 
 @pytest.fixture(scope="module")

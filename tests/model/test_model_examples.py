@@ -2,9 +2,15 @@
 
 import nibabel as nib
 import numpy as np
+import pandas as pd
 
-from bids_app.model.crossfit import cross_fit_one, split_participants
-from bids_app.model.examples import example_reconstructions, latent_traversals, mean_error_maps
+from bids_app.model.crossfit import cross_fit_one, fit, split_participants
+from bids_app.model.examples import (
+    example_reconstructions,
+    latent_traversals,
+    mean_error_maps,
+    reconstructions_by_epoch,
+)
 from bids_app.model.files import make_card
 from bids_app.model.linear import LinearModel, fit_linear
 from bids_app.model.plan import make_plan
@@ -32,6 +38,10 @@ def test_errors_of_maps_add_up_to_the_errors_of_scans(tmp_path):
         values = maps[group].get_fdata()[volumes.grid.mask]
         np.testing.assert_allclose(values.sum() / volumes.grid.n_voxels, error[groups == group].mean(), rtol=1e-3)
 
+    image, table = reconstructions_by_epoch(parts[0][1], volumes, ids)  # no epoch at all: the map and the linear path
+    assert table["source"].tolist() == ["map", "reconstruction"]
+    assert table["epoch"].tolist() == [pd.NA, 0]
+
     image, table = example_reconstructions(models, volumes, fold, error, ids, n=2)
     assert image.shape[3] == len(table) == 8
     assert table["source"].tolist() == ["map", "reconstruction"] * 4
@@ -41,6 +51,22 @@ def test_errors_of_maps_add_up_to_the_errors_of_scans(tmp_path):
     size = np.prod(data.shape[:3]) / volumes.grid.n_voxels
     difference = ((data[..., 1] - data[..., 0]) ** 2).mean() * size
     np.testing.assert_allclose(difference, table["error"][0], rtol=1e-2)
+
+
+def test_errors_by_epoch_are_those_of_the_pictures(curved_cohort):
+    ids = [f"sub-{i:03d}" for i in range(110)]
+    fold = split_participants(ids, 5, 0)
+    plan = make_plan(ids, fold, latent_dim=2, channels=(8, 8, 16, 16), max_epochs=5, learning_rate=2e-3, prior=False)
+    fitted = fit(curved_cohort, np.flatnonzero(fold != 0), ids, plan, n_threads=1)
+    image, table = reconstructions_by_epoch(fitted, curved_cohort, ids)
+    scan = ids.index(table["participant_id"][0])
+    assert fold[scan] != 0
+    assert table["epoch"].tolist()[1:] == sorted({0, 1, 2, 4, fitted.choices["epochs"]})
+    assert set(table["epochs_in_use"]) == {fitted.choices["epochs"]}
+    values = image.get_fdata()[curved_cohort.grid.mask].T
+    np.testing.assert_array_equal(values[0], curved_cohort.rows([scan])[0])
+    np.testing.assert_allclose(table["error"][1:], ((values[1:] - values[0]) ** 2).mean(1), rtol=1e-6)
+    assert table["error"].iloc[-1] < table["error"][1]  # a curved cohort is learnt
 
 
 def test_traversals_are_the_components_of_largest_variance(linear_cohort):

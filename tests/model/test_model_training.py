@@ -46,6 +46,23 @@ def test_same_seed_same_weights(linear_cohort):
     assert one.history.epoch.tolist() == [0, 1, 2, 3, 4]
 
 
+def test_reconstructions_are_kept_from_the_linear_path_to_the_best_epoch(curved_cohort):
+    train_index, valid = np.arange(64), np.arange(64, 80)
+    linear = fit_linear(curved_cohort, train_index, 2)
+    plan = Plan(2, 2, channels=(8, 16, 32, 32), max_epochs=11, learning_rate=2e-3)
+    result = train(curved_cohort, linear, train_index, valid, plan, device="cpu", n_threads=1)
+    assert result.best_epoch > 2
+    assert [*result.reconstructions] == sorted({0, 1, 2, 4, 8, result.best_epoch})
+    explained = reconstruction_error(linear, curved_cohort, valid)[1]
+    assert abs(explained[result.example - 64] - np.median(explained)) == abs(explained - np.median(explained)).min()
+    X = curved_cohort.rows([result.example])
+    assert np.allclose(result.reconstructions[0], linear.reconstruct(X)[0], atol=1e-5)
+    assert np.allclose(result.reconstructions[result.best_epoch], result.model.reconstruct(X)[0], atol=1e-5)
+    for epoch, made in result.reconstructions.items():
+        left = 1 - ((made - X[0]) ** 2).sum() / ((linear.mean - X[0]) ** 2).sum()
+        assert left == pytest.approx(result.valid_explained[epoch][result.example - 64], abs=1e-4)
+
+
 KILLED = """
 import os, sys
 import numpy as np, torch
@@ -85,6 +102,9 @@ def test_a_killed_training_resumes_to_the_same_weights(linear_cohort, tmp_path):
     assert started == [2, 3]  # only what was missing
     assert all(torch.equal(a, b) for a, b in zip(weights(resumed).values(), weights(whole).values(), strict=True))
     assert resumed.history.equals(whole.history)
+    assert resumed.example == whole.example
+    assert [*resumed.reconstructions] == [*whole.reconstructions]
+    assert all(np.array_equal(resumed.reconstructions[e], made) for e, made in whole.reconstructions.items())
     # Asked again, a finished training does not train; asked something else, it does not resume.
     again = run(linear_cohort, folder=folder, callbacks=(Notes(),))
     assert started == [2, 3]
@@ -176,12 +196,15 @@ def test_processes_that_share_a_batch_learn_what_one_does(linear_cohort, monkeyp
 
     def once(seed, processes):
         options = {"epochs": 2, "device": "cpu", "n_threads": 1, "n_processes": processes}
-        return train(linear_cohort, linear, maps, None, plan, seed=seed, **options)
+        return train(linear_cohort, linear, maps, VALID, plan, seed=seed, **options)
 
     one, two, untrained = once(3, 1), once(3, 2), train(linear_cohort, linear, maps, None, plan, seed=3, epochs=0)
     # Adam turns the rounding of tiny gradients into whole steps: the weights agree in direction, not in every digit.
     start, *ends = (torch.cat([w.flatten() for w in weights(t).values()]) for t in (untrained, one, two))
     first, second = (end - start for end in ends)
     assert torch.cosine_similarity(first, second, dim=0) > 0.9
+    assert one.example == two.example
+    assert [*one.reconstructions] == [*two.reconstructions] == [0, 1, 2]
+    assert np.array_equal(one.reconstructions[0], two.reconstructions[0])
     assert np.allclose(one.history.train_loss, two.history.train_loss, rtol=1e-4, equal_nan=True)
     assert once(4, 1).history.train_loss[1] != pytest.approx(one.history.train_loss[1], rel=1e-3)

@@ -22,7 +22,7 @@ def own_cohort(cohort, tmp_path):
     return shutil.copytree(
         cohort,
         tmp_path / "out",
-        ignore=shutil.ignore_patterns("tpl-*", "reconstructions.*", "traversals.*", "error_*", "group.html", "figures"),
+        ignore=shutil.ignore_patterns("tpl-*", "reconstructions*", "traversals.*", "error_*", "group.html", "figures"),
     )
 
 

@@ -289,6 +289,7 @@ def write_cohort(folder: Path, n: int = 36, latents: int = 16, seed: int = 0, pl
         pd.DataFrame(examples, columns=["volume", "participant_id", "kind", "source", "error"]),
         folder / "group/reconstructions.tsv",
     )
+    write_learning(folder, gm, template.affine, str(ids[4]))
     moved = [(v, latent, sd, 0.3) for v, (latent, sd) in enumerate((k, s) for k in (2, 5) for s in (-2.0, 2.0))]
     tsv(pd.DataFrame(moved, columns=["volume", "latent", "sd", "variance_share"]), folder / "group/traversals.tsv")
     changes = np.stack([0.05 * sd * gm * (latent - 1) for _, latent, sd, _ in moved], -1)
@@ -328,6 +329,19 @@ def write_cohort(folder: Path, n: int = 36, latents: int = 16, seed: int = 0, pl
     truth = regions.iloc[hit].assign(AD=-0.25, MCI=-0.125)
     tsv(truth, folder / "ground_truth.tsv")
     return truth
+
+
+def write_learning(folder: Path, gm: np.ndarray, affine: np.ndarray, who: str, used: int = 0) -> None:
+    """A map, and reconstructions that first come nearer to it and then drift away."""
+    target = gm * (1 + 0.2 * np.sin(np.arange(len(gm)) / 4))[:, None, None]
+    steps = {0: 0.0, 1: 0.1, 2: 0.3, 4: 0.5, 5: 0.6, 8: -0.4}
+    made = [gm + step * (target - gm) for step in steps.values()]
+    rows = [(0, who, "map", np.nan, np.nan, used)]
+    rows += [(v, who, "reconstruction", e, 0.01, used) for v, e in enumerate(steps, start=1)]
+    columns = ["volume", "participant_id", "source", "epoch", "error", "epochs_in_use"]
+    tsv(pd.DataFrame(rows, columns=columns), folder / "group/reconstructions_by_epoch.tsv")
+    data = np.stack([target, *made], -1).astype(np.float32)
+    nib.save(nib.Nifti1Image(data, affine), folder / "group/reconstructions_by_epoch.nii.gz")
 
 
 def tsv(table: pd.DataFrame, path: Path) -> None:

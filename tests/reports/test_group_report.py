@@ -6,14 +6,16 @@ import shutil
 from pathlib import Path
 from xml.etree import ElementTree
 
+import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
-from sample_cohort import CONTRASTS, tsv, write_cohort
+from sample_cohort import CONTRASTS, tsv, write_cohort, write_learning
 
 from bids_app.errors import NoInputError
 from bids_app.reports.group import PARTS, build_group_report
 from bids_app.reports.group_results import read_group_results
+from bids_app.reports.reconstructions import epochs_figure, epochs_shown
 from bids_app.reports.sections_overview import quality_outliers
 
 
@@ -244,3 +246,19 @@ def test_every_entry_of_the_captions_is_used():
     for key, entry in items.captions().items():
         assert f'"{key}"' in code
         assert {"title", "shows", "read", "beware"} <= set(entry)
+
+
+def test_the_course_of_training_says_whether_it_helped(cohort, own_cohort):
+    assert "The model in use never left the linear path" in (cohort / "group.html").read_text()
+    image = nib.load(cohort / "group" / "reconstructions_by_epoch.nii.gz")
+    write_learning(own_cohort, np.asarray(image.dataobj)[..., 1], image.affine, "sub-004", used=1)
+    figure, sentence = epochs_figure(read_group_results(own_cohort))
+    assert "trained for 1 epoch." in sentence
+    titles = [axes.get_title() for axes in figure.axes if axes.images]
+    assert [t.split("\n")[0] for t in titles if "error" in t] == [
+        "linear path", "epoch 1 (in use)", "epoch 2", "epoch 4", "epoch 5", "epoch 8",
+    ]  # fmt: skip
+    assert epochs_shown([0, 1, 2, 4, 8, 16, 19, 32], 0) == [0, 4, 8, 16, 19, 32]
+    assert epochs_shown([0, 1, 2, 4, 8, 16, 19, 32], 2) == [0, 2, 8, 16, 19, 32]
+    assert epochs_shown([0, 1, 2, 4, 8, 16, 19, 32], 7) == [0, 4, 8, 16, 19, 32]  # chosen over several trainings
+    assert epochs_shown([0], 0) == [0]
