@@ -75,7 +75,7 @@ class GreyMatterMap(Scan):
 def find_maps(
     roots: Iterable[Path],
     *,
-    space: str | None = None,
+    prefer_space: str | None = None,
     resolution: str | None = None,
     participants: Sequence[str] = (),
     sessions: Sequence[str] = (),
@@ -89,8 +89,10 @@ def find_maps(
     ----------
     roots : iterable of Path
         Derivative datasets, the most trusted first.
-    space, resolution : str, optional
-        Take only maps with these ``space-`` and ``res-`` labels.
+    prefer_space : str, optional
+        Where there are maps with this ``space-`` label, take no others.
+    resolution : str, optional
+        Take only maps with this ``res-`` label.
     participants, sessions : sequence of str
         Labels without prefix; empty for all.
 
@@ -102,12 +104,13 @@ def find_maps(
     best: dict[tuple[str, str, str | None], tuple[int, GreyMatterMap]] = {}
     for place, root in enumerate(roots):
         for item in (*_bids_maps(root, participants, sessions), *_cat12_maps(root, participants, sessions)):
-            if (space and item.space != space) or (resolution and item.resolution != resolution):
+            if resolution and item.resolution != resolution:
                 continue
             rank = 2 * place + (not item.modulated)
             if rank < best.get(key := (item.prefix, item.template, item.resolution), (rank + 1,))[0]:
                 best[key] = (rank, item)
-    return sorted((item for _, item in best.values()), key=lambda m: m.prefix)
+    maps = sorted((item for _, item in best.values()), key=lambda m: m.prefix)
+    return [m for m in maps if m.space == prefer_space] or maps
 
 
 def check_alike(maps: Sequence[GreyMatterMap], remedy: str, *, modulating: bool = False) -> None:

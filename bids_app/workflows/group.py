@@ -108,15 +108,14 @@ def _maps(config: Config) -> list[GreyMatterMap]:
     if check_dataset(config.bids_dir, strict=False).get("DatasetType") == "derivative":
         roots.append(config.bids_dir)
     chosen = {"participants": config.participant_label, "sessions": config.session_label}
-    maps = find_maps(roots, **chosen, resolution=res_label(config.resolution) if config.resolution else None)
+    res = res_label(config.resolution) if config.resolution else None
+    maps = find_maps(roots, **chosen, resolution=res, prefer_space=parse_name(config.template)[0])
     if not maps:
         raise NoInputError(
             "there are no grey-matter maps to analyse",
             file=config.output_dir,
             remedy="run the participant level first, or name a dataset of maps with --derivatives",
         )
-    wanted = [m for m in maps if m.space == parse_name(config.template)[0]]
-    maps = wanted or maps
     check_alike(maps, "choose with --template and --resolution, or process all participants alike")
     logger.info("%d maps in %s", len(maps), maps[0].space)
     return maps
@@ -247,7 +246,7 @@ def _write_quality(config: Config, table: pd.DataFrame, quality: Sequence[dict])
 def _write_summary(config, work: Path, table: pd.DataFrame, left_out: list[dict], done: dict, seconds: float) -> None:
     """What the report says besides the tables."""
     kept = table
-    if (file := work / "regions" / "cohort.tsv").exists():
+    if (file := work / "cohort" / "cohort.tsv").exists():
         kept = read_tsv(file)
     groups = kept[config.group_column].value_counts().to_dict() if config.group_column in kept else {}
     volumes = work / "volumes" / "volumes.json"

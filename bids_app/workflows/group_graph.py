@@ -32,10 +32,10 @@ def init_group_wf(
 
     .. code-block:: text
 
-        volumes -> regions -> plan -> fit (once a fold, and once for all) -> collect
-                                      [apply_model instead, with --model]      |
-             project, profile (LRCP), explain (SHAP), agnostic_map (SAM)  <----+
-                             \\------------+-------------/-> validate
+        volumes -> cohort -> plan -> fit (once a fold, and once for all) -> collect
+              \\                      [apply_model instead, with --model]     |
+               -> regions -> project, profile (LRCP), explain (SHAP), agnostic_map (SAM)
+                                     \\---------------+------------------/-> validate
 
     Parameters
     ----------
@@ -64,16 +64,10 @@ def init_group_wf(
     volumes = node(
         steps.volumes(maps=paths, fwhm=config.smoothing_fwhm, n_jobs=n_jobs, model=model), "volumes", threads=n_jobs
     )
-    regions = node(
-        steps.regions(
-            maps=paths,
-            table=str(cohort),
-            atlas=config.atlas,
-            space=space,
-            dictionary=read_dictionary(config.bids_dir / "participants.tsv"),
-        ),
-        "regions",
+    rows = node(
+        steps.cohort(table=str(cohort), dictionary=read_dictionary(config.bids_dir / "participants.tsv")), "cohort"
     )
+    regions = node(steps.regions(maps=paths, atlas=config.atlas, space=space), "regions")
     plan = node(
         steps.plan(
             latent_dim=config.latent_dim,
@@ -87,8 +81,10 @@ def init_group_wf(
     common = {"seed": config.random_seed, "space": space, "dataset": dataset}
     workflow.connect(
         [
+            (volumes, rows, [("kept", "kept")]),
             (volumes, regions, [("kept", "kept")]),
-            (regions, plan, [("cohort", "cohort")]),
+            (rows, regions, [("cohort", "cohort")]),
+            (rows, plan, [("cohort", "cohort")]),
         ]
     )
     if model:
@@ -108,7 +104,7 @@ def init_group_wf(
             workflow.connect(
                 [
                     (volumes, fit, [("volumes", "volumes")]),
-                    (regions, fit, [("cohort", "cohort")]),
+                    (rows, fit, [("cohort", "cohort")]),
                     (plan, fit, [("plan", "plan"), ("fold", "fold")]),
                     *((fit, gather[out], [(out, f"in{place}")]) for out in outputs),
                 ]
@@ -120,7 +116,7 @@ def init_group_wf(
                 (gather["model"], products, [("out", "models")]),
             ]
         )
-    workflow.connect([(volumes, products, [("volumes", "volumes")]), (regions, products, [("cohort", "cohort")])])
+    workflow.connect([(volumes, products, [("volumes", "volumes")]), (rows, products, [("cohort", "cohort")])])
 
     shared = {"design": dict(design)}
     project = node(analyses.project(**shared, n_jobs=n_threads), "project")
@@ -131,7 +127,8 @@ def init_group_wf(
     for analysis in (project, profile, explain, agnostic, validate):
         workflow.connect(
             [
-                (regions, analysis, [("cohort", "cohort"), ("regional", "regional"), ("labels", "labels")]),
+                (rows, analysis, [("cohort", "cohort")]),
+                (regions, analysis, [("regional", "regional"), ("labels", "labels")]),
                 (products, analysis, [("products", "products")]),
             ]
         )

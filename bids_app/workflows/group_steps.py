@@ -24,14 +24,23 @@ def volumes(folder: Path, maps: list[Path], fwhm: float, n_jobs: int, model: str
     return {"volumes": folder / "volumes.npy", "kept": [position[str(path)] for path in built.paths]}
 
 
-@stage("cohort", "regional", "labels", "names")
-def regions(folder: Path, maps: list[Path], kept: list, table: Path, atlas: str, space: str, dictionary: dict) -> dict:
-    """Regional grey matter of the kept scans, and the table that goes with them row by row."""
+@stage("cohort")
+def cohort(folder: Path, kept: list, table: Path, dictionary: dict) -> dict:
+    """The table that goes with the kept scans row by row. Apart from the regions: another atlas trains nothing anew."""
+    found = read_tsv(table).iloc[kept].reset_index(drop=True)
+    write_tsv(folder / "cohort.tsv", found)
+    known = found.drop(columns=["participant_id", "session_id"], errors="ignore")
+    write_phenotype(folder, "cohort", found, known, fitting_dictionary(known, dictionary))
+    return {"cohort": folder / "cohort.tsv"}
+
+
+@stage("regional", "labels", "names")
+def regions(folder: Path, maps: list[Path], kept: list, cohort: Path, atlas: str, space: str) -> dict:
+    """Regional grey matter of the kept scans."""
     import nibabel as nib
 
     from ..space.atlases import load_atlas, regional_volumes
 
-    cohort = read_tsv(table).iloc[kept].reset_index(drop=True)
     found = load_atlas(atlas, nib.load(maps[kept[0]]))
     regional = regional_volumes([maps[row] for row in kept], found)
     anat = folder / "out" / f"tpl-{space}" / "anat"
@@ -41,15 +50,11 @@ def regions(folder: Path, maps: list[Path], kept: list, table: Path, atlas: str,
     names = write_tsv(labels.with_name(labels.name.replace(".nii.gz", ".tsv")), found.table)
     _json(labels.with_name(labels.name.replace(".nii.gz", ".json")), {"Description": f"{found.name} on the maps' grid"})
     _json(folder / "out" / f"atlas-{found.name}_description.json", {"Name": found.name, "License": found.license})
-    write_tsv(folder / "cohort.tsv", cohort)
     np.save(folder / "regional.npy", regional)
     described = {n: {"Description": f"Grey matter of {n} ({found.name})", "Units": "ml"} for n in found.table["name"]}
-    known = cohort.drop(columns=["participant_id", "session_id"], errors="ignore")
-    write_phenotype(folder, "cohort", cohort, known, fitting_dictionary(known, dictionary))
-    write_phenotype(
-        folder, "regional_gm", cohort, pd.DataFrame(regional, columns=found.table["name"].tolist()), described
-    )
-    return {"cohort": folder / "cohort.tsv", "regional": folder / "regional.npy", "labels": labels, "names": names}
+    volumes = pd.DataFrame(regional, columns=found.table["name"].tolist())
+    write_phenotype(folder, "regional_gm", read_tsv(cohort), volumes, described)
+    return {"regional": folder / "regional.npy", "labels": labels, "names": names}
 
 
 @stage("plan", "fold")

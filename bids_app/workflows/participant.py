@@ -79,9 +79,7 @@ def _precomputed(config: Config) -> list[GreyMatterMap]:
     from ..space.templates import parse_name
 
     chosen = {"participants": config.participant_label, "sessions": config.session_label}
-    maps = find_maps(config.derivatives, **chosen)
-    wanted = [m for m in maps if m.space == parse_name(config.template)[0]]
-    maps = wanted or maps
+    maps = find_maps(config.derivatives, **chosen, prefer_space=parse_name(config.template)[0])
     if maps:
         check_alike(
             maps, "choose a space with --template, or the participants with --participant-label", modulating=True

@@ -53,7 +53,16 @@ def test_cat12_maps_are_found_by_their_own_names(tmp_path):
         ("sub-02_ses-a_run-01", "MNI152NLin2009cAsym", True, None, "mwp1rsub-02_ses-a_run-01_T1w.nii.gz"),
     ]
     assert [m.subject for m in find_maps([root], participants=["02"])] == ["02"]
-    assert find_maps([root], space="MNI152NLin6Asym") == []
+    assert find_maps([root], prefer_space="MNI152NLin6Asym") == maps  # there are none in that space
+
+
+def test_maps_of_the_preferred_space_are_taken_alone(tmp_path):
+    for space in ("MNI152NLin6Asym", "MNI152NLin2009cAsym"):
+        map_file(tmp_path / f"sub-01/anat/sub-01_space-{space}_label-GM_probseg.nii.gz")
+    map_file(tmp_path / "sub-02/anat/sub-02_space-MNI152NLin2009cAsym_label-GM_probseg.nii.gz")
+    (only,) = find_maps([tmp_path], prefer_space="MNI152NLin6Asym")
+    assert (only.subject, only.space) == ("01", "MNI152NLin6Asym")
+    assert len(find_maps([tmp_path])) == 3
 
 
 @pytest.mark.parametrize(

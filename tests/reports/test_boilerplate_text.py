@@ -169,6 +169,8 @@ def test_counts_come_from_the_sidecars(tmp_path):
         ({"covariates": ["age", "sex", "tiv"]}, "Age, sex and total intracranial volume were removed", "No covariate"),
         ({"atlas": "AAL3"}, "AAL3 atlas [@aal3]", "aal2"),
         ({"atlas": "mine"}, "the mine atlas (", "aal"),
+        ({"atlas": "mine"}, "the mine atlas (", "Colin27"),
+        ({"atlas": "AAL2"}, "(Colin27)", "aal3"),
         ({"folds": 7}, "into 7 folds", None),
         ({"model": "/models/adni"}, "before on others (adni); its training saw nothing", "Models were cross-fitted"),
         ({"model": "/models/adni", "folds": 4}, "regressions were cross-fitted over 4 folds", "PyTorch"),

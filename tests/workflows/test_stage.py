@@ -6,6 +6,7 @@ import pickle
 import signal
 from pathlib import Path
 
+import networkx as nx
 import nipype.pipeline.engine as pe
 import pytest
 
@@ -13,6 +14,7 @@ from bids_app.cli import parse
 from bids_app.errors import ScanError
 from bids_app.workflows.environment import prepare
 from bids_app.workflows.execute import execute
+from bids_app.workflows.group_graph import init_group_wf
 from bids_app.workflows.stage import stage
 
 
@@ -50,6 +52,16 @@ def test_files_go_in_and_out(tmp_path):
     outputs = pe.Node(upper(source=str(source), times=2, more=[str(source)]), "n", base_dir=tmp_path).run().outputs
     assert Path(outputs.text).read_text() == "ABCABCabc"
     assert outputs.count == 2
+
+
+def test_another_atlas_trains_nothing_anew(config, tmp_path):
+    paths = [tmp_path / "a.nii.gz", tmp_path / "cohort.tsv"]
+    for path in paths:
+        path.touch()
+    said = {"space": "MNI152NLin2009aSym", "dataset": "d", "licence": "none", "n_folds": 2, "n_threads": 1, "n_jobs": 1}
+    graph = init_group_wf(config, paths[:1], cohort=paths[1], design={}, **said)._graph
+    after = {node.name for node in nx.descendants(graph, next(n for n in graph if n.name == "regions"))}
+    assert after == {"project", "profile", "explain", "agnostic_map", "validate"}
 
 
 def test_a_failed_branch_leaves_the_others_and_says_why(tmp_path, config):
