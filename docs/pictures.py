@@ -61,7 +61,7 @@ def keep(picture: Image.Image, name: str, width: int = WIDTH) -> None:
     """Write a picture, no wider than `width`, with 256 colours."""
     if picture.width > width:
         picture = picture.resize((width, round(picture.height * width / picture.width)), Image.Resampling.LANCZOS)
-    picture.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(IMAGES / name, optimize=True)
+    picture.convert("RGB").quantize(256, kmeans=1, dither=Image.Dither.NONE).save(IMAGES / name, optimize=True)
 
 
 def main(output: Path) -> None:
