@@ -30,7 +30,7 @@ LRCP_HEADERS = {
     "auc_p_fwe": "p of AUC, family-wise",
     "higher_in": "More in",
     "rank_median": "Median rank",
-    "rank_iqr": "IQR of the rank",
+    "rank_iqr": "IQR",
     "n_latents": "Single latents",
 }
 
