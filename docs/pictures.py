@@ -6,6 +6,7 @@ Chromium, which has to be installed.
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -72,7 +73,10 @@ def main(output: Path) -> None:
     for desc, name in (("lrcpGlass", "glass"), ("lrcpSlices", "lrcp")):
         keep(Image.open(group / f"group_desc-{desc}{CONTRAST}_probseg.png"), f"tutorial-{name}.png")
     for desc, name in (("explained", "explained"), (f"truth{CONTRAST}", "truth")):
-        shutil.copyfile(group / f"group_desc-{desc}_probseg.svg", IMAGES / f"tutorial-{name}.svg")
+        plot = (group / f"group_desc-{desc}_probseg.svg").read_text(encoding="utf-8")
+        width, height = re.search(r'viewBox="0 0 (\S+) (\S+)"', plot).groups()  # the report's plots carry no size
+        plot = plot.replace("<svg ", f'<svg width="{1.4 * float(width):.0f}" height="{1.4 * float(height):.0f}" ', 1)
+        (IMAGES / f"tutorial-{name}.svg").write_text(plot, encoding="utf-8")
     page = output / "group.html"
     keep(photograph(page, WIDTH, 3000, "#verdicts .scroll"), "tutorial-verdicts.png")
     keep(photograph(page, WIDTH, 1200, "#projections-explorer .plotly-box"), "tutorial-projection.png")
