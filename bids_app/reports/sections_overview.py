@@ -151,11 +151,15 @@ def baselines(results: GroupResults) -> Iterator[Item]:
     if table is None:
         return
     yield item("baselines", charts.baselines_figure(table))
+    kinds = table["delta_of"].dropna().unique() if "delta_of" in table else []
+    said = f"Differences are of {kinds[0]}" if len(kinds) == 1 else ""
+    if said:  # a column that says one thing only
+        table = table.drop(columns="delta_of")
     headers = {column: column.replace("_", " ").capitalize() for column in table} | BASELINE_HEADERS
     formats = {"n": _count, "delta_p": p_value, "features": _method}
     yield item(
         "baselinesTable",
-        html_table(table, headers=headers, formats=formats, sortable=True, max_height=len(table) > 14),
+        html_table(table, caption=said, headers=headers, formats=formats, sortable=True, max_height=len(table) > 14),
     )
 
 
