@@ -6,29 +6,36 @@ DEMO ?= demo
 NPROCS ?= $(shell getconf _NPROCESSORS_ONLN)
 OUTPUT := $(DEMO)/derivatives/latentatlas
 
-.PHONY: help install demo test test-real test-container test-apptainer test-slurm coverage lint format docs licences clean
+# setuptools warns of every editable installation.
+PIP := PYTHONWARNINGS=ignore:Editable $(BIN)/python -m pip install --quiet
+
+.PHONY: help install demo test test-real test-container test-apptainer test-slurm coverage lint format docs pictures licences clean
 help:
 	@echo "make demo    install, simulate a cohort, run both levels, say where the report is"
 	@echo "make test    install, run the tests"
 	@echo "make lint    style, types, dead code, and the one-way rule of imports"
 	@echo "make docs    the documentation as HTML, in docs/_build/html"
+	@echo "make pictures    the documentation's pictures anew, from the demonstration (needs Chromium)"
 	@echo "make coverage    how much of the science modules the fast tests run"
 	@echo "make test-container, test-apptainer, test-slurm    the images and a cluster, for real (see docs/containers.md)"
 
 # torch goes first and alone, by its exact version, so that pip settles on one build of it before anything else asks.
 $(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; where it has another name: make PYTHON=python3.12"; exit 1; }
+	@echo "Installing into $(VENV): 2 GB and more, some minutes without a word"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade -c constraints.txt pip setuptools wheel
-	$(BIN)/python -m pip install --quiet $$(grep '^torch==' constraints.txt)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
+	$(PIP) --upgrade -c constraints.txt pip setuptools wheel
+	$(PIP) $$(grep '^torch==' constraints.txt)
+	$(PIP) -c constraints.txt -e .
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	$(PIP) -c constraints.txt -e '.[dev]'
 	@touch $@
 
 $(VENV)/.installed-docs: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs]'
+	$(PIP) -c constraints.txt -e '.[docs]'
 	@touch $@
 
 install: $(VENV)/.installed
@@ -44,6 +51,7 @@ demo: install $(DEMO)/.simulated
 		--group-column diagnosis --covariates age sex tiv
 	@echo; echo "The group report:        $(abspath $(OUTPUT))/group.html"
 	@echo "A participant's report:  $$(ls $(abspath $(OUTPUT))/sub-*.html | head -n 1)"
+	@echo "What they show:          docs/tutorial.md"
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m "not real and not engine"
@@ -83,6 +91,10 @@ lint: $(VENV)/.installed-dev
 docs: $(VENV)/.installed-docs
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs docs/_build/html
 	@echo "The documentation: $(abspath docs/_build/html)/index.html"
+
+# Of the tutorial and the README, from the demonstration that is there.
+pictures: $(VENV)/.installed
+	$(BIN)/python docs/pictures.py $(OUTPUT)
 
 licences: $(VENV)/.installed-dev $(VENV)/.installed-docs
 	$(BIN)/python docs/generate.py licences

@@ -28,6 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser, made from the declarations in :class:`bids_app.config.Config`."""
     parser = argparse.ArgumentParser(
         prog="latentatlas",
+        usage="%(prog)s bids_dir output_dir {participant,group} [options]   (--help lists them)",
         description="Grey-matter maps from T1-weighted MRI, their latent space, the brain regions it encodes, and "
         "what may be claimed of it.",
         epilog=EPILOG,

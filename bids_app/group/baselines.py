@@ -100,4 +100,6 @@ def _compare(name, scored, fold, contrast, n) -> dict:
     if name == LATENT:
         return row
     mean, low, high, p = nadeau_bengio(latent["folds"] - one["folds"], share)
+    if contrast.kind == "groups":  # two accuracies differ by 1 at the most
+        low, high = np.maximum(low, -1.0), np.minimum(high, 1.0)
     return row | {"delta_vs_latent": mean, "delta_ci_low": low, "delta_ci_high": high, "delta_p": p}

@@ -11,7 +11,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from .group_results import numeric
-from .style import BLUE, FAINT, GREEN, ORANGE, PALETTE, VERMILION
+from .style import BLUE, FAINT, GREEN, ORANGE, PALETTE, VERMILION, p_value
 
 MISSING = "(missing)"
 METHODS = {
@@ -24,6 +24,9 @@ METHODS = {
     "sam (igp)": "SAM, in general position",
     "sam (strict)": "SAM, strict",
     "pca": "PCA",
+    "latent": "latents",
+    "latent, covariates removed": "latents, covariates removed",
+    "regional GM": "regional grey matter",
 }
 
 
@@ -68,7 +71,7 @@ def age_figure(scans: pd.DataFrame, groups: Sequence[str], age: str = "age") -> 
 
 def training_figure(training: pd.DataFrame) -> Figure:
     """Loss against epoch for every fold model and the full model."""
-    figure = Figure(figsize=(6.4, 3.4))
+    figure = Figure(figsize=(6.4, 3.6))
     axes = figure.subplots()
     folds = list(dict.fromkeys(training["fold"].astype(str)))
     for fold in folds:
@@ -95,10 +98,10 @@ def training_figure(training: pd.DataFrame) -> Figure:
             axes.plot(part["epoch"].iloc[best], valid[best], "o", color=VERMILION, ms=6 if whole else 3.5, zorder=4)
     lines, labels = axes.get_legend_handles_labels()
     if lines:
-        axes.legend(lines, labels, loc="upper right")
+        axes.legend(lines, labels, loc="lower left", bbox_to_anchor=(0, 1.08), borderaxespad=0, ncols=2)
     axes.set(
         xlabel="epoch",
-        ylabel="loss in the brain mask",
+        ylabel="loss: share of the variance\nleft unexplained in the brain mask",
         title=f"n = {len(folds)} model{'s' if len(folds) > 1 else ''} (thick: full model; dot: best epoch)",
     )
     return figure
@@ -136,7 +139,7 @@ def explained_figure(cross_fit: pd.DataFrame) -> Figure:
 def lrcp_figure(regions: pd.DataFrame, n: int, top: int = 20, alpha: float = 0.05) -> Figure:
     """The highest LRCP values, and beside them how steady their rank is over fold models and bootstrap samples."""
     best = regions[numeric(regions, "lrcp") > 0].sort_values("lrcp", ascending=False).head(top).reset_index(drop=True)
-    p = numeric(best, "p_fwe")
+    p = both_p(best)
     rows = np.arange(len(best))
     figure = Figure(figsize=(8.6, 1.1 + 0.235 * len(best)))
     left, right = figure.subplots(1, 2, sharey=True, gridspec_kw={"width_ratios": (1.4, 1), "wspace": 0.06})
@@ -146,18 +149,21 @@ def lrcp_figure(regions: pd.DataFrame, n: int, top: int = 20, alpha: float = 0.0
     left.scatter(best["lrcp"][~solid], rows[~solid], facecolor="white", edgecolor=BLUE, s=34, zorder=2)
     left.set_yticks(rows, best["name"])
     left.set(
-        xlabel="LRCP (|sum over latents of correlation × discriminability|)",
-        title=f"highest LRCP, n = {n}; filled: family-wise p < {alpha:g}",
+        xlabel="LRCP (no unit)",
+        title=f"highest LRCP, n = {n}; filled: both p < {alpha:g}",
         xlim=(0, None),
     )
     median, half = numeric(best, "rank_median"), numeric(best, "rank_iqr") / 2
     right.errorbar(median, rows, xerr=half, fmt="o", color=GREEN, ms=4, lw=1.4)
-    right.set(
-        xlabel=f"rank of {len(regions)} regions (median, interquartile range)", title="steadiness", xlim=(0, None)
-    )
+    right.set(xlabel=f"rank among {len(regions)} (median, IQR)", title="steadiness of the rank", xlim=(0, None))
     right.tick_params(left=False)
     left.invert_yaxis()
     return figure
+
+
+def both_p(regions: pd.DataFrame) -> np.ndarray:
+    """The larger of the two family-wise p values (of LRCP, of its AUC): a claim about a region needs both."""
+    return np.fmax(numeric(regions, "p_fwe"), numeric(regions, "auc_p_fwe"))
 
 
 def forest_figure(validation: pd.DataFrame) -> Figure:
@@ -186,7 +192,7 @@ def forest_figure(validation: pd.DataFrame) -> Figure:
                 axes.plot([chance[i]] * 2, [y - 0.42, y + 0.42], color="black", lw=1.6)
             note = f"n = {int(table['n'][i])}" if "n" in table and np.isfinite(table["n"][i]) else ""
             p = numeric(table, "p")[i]
-            note += f",  p = {p:.3f}" if np.isfinite(p) else ""
+            note += f",  p {'= ' if p >= 0.001 else ''}{p_value(p)}" if np.isfinite(p) else ""
             axes.text(edge * 1.02, y, note, va="center", fontsize=8, color=FAINT)
             rows.append(y)
             labels.append(METHODS.get(table["method"][i], table["method"][i]))
@@ -229,7 +235,7 @@ def baselines_figure(baselines: pd.DataFrame) -> Figure:
         n = numeric(part, "n")
         measure = "concordance with the score" if score else "balanced accuracy"
         axes.set_title(f"{contrast}: {measure}" + (f", n = {int(np.nanmax(n))}" if np.isfinite(n).any() else ""))
-    panels[-1].set_xlabel("out of fold (dot) with confidence interval (line); dashed: guessing")
+    panels[-1].set_xlabel("out of fold (dot) with 95 % confidence interval (line); dashed: guessing")
     return figure
 
 

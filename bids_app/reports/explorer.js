@@ -63,9 +63,9 @@
       const rows = data.regions.slice(0, Number(many.value));
       const height = Math.max(320, 130 + 15 * rows.length);
       plot.style.height = `${height}px`;
-      const hover = rows.map((region, i) => data.latents.map((latent, k) => `${plain(region)}<br>${plain(latent)}<br>r = ${data.rho[i][k]}<br>family-wise p = ${data.p[i][k] ?? "not computed"}`));
+      const hover = rows.map((region, i) => data.latents.map((latent, k) => `${plain(region)}<br>latent ${plain(latent)}<br>r = ${data.rho[i][k]}<br>family-wise p = ${data.p[i][k] ?? "not computed"}`));
       const trace = { type: "heatmap", z: data.rho.slice(0, rows.length), x: data.latents.map(plain), y: rows.map(plain), text: hover, hovertemplate: "%{text}<extra></extra>", zmin: -data.limit, zmax: data.limit, colorscale: data.scale, colorbar: { title: { text: "correlation r" }, thickness: 14 }, xgap: 1, ygap: 1 };
-      window.Plotly.newPlot(plot, [trace], base({ height, xaxis: { ...axis("latent"), tickangle: -60 }, yaxis: { automargin: true, autorange: "reversed", dtick: 1, tickfont: { size: 11 } } }), FLAT);
+      window.Plotly.newPlot(plot, [trace], base({ height, xaxis: { ...axis("latent"), type: "category" }, yaxis: { automargin: true, autorange: "reversed", dtick: 1, tickfont: { size: 11 } } }), FLAT);
     };
     many.addEventListener("change", draw);
     draw();

@@ -13,7 +13,7 @@ from . import sections_model, sections_overview, sections_projections, sections_
 from .assemble import Reportlet, Section, build_page
 from .group_results import GroupResults, read_group_results
 from .interactive import plotly_script
-from .items import Item
+from .items import COARSE, Item
 from .logs import errors_html, methods_html
 from .style import esc, save_png, save_svg, styled
 from .truth import truth_sections
@@ -137,4 +137,6 @@ def _lead(results: GroupResults, missing: list[str]) -> str:
     said = f"{scans} scan{'s' * (scans != 1)} of {people} participant{'s' * (people != 1)}"
     said += f" ({esc(who)})." if who else "."
     lead = f"<p>{said} Left of every brain picture is the left of the brain.</p>"
+    if any('"Sloppy": true' in path.read_text() for path in results.output_dir.glob("sub-*/**/*_probseg.json")):
+        lead += COARSE
     return lead + (f"<p>Not computed in this run: {esc(', '.join(missing))}.</p>" if missing else "")

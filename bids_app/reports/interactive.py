@@ -97,7 +97,7 @@ def profile_heat_map(profile: pd.DataFrame) -> str:
     scale = [[i / 20, matplotlib.colors.to_hex(matplotlib.colormaps[DIVERGING](i / 20))] for i in range(21)]
     payload = {
         "regions": list(map(str, rho.index)),
-        "latents": [str(latent).replace("latent_", "z") for latent in rho.columns],
+        "latents": [str(latent).removeprefix("latent_").lstrip("0") for latent in rho.columns],
         "rho": [_numbers(row, 3) for row in rho.to_numpy(float)],
         "p": [_numbers(row, 3) for row in p.to_numpy(float)],
         "limit": round(limit or 1.0, 3),

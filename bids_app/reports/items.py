@@ -14,6 +14,11 @@ from matplotlib.figure import Figure
 from .group_results import numeric
 from .style import esc
 
+COARSE = (
+    '<p class="note"><strong>Coarse trial</strong> (<code>--sloppy</code>): the maps were made quickly, to try the '
+    "program out. Nothing on this page is a result.</p>"
+)
+
 
 @dataclass(frozen=True)
 class Item:

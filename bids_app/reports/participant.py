@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..errors import NoInputError
 from .assemble import Reportlet, Section, build_page
-from .items import caption, captions
+from .items import COARSE, caption, captions
 from .logs import errors_html, methods_html
 from .participant_figures import make_scan_figures, template_or_none
 from .scan_summary import read_cohort, scan_summary
@@ -15,7 +15,7 @@ from .style import esc, join_words
 
 KINDS = ("brainmask", "tissues", "normalisation", "jacobian", "modulated", "reconstruction")
 REPORTLETS = (
-    Reportlet("summary"),
+    Reportlet("summary", caption=caption("summary")),
     *(Reportlet(kind, captions()[kind]["title"], caption(kind), captions()[kind]["alt"]) for kind in KINDS),
 )
 
@@ -95,4 +95,5 @@ def _lead(scans: list[Scan], with_cohort: bool) -> str:
     ]
     ticks = " Ticks in the bars are the other scans of the cohort." if with_cohort else ""
     sides = "Left of every picture is the left of the brain, unless it is seen from the side."
-    return f"<p>{join_words(said)}.</p><p>{sides}{ticks}</p>"
+    coarse = COARSE if any(scan.sidecar.get("Sloppy") for scan in scans) else ""
+    return f"<p>{join_words(said)}.</p><p>{sides}{ticks}</p>{coarse}"

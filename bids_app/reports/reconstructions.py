@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -181,7 +183,9 @@ def error_figure(results: GroupResults) -> Figure | None:
 
     Reads ``group/error_<group>.nii.gz``, the mean squared error at each voxel.
     """
-    paths = sorted(results.folder.glob("error_*.nii.gz"))
+    column = results.group_column
+    counts = dict(Counter(results.scans[column].astype(str))) if column else {}  # in the order of the other figures
+    paths = sorted(results.folder.glob("error_*.nii.gz"), key=lambda path: [*counts, _group(path)].index(_group(path)))
     if not paths:
         return None
     image = nib.as_closest_canonical(nib.load(paths[0]))
@@ -195,9 +199,9 @@ def error_figure(results: GroupResults) -> Figure | None:
     margins = {"left": 0, "right": 1, "top": 1 - 0.3 / height, "bottom": 0.75 / height}
     grid = figure.subplots(len(maps), squeeze=False, gridspec_kw={"hspace": 0.2, **margins})[:, 0]
     for axes, data, path in zip(grid, maps, paths, strict=True):
-        group = path.name.removeprefix("error_").removesuffix(".nii.gz")
-        title = f"{group} (root of the mean over the brain: {np.sqrt((data[inside] ** 2).mean()):.3g})"
-        _panel(axes, data, layout, "inferno", norm, title)
+        group, whole = _group(path), np.sqrt((data[inside] ** 2).mean())
+        n = f", n = {counts[group]}" if group in counts else ""
+        _panel(axes, data, layout, "inferno", norm, f"{group}{n}: {whole:.3g} over the whole brain")
     label = "root mean squared error of unseen participants, ml of grey matter per ml of template"
     _bar(figure, (0.3, 0.4), "inferno", norm, label)
     return figure
@@ -223,3 +227,7 @@ def _bar(figure: Figure, span: tuple[float, float], cmap: str, norm: Normalize, 
     extend = "max" if cmap == "inferno" else "both"
     bar = figure.colorbar(ScalarMappable(norm, cmap), cax=axes, orientation="horizontal", extend=extend)
     bar.set_label(label, fontsize=9)
+
+
+def _group(path: Path) -> str:
+    return path.name.removeprefix("error_").removesuffix(".nii.gz")

@@ -70,6 +70,11 @@ VERDICTS = {
     "look": "Something is unusual. Look at the pictures below before this scan enters an analysis.",
     "fail": "This map should not be used as it is.",
 }
+NAMES = {
+    "FoldedShare": "Share of the brain that the deformation folds",
+    "Noise": "Noise, share of the brightness of white matter",
+    "BiasRange": "Uneven brightness taken out, brightest over darkest place",
+}
 _SHOWN_ELSEWHERE = (
     {measure.key for measure in MEASURES}
     | {measure.rule for measure in MEASURES}
@@ -94,7 +99,7 @@ def scan_summary(scan: Scan, cohort: pd.DataFrame | None = None) -> str:
         heads = ["Measure", "This scan", "Usual range, and where this scan lies"] + (
             ["Cohort"] if _has_cohort(cohort) else []
         )
-        cells = "".join(f'<th scope="col">{head}</th>' for head in heads)
+        cells = "".join(f'<th scope="col"{" class=num" * (head == "This scan")}>{head}</th>' for head in heads)
         parts.append(
             '<div class="scroll" tabindex="0" role="group" aria-label="Numbers of this scan"><table class="cards">'
             f"<thead><tr>{cells}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
@@ -208,7 +213,7 @@ def _facts(scan: Scan) -> list[tuple[str, object]]:
     for key, value in meta.items():
         simple = isinstance(value, int | float) and not isinstance(value, bool)
         if simple and key not in _SHOWN_ELSEWHERE:
-            facts.append((_words(key), number(float(value) if isinstance(value, float) else value)))
+            facts.append((NAMES.get(key) or _words(key), number(float(value) if isinstance(value, float) else value)))
     for generated in meta.get("GeneratedBy", [])[:3]:
         facts.append(("Made by", f"{generated.get('Name', '')} {generated.get('Version', '')}"))
     return facts

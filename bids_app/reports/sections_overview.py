@@ -38,13 +38,13 @@ SETTINGS = {
 BASELINE_HEADERS = {
     "n": "n",
     "auc": "AUC",
-    "ci_low": "Low",
-    "ci_high": "High",
-    "delta_vs_latent": "Difference from the latents",
-    "delta_ci_low": "Low",
-    "delta_ci_high": "High",
-    "delta_p": "p of the difference",
-    "delta_of": "Difference of",
+    "ci_low": "95 % low",
+    "ci_high": "95 % high",
+    "delta_vs_latent": "Latents minus these",
+    "delta_ci_low": "95 % low",
+    "delta_ci_high": "95 % high",
+    "delta_p": "p",
+    "delta_of": "of",
 }
 
 
@@ -135,8 +135,9 @@ def validation(results: GroupResults) -> Iterator[Item]:
         return
     eta = float(results.summary.get("eta", results.summary.get("alpha", 0.05)))
     yield item("forest", charts.forest_figure(table), confidence=f"{1 - eta:g}")
+    table = table.drop(columns="contrast", errors="ignore")  # the claims name it
     headers = {"claim": "Claim", "method": "Method", "error": "Error", "bound": "Upper bound", "alpha": "α"}
-    headers |= {"chance": "Chance", "contrast": "Contrast", "strict": "Strict", "note": "Note"}
+    headers |= {"chance": "Chance", "strict": "Strict", "note": "Note"}
     formats = {"p": p_value, "n": _count, "alpha": _exact, "method": _method}
     yield item(
         "validationTable",
@@ -150,11 +151,15 @@ def baselines(results: GroupResults) -> Iterator[Item]:
     if table is None:
         return
     yield item("baselines", charts.baselines_figure(table))
+    kinds = table["delta_of"].dropna().unique() if "delta_of" in table else []
+    said = f"Differences are of {kinds[0]}" if len(kinds) == 1 else ""
+    if said:  # a column that says one thing only
+        table = table.drop(columns="delta_of")
     headers = {column: column.replace("_", " ").capitalize() for column in table} | BASELINE_HEADERS
     formats = {"n": _count, "delta_p": p_value, "features": _method}
     yield item(
         "baselinesTable",
-        html_table(table, headers=headers, formats=formats, sortable=True, max_height=len(table) > 14),
+        html_table(table, caption=said, headers=headers, formats=formats, sortable=True, max_height=len(table) > 14),
     )
 
 
@@ -209,10 +214,10 @@ def _cohort_table(scans: pd.DataFrame, groups: list[str]) -> pd.DataFrame:
         if "age" in scans:
             row["age, years: mean ± SD (range)"] = _spread(numeric(part, "age"))
         if sex:
-            counts = part[sex].fillna("unknown").astype(str).value_counts()
+            counts = part[sex].fillna("unknown").astype(str).value_counts().sort_index()
             row["sex"] = join_words([f"{count} {value}" for value, count in counts.items()])
         if "TIV" in part and np.isfinite(numeric(part, "TIV")).any():
-            row["intracranial volume, ml"] = f"{np.nanmean(numeric(part, 'TIV')):.0f}"
+            row["intracranial volume, ml: mean"] = f"{np.nanmean(numeric(part, 'TIV')):.0f}"
         rows.append(row)
     return pd.DataFrame(rows)
 

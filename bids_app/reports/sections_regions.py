@@ -29,9 +29,9 @@ LRCP_HEADERS = {
     "auc": "AUC",
     "auc_p_fwe": "p of AUC, family-wise",
     "higher_in": "More in",
-    "n_latents": "Latents",
-    "rank_median": "Rank",
-    "rank_iqr": "Rank IQR",
+    "rank_median": "Median rank",
+    "rank_iqr": "IQR",
+    "n_latents": "Single latents",
 }
 
 
@@ -44,7 +44,8 @@ def lrcp(results: GroupResults) -> Iterator[Item]:
     for i, contrast in enumerate(results.contrasts()):
         yield from _lrcp_contrast(results, table[table["contrast"].astype(str) == contrast], contrast, i)
     formats = {"p_fwe": p_value, "auc_p_fwe": p_value}
-    shown = table.drop(columns=["index"]).sort_values("lrcp", ascending=False, kind="stable")
+    shown = table.sort_values("lrcp", ascending=False, kind="stable")
+    shown = shown[[column for column in LRCP_HEADERS if column in shown]]
     yield item(
         "lrcpTable",
         html_table(shown, headers=LRCP_HEADERS, formats=formats, sortable=True, max_height=True, table_id="lrcp-table"),
@@ -62,7 +63,7 @@ def _lrcp_contrast(results: GroupResults, part: pd.DataFrame, contrast: str, i: 
         yield Item(f"lrcpNone{i}", NO_LRCP, f"{contrast}: LRCP, n = {n} scans")
         return
     alpha = float(results.summary.get("alpha", 0.05))
-    significant = part["index"].astype(int)[numeric(part, "p_fwe") < alpha].tolist()
+    significant = part["index"].astype(int)[charts.both_p(part) < alpha].tolist()
     if results.atlas is not None:
         labels, unit = results.atlas[0], "LRCP (no unit)"
         glass = glass_figure(values, labels, label=unit)
@@ -74,7 +75,7 @@ def _lrcp_contrast(results: GroupResults, part: pd.DataFrame, contrast: str, i: 
             picture=True,
             contrast=contrast,
             regions=len(part),
-            significant="1 has" if len(significant) == 1 else f"{len(significant) or 'None'} have",
+            significant="1 has" if len(significant) == 1 else f"{len(significant) or 'None'} of them have",
             alpha=f"{alpha:g}",
         )
     yield item("lrcpRanks", charts.lrcp_figure(part, n, alpha=alpha), number=i, contrast=contrast)
@@ -144,7 +145,14 @@ def shap(results: GroupResults) -> Iterator[Item]:
     shown = best.drop(columns=["index", "supported"], errors="ignore")
     yield item(
         "shapTable",
-        html_table(shown, headers=headers, formats={"direction": _direction}, sortable=True, max_height=True),
+        html_table(
+            shown,
+            headers=headers,
+            formats={"direction": _direction},
+            caption="" if supported else "Not supported: these values must not be interpreted.",
+            sortable=True,
+            max_height=True,
+        ),
     )
 
 

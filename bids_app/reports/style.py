@@ -66,6 +66,10 @@ def save_png(figure: Figure, path: Path, dpi: int = 100) -> Path:
     # pixels is enough to choose the colours from.
     sample = picture.resize((picture.width // 2, picture.height // 2), Image.Resampling.NEAREST)
     palette = sample.quantize(256, method=Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE)
+    # Paper stays white and the dark stays black: the averages of a palette are a shade off.
+    shades = np.array(palette.getpalette()).reshape(-1, 3)
+    shades[(shades > 246).all(1)], shades[(shades < 5).all(1)] = 255, 0
+    palette.putpalette(shades.ravel().tolist())
     picture = picture.quantize(palette=palette, dither=Image.Dither.NONE)
     path.parent.mkdir(parents=True, exist_ok=True)
     picture.save(path, format="PNG", optimize=True)

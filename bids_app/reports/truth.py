@@ -43,7 +43,9 @@ def truth_sections(results: GroupResults, path: Path | None) -> Iterator[Item]:
         k = int(hit.sum())
         if not 0 < k < hit.size:
             continue
-        figure = truth_figure(hit, f"{hit.size} regions, {k} planted, n = {results.n_scans} scans")
+        n = numeric(part, "n")
+        n = int(np.nanmax(n)) if np.isfinite(n).any() else results.n_scans
+        figure = truth_figure(hit, f"{hit.size} regions, {k} planted, n = {n} scans")
         yield item("truth", figure, number=i, before=_said(part, hit, k), contrast=contrast)
         top = part.head(min(k, 15))
         planted_too = np.where(hit[: len(top)], "yes", "no")

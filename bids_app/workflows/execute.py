@@ -137,7 +137,7 @@ def _write_graph(workflow, logs: Path) -> None:
 
 @contextmanager
 def _progress(workflow, finished: dict[str, float]) -> Iterator[Any]:
-    """A bar over the steps on a terminal, a line a scan elsewhere; keeps the time each step took."""
+    """A bar over the steps on a terminal, a line every tenth of them elsewhere; keeps the time each step took."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -172,6 +172,9 @@ def _progress(workflow, finished: dict[str, float]) -> Iterator[Any]:
             elif status == "end":
                 finished[step] = time.monotonic() - started.get(step, time.monotonic())
                 bar.advance(task)
+                done = int(bar.tasks[0].completed)
+                if bar.disable and 10 * done // total > 10 * (done - 1) // total:  # a log file shows no bar
+                    logger.info("%d of %d steps done", done, total)
                 logger.debug("%s: done", name)
             if status == "end" and node.name in ("write", "report"):
                 logger.info("%s: done", name.split(".")[0])

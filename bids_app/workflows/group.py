@@ -34,11 +34,17 @@ QUALITY = {
     "ModulatedGMVolume": {"Description": "Sum of the modulated map", "Units": "ml"},
     "GMVolumeConservation": {"Description": "Modulated over native grey-matter volume; 1 is exact"},
     "MaskOverlap": {"Description": "Dice overlap of the warped brain mask with the template's"},
+    "PriorCorrelation": {"Description": "Correlation of the warped grey matter with the template's"},
+    "GreyWhiteContrast": {"Description": "Distance of grey and white matter", "Units": "standard deviations"},
+    "SurfaceBrightness": {"Description": "Brightness of the mask's rim, as a share of that of white matter"},
+    "CutShare": {"Description": "Share of the mask's rim where brain seems cut off"},
+    "FoldedShare": {"Description": "Share of the brain that the deformation folds"},
     "Noise": {"Description": "Noise of the white matter relative to its mean"},
     "BiasRange": {"Description": "Range of the bias field in the brain"},
     "JacobianMin": {"Description": "Smallest Jacobian determinant in the brain; 0 or less is a fold"},
     "JacobianMax": {"Description": "Largest Jacobian determinant in the brain"},
     "QualityVerdict": {"Description": "pass, look or fail"},
+    "QualityReasons": {"Description": "Why the verdict is not pass"},
 }
 
 
@@ -232,7 +238,9 @@ def _write_quality(config: Config, table: pd.DataFrame, quality: Sequence[dict])
     rows = []
     for facts in quality:
         low, high = facts.get("JacobianRange") or (None, None)
-        rows.append({k: {**facts, "JacobianMin": low, "JacobianMax": high}.get(k) for k in QUALITY})
+        reasons = "; ".join(facts.get("QualityReasons") or ()) or None
+        facts = {**facts, "JacobianMin": low, "JacobianMax": high, "QualityReasons": reasons}
+        rows.append({k: facts.get(k) for k in QUALITY})
     values = pd.DataFrame(rows)
     if values.notna().any(axis=None):
         ids = table[[c for c in ("participant_id", "session_id") if c in table]]

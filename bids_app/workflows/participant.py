@@ -40,7 +40,8 @@ def run_participant(config: Config, logs: Path) -> list[Failure]:
     """
     sources = _sources(config)
     participants = sorted({s.subject for s in sources})
-    logger.info("%d scans of %d participants", len(sources), len(participants))
+    counts = [f"{n} {what}{'s' * (n != 1)}" for n, what in ((len(sources), "scan"), (len(participants), "participant"))]
+    logger.info(" of ".join(counts))
     with claim([f"sub-{p}" for p in participants], lock_folders(config)) as taken:
         failures = [Failure(name, "start", str(refuse(name, who))) for name, who in taken.items()]
         participants = [p for p in participants if f"sub-{p}" not in taken]

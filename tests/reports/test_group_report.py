@@ -13,6 +13,7 @@ import pytest
 from sample_cohort import CONTRASTS, tsv, write_cohort, write_learning
 
 from bids_app.errors import NoInputError
+from bids_app.reports.charts import lrcp_figure
 from bids_app.reports.group import PARTS, build_group_report
 from bids_app.reports.group_results import read_group_results
 from bids_app.reports.reconstructions import epochs_figure, epochs_shown
@@ -262,3 +263,20 @@ def test_the_course_of_training_says_whether_it_helped(cohort, own_cohort):
     assert epochs_shown([0, 1, 2, 4, 8, 16, 19, 32], 2) == [0, 2, 8, 16, 19, 32]
     assert epochs_shown([0, 1, 2, 4, 8, 16, 19, 32], 7) == [0, 4, 8, 16, 19, 32]  # chosen over several trainings
     assert epochs_shown([0], 0) == [0]
+
+
+def test_a_filled_dot_needs_both_p_values():
+    regions = pd.DataFrame(
+        {"name": list("abc"), "lrcp": [0.9, 0.8, 0.7], "p_fwe": [0.01, 0.01, 0.2], "auc_p_fwe": [0.6, 0.02, 0.01]}
+    )
+    filled, open_, *_ = lrcp_figure(regions, 20).axes[0].collections[1:]
+    assert filled.get_offsets()[:, 0].tolist() == [0.8]
+    assert open_.get_offsets()[:, 0].tolist() == [0.9, 0.7]
+
+
+def test_a_coarse_trial_is_called_one(own_cohort):
+    sidecar = own_cohort / "sub-01/anat/sub-01_space-T_label-GM_desc-modulated_probseg.json"
+    sidecar.parent.mkdir(parents=True, exist_ok=True)
+    for sloppy in (True, False):
+        sidecar.write_text(json.dumps({"Sloppy": True} if sloppy else {"Modulated": True}))
+        assert ("Coarse trial" in build_group_report(own_cohort).read_text()) == sloppy
