@@ -165,7 +165,6 @@ def fit(
         "valid_explained_linear_path": float(np.mean(np.concatenate([r.valid_explained[0] for r in runs]))),
         "sentence": describe(prior, epochs, gain, error),
     }
-    log.info("%s", choices["sentence"])
     first = runs[0]
     history = _mean_history([r.history for r in runs])
     return Fit(final.model, pca, history, choices, first.example, first.reconstructions)
@@ -272,6 +271,8 @@ def cross_fit_one(
         n_threads=n_threads,
         folder=folder,
     )
+    who = "All participants" if number is None else f"Without fold {number}"
+    log.info("%s: %s", who, fitted.choices["sentence"])
     every = np.arange(len(fold))
     err, ev_ae = reconstruction_error(fitted.model, volumes, every)
     _, ev_pca = reconstruction_error(fitted.pca, volumes, every)
@@ -330,4 +331,6 @@ def cross_fit_table(products: dict[str, np.ndarray]) -> pd.DataFrame:
 
 
 def _mean_history(histories: list[pd.DataFrame]) -> pd.DataFrame:
-    return pd.concat(histories).groupby("epoch", as_index=False).mean()
+    """Mean of the inner trainings, up to where the first of them stopped: a mean over fewer would jump there."""
+    shortest = min(map(len, histories))
+    return pd.concat([history[:shortest] for history in histories]).groupby("epoch", as_index=False).mean()
