@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
@@ -20,18 +21,56 @@ from bids_app.space.colin27 import sample_labels
 NUCLEI = {"Thalamus": (1, 0), "Pallidum": (1, 0), "Putamen": (2, 2), "Caudate": (2, 1)}
 WHITE_FROM, GREY_TO, FLUID_TO = 0.98, 0.92, 0.55  # of white-matter intensity
 DEPTH_MM, WALL_MM = 25.0, 5.0
+BOX_MM = ((-60.0, -85, -55), (60, 65, 65))  # nuclei and ventricles lie in it
 BLUR_MM = 1.1  # standard deviation: how well a border is known after registration
 
 
+def deep_grey(
+    brain: np.ndarray, mask: np.ndarray, wm: np.ndarray, csf: np.ndarray, affine: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """What the priors of a template leave open.
+
+    Parameters
+    ----------
+    brain : (X, Y, Z) array
+        Brain-extracted T1w template.
+    mask : (X, Y, Z) bool array
+        Brain mask.
+    wm, csf : (X, Y, Z) arrays
+        Its white-matter and fluid priors.
+    affine : (4, 4) array
+        RAS, MNI152 space.
+
+    Returns
+    -------
+    deep : (X, Y, Z) float32 array
+        Probability of deep grey matter.
+    walls : (X, Y, Z) bool array
+        Voxels round the ventricles where there is no grey matter.
+    """
+    first, last = np.round(nib.affines.apply_affine(np.linalg.inv(affine), BOX_MM)).astype(int)
+    box = tuple(slice(max(0, a), b) for a, b in zip(first, last, strict=True))
+    zooms = np.linalg.norm(affine[:3, :3], axis=0)
+    relative = brain[box] / np.median(brain[wm > 0.95])
+    depth = ndimage.distance_transform_edt(mask, sampling=zooms)[box]
+    grid = affine.copy()
+    grid[:3, 3] = nib.affines.apply_affine(affine, [s.start for s in box])
+    regions = _Regions.on(relative.shape, grid)
+    deep, walls = np.zeros(brain.shape, np.float32), np.zeros(brain.shape, bool)
+    deep[box] = _nuclei(relative, regions, zooms)
+    walls[box] = _ventricle_walls(csf[box], depth, deep[box], regions, zooms)
+    return deep, walls
+
+
 @dataclass(frozen=True)
-class Regions:
+class _Regions:
     """AAL's labels on a grid as drawn and, because it was drawn on one, asymmetric, brain, mirrored."""
 
     sides: tuple[np.ndarray, np.ndarray]
     index: dict[str, int]
 
     @classmethod
-    def on(cls, shape: tuple[int, ...], affine: np.ndarray) -> Regions:
+    def on(cls, shape: tuple[int, ...], affine: np.ndarray) -> _Regions:
         labels, table, _ = bundled_aal2()
         mirrored = np.diag([-1.0, 1, 1, 1]) @ affine
         sides = tuple(sample_labels(labels, shape, grid) for grid in (affine, mirrored))
@@ -42,28 +81,11 @@ class Regions:
         return [self.index[f"{name}_L"], self.index[f"{name}_R"]]
 
 
-def deep_grey_prior(brain: np.ndarray, wm: np.ndarray, regions: Regions, affine: np.ndarray) -> np.ndarray:
-    """Probability of deep grey matter on the grid of a template.
-
-    Parameters
-    ----------
-    brain : (X, Y, Z) array
-        Brain-extracted T1w template.
-    wm : (X, Y, Z) array
-        Its white-matter prior.
-    regions : Regions
-    affine : (4, 4) array
-        RAS, MNI152 space.
-
-    Returns
-    -------
-    (X, Y, Z) float32 array, 0 to 1
-    """
-    relative = brain / np.median(brain[wm > 0.95])
+def _nuclei(relative: np.ndarray, regions: _Regions, zooms: np.ndarray) -> np.ndarray:
+    """Probability of deep grey matter; ``relative`` is the intensity in units of white matter's."""
     contrast = np.clip((WHITE_FROM - relative) / (WHITE_FROM - GREY_TO), 0, 1)
     contrast *= np.clip((relative - FLUID_TO) / 0.1, 0, 1)
-    prior = np.zeros(brain.shape, np.float32)
-    zooms = np.linalg.norm(affine[:3, :3], axis=0)
+    prior = np.zeros(relative.shape, np.float32)
     for name, (agreeing, margin) in NUCLEI.items():
         votes = sum(np.isin(side, regions.both(name)).astype(np.uint8) for side in regions.sides)
         core = ndimage.distance_transform_edt(votes >= agreeing, sampling=zooms) > margin
@@ -71,34 +93,16 @@ def deep_grey_prior(brain: np.ndarray, wm: np.ndarray, regions: Regions, affine:
     return ndimage.gaussian_filter(prior, BLUR_MM / zooms).astype(np.float32)
 
 
-def ventricle_walls(
-    csf: np.ndarray, mask: np.ndarray, deep: np.ndarray, regions: Regions, affine: np.ndarray
+def _ventricle_walls(
+    csf: np.ndarray, depth: np.ndarray, deep: np.ndarray, regions: _Regions, zooms: np.ndarray
 ) -> np.ndarray:
-    """Voxels round the ventricles where there is no grey matter.
+    """Voxels round the ventricles where there is no grey matter; ``depth`` is the way to the mask's border in mm.
 
     The average of many brains shows a grey seam between a ventricle and white matter, which is partial volume; as a
     prior it would draw the same false seam into every scan.
-
-    Parameters
-    ----------
-    csf : (X, Y, Z) array
-        Fluid prior.
-    mask : (X, Y, Z) bool array
-        Brain mask.
-    deep : (X, Y, Z) array
-        Deep grey prior.
-    regions : Regions
-    affine : (4, 4) array
-        RAS, MNI152 space.
-
-    Returns
-    -------
-    (X, Y, Z) bool array
     """
-    zooms = np.linalg.norm(affine[:3, :3], axis=0)
     nuclei = [label for name in NUCLEI for label in regions.both(name)]
     cortex = np.any([(labels > 0) & ~np.isin(labels, nuclei) for labels in regions.sides], axis=0)
-    far_inside = ndimage.distance_transform_edt(mask, sampling=zooms) > DEPTH_MM
-    ventricles = (csf > 0.5) & far_inside & ~cortex
+    ventricles = (csf > 0.5) & (depth > DEPTH_MM) & ~cortex
     near = ndimage.distance_transform_edt(~ventricles, sampling=zooms) < WALL_MM
-    return near & mask & ~cortex & (deep < 0.05)
+    return near & (depth > 0) & ~cortex & (deep < 0.05)

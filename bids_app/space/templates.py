@@ -13,7 +13,7 @@ import numpy as np
 from scipy import ndimage
 
 from bids_app.errors import ConfigError, UnavailableError
-from bids_app.space.deep_grey import Regions, deep_grey_prior, ventricle_walls
+from bids_app.space.deep_grey import deep_grey
 
 logger = logging.getLogger("latentatlas")
 
@@ -150,9 +150,7 @@ def _native(name: str):
     priors = [np.asarray(prior.dataobj, dtype=np.float32) for prior in (gm, wm, csf)]
     deep = None
     if identifier.startswith("MNI152"):
-        regions = Regions.on(head.shape, t1w.affine)
-        deep = deep_grey_prior(head, priors[1], regions, t1w.affine)
-        walls = ventricle_walls(priors[2], brain, deep, regions, t1w.affine)
+        deep, walls = deep_grey(head, brain, priors[1], priors[2], t1w.affine)
         priors[1][walls] += priors[0][walls]
         priors[0][walls] = 0
     return t1w, brain, head, priors, deep
