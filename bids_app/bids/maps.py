@@ -110,7 +110,10 @@ def find_maps(
             if rank < best.get(key := (item.prefix, item.template, item.resolution), (rank + 1,))[0]:
                 best[key] = (rank, item)
     maps = sorted((item for _, item in best.values()), key=lambda m: m.prefix)
-    return [m for m in maps if m.space == prefer_space] or maps
+    preferred = [m for m in maps if m.space == prefer_space]
+    if preferred and (without := sorted({m.prefix for m in maps} - {m.prefix for m in preferred})):
+        logger.warning("no map in %s, and left out: %s", prefer_space, ", ".join(without))
+    return preferred or maps
 
 
 def check_alike(maps: Sequence[GreyMatterMap], remedy: str, *, modulating: bool = False) -> None:

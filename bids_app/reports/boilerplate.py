@@ -122,7 +122,8 @@ def describe_run(output_dir: Path, config: Config | Mapping | None = None) -> di
     contrasts = list(summary.get("contrasts") or _contrasts(output_dir) or options["contrast"])
     group_column = summary.get("group_column", options["group_column"]) or ""
     template = str(summary.get("template") or options["template"]).split(":")[0]
-    atlas = Path(str(summary.get("atlas") or options["atlas"])).name.split(".")[0]
+    asked = str(summary.get("atlas_asked") or options["atlas"])  # a name, or a file
+    atlas = summary.get("atlas") or Path(asked).name.split(".")[0]
     shap = summary.get("shap") or {}
     fwhm = summary.get("smoothing_fwhm", options["smoothing_fwhm"])
     group_level = bool(summary) or options["analysis_level"] == "group"
@@ -146,7 +147,7 @@ def describe_run(output_dir: Path, config: Config | Mapping | None = None) -> di
         "n_scans": len(computed),
         "n_participants": len({str(meta["Subject"]) for meta in computed}),
         "skull_strip": options["skull_strip"],
-        "sloppy": any(meta.get("Sloppy") for meta in sidecars) if sidecars else options["sloppy"],
+        "sloppy": summary.get("sloppy", any(m.get("Sloppy") for m in sidecars) if sidecars else options["sloppy"]),
         "n_stripped": sum(bool(_came_stripped(meta)) for meta in computed),
         "all_stripped": bool(computed) and all(_came_stripped(meta) for meta in computed),
         "smoothing_fwhm": f"{float(fwhm):g}" if fwhm else "",
@@ -162,7 +163,7 @@ def describe_run(output_dir: Path, config: Config | Mapping | None = None) -> di
         "group_column": group_column,
         "supervised": bool(contrasts or group_column),
         "atlas": atlas,
-        "atlas_citation": ATLASES.get(atlas.upper(), ""),
+        "atlas_citation": ATLASES.get(asked.upper(), ""),
         "n_regions": _count_regions(output_dir, atlas),
         "covariates": covariates,
         "combat": site if summary.get("harmonize", options["harmonize"]) == "combat" else "",

@@ -143,14 +143,14 @@ def lrcp_figure(regions: pd.DataFrame, n: int, top: int = 20, alpha: float = 0.0
     rows = np.arange(len(best))
     figure = Figure(figsize=(8.6, 1.1 + 0.235 * len(best)))
     left, right = figure.subplots(1, 2, sharey=True, gridspec_kw={"width_ratios": (1.4, 1), "wspace": 0.06})
-    solid = p < alpha
+    solid = p <= alpha
     left.hlines(rows, 0, best["lrcp"], color="#cbd2d9", lw=1.5, zorder=1)
     left.scatter(best["lrcp"][solid], rows[solid], color=BLUE, s=34, zorder=2)
     left.scatter(best["lrcp"][~solid], rows[~solid], facecolor="white", edgecolor=BLUE, s=34, zorder=2)
     left.set_yticks(rows, best["name"])
     left.set(
         xlabel="LRCP (no unit)",
-        title=f"highest LRCP, n = {n}; filled: both p < {alpha:g}",
+        title=f"highest LRCP, n = {n}; filled: both p ≤ {alpha:g}",
         xlim=(0, None),
     )
     median, half = numeric(best, "rank_median"), numeric(best, "rank_iqr") / 2
@@ -163,7 +163,7 @@ def lrcp_figure(regions: pd.DataFrame, n: int, top: int = 20, alpha: float = 0.0
 
 def both_p(regions: pd.DataFrame) -> np.ndarray:
     """The larger of the two family-wise p values (of LRCP, of its AUC): a claim about a region needs both."""
-    return np.fmax(numeric(regions, "p_fwe"), numeric(regions, "auc_p_fwe"))
+    return np.maximum(numeric(regions, "p_fwe"), numeric(regions, "auc_p_fwe"))
 
 
 def forest_figure(validation: pd.DataFrame) -> Figure:

@@ -137,6 +137,6 @@ def _lead(results: GroupResults, missing: list[str]) -> str:
     said = f"{scans} scan{'s' * (scans != 1)} of {people} participant{'s' * (people != 1)}"
     said += f" ({esc(who)})." if who else "."
     lead = f"<p>{said} Left of every brain picture is the left of the brain.</p>"
-    if any('"Sloppy": true' in path.read_text() for path in results.output_dir.glob("sub-*/**/*_probseg.json")):
+    if results.summary.get("sloppy"):
         lead += COARSE
     return lead + (f"<p>Not computed in this run: {esc(', '.join(missing))}.</p>" if missing else "")

@@ -63,7 +63,7 @@ def _lrcp_contrast(results: GroupResults, part: pd.DataFrame, contrast: str, i: 
         yield Item(f"lrcpNone{i}", NO_LRCP, f"{contrast}: LRCP, n = {n} scans")
         return
     alpha = float(results.summary.get("alpha", 0.05))
-    significant = part["index"].astype(int)[charts.both_p(part) < alpha].tolist()
+    significant = part["index"].astype(int)[charts.both_p(part) <= alpha].tolist()
     if results.atlas is not None:
         labels, unit = results.atlas[0], "LRCP (no unit)"
         glass = glass_figure(values, labels, label=unit)

@@ -46,6 +46,11 @@ class Atlas:
         return abs(float(np.linalg.det(self.image.affine[:3, :3]))) / 1000.0
 
 
+def is_aal(name: str | Path) -> bool:
+    """Whether an atlas is one of AAL's versions by name, and not a file."""
+    return str(name).upper() in ("AAL", "AAL1", "AAL2", "AAL3")
+
+
 def load_atlas(name: str | Path, reference: nib.Nifti1Image) -> Atlas:
     """Find an atlas and bring it to a grid by nearest neighbour.
 
@@ -70,14 +75,10 @@ def load_atlas(name: str | Path, reference: nib.Nifti1Image) -> Atlas:
         A path that does not exist, or whose labels have no names.
     """
     key = str(name)
-    if key.upper() == "AAL2":
-        short = "AAL2"
-        image, table, licence = bundled_aal2()
-        labels = _from_colin27(image, reference)
-    elif key.upper() in ("AAL", "AAL1", "AAL3"):
-        short = "AAL3" if key.upper() == "AAL3" else "AAL1"
-        image, table, licence = fetched_aal(short)
-        labels = _from_colin27(image, reference)
+    if is_aal(key):
+        short = key.upper() if key[-1].isdigit() else "AAL1"
+        image, table, licence = bundled_aal2() if short == "AAL2" else fetched_aal(short)
+        labels = nib.Nifti1Image(sample_labels(image, reference.shape[:3], reference.affine), reference.affine)
     else:
         image, table, short = _atlas_file(Path(key))
         licence = "see the source of the atlas"
@@ -142,10 +143,6 @@ def paint(values: np.ndarray, atlas: Atlas) -> nib.Nifti1Image:
     lookup = np.zeros(labels.max() + 1, np.float32)
     lookup[atlas.table["index"].to_numpy()] = np.nan_to_num(np.asarray(values, np.float32))
     return nib.Nifti1Image(lookup[labels], atlas.image.affine)
-
-
-def _from_colin27(image: nib.Nifti1Image, reference: nib.Nifti1Image) -> nib.Nifti1Image:
-    return nib.Nifti1Image(sample_labels(image, reference.shape[:3], reference.affine), reference.affine)
 
 
 def _resample_labels(image: nib.Nifti1Image, reference: nib.Nifti1Image) -> nib.Nifti1Image:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -102,7 +103,8 @@ def _analyse(config: Config, logs: Path) -> list[Failure]:
     )
     _publish(work / workflow.name, set(done), config.output_dir, complete=not failures)
     _write_quality(config, table, quality)
-    _write_summary(config, work / workflow.name, table, left_out, done, time.monotonic() - start)
+    sloppy = any(facts.get("Sloppy") for facts in quality)
+    _write_summary(config, work / workflow.name, table, left_out, sloppy, done, time.monotonic() - start)
     return failures
 
 
@@ -176,7 +178,7 @@ def _check(config: Config, maps: Sequence[GreyMatterMap], table: pd.DataFrame) -
     from ..group.harmonise import build_sites
     from ..model.files import load_model
     from ..model.plan import make_plan
-    from ..space.atlases import load_atlas
+    from ..space.atlases import is_aal, load_atlas
 
     file = config.bids_dir / "participants.tsv"
     contrasts = []
@@ -197,6 +199,10 @@ def _check(config: Config, maps: Sequence[GreyMatterMap], table: pd.DataFrame) -
     if not config.group_column:
         logger.warning("no --group-column: the latent space is described, nothing is compared")
     load_atlas(config.atlas, nib.load(maps[0].path))
+    if is_aal(config.atlas) and not maps[0].space.startswith("MNI152"):
+        logger.warning(
+            "%s is brought to MNI152 space, the maps are in %s: it fits roughly", config.atlas, maps[0].space
+        )
     if config.model:
         load_model(config.model_dir)
     else:
@@ -229,7 +235,9 @@ def _publish(work: Path, finished: set[str], output_dir: Path, *, complete: bool
             copy_file(file, target)
             written.add(target)
     if complete:
-        for stale in (output_dir / "group").rglob("*"):
+        # The labels of another atlas, too: numbers of one must not be painted on the regions of the other.
+        atlases = [*output_dir.glob("tpl-*/anat/tpl-*_atlas-*_dseg.*"), *output_dir.glob("atlas-*_description.json")]
+        for stale in (*(output_dir / "group").rglob("*"), *atlases):
             if stale.is_file() and stale not in written and "figures" not in stale.parts:
                 stale.unlink()
 
@@ -251,7 +259,9 @@ def _write_quality(config: Config, table: pd.DataFrame, quality: Sequence[dict])
         )
 
 
-def _write_summary(config, work: Path, table: pd.DataFrame, left_out: list[dict], done: dict, seconds: float) -> None:
+def _write_summary(
+    config, work: Path, table: pd.DataFrame, left_out: list[dict], sloppy: bool, done: dict, seconds: float
+) -> None:
     """What the report says besides the tables."""
     kept = table
     if (file := work / "cohort" / "cohort.tsv").exists():
@@ -263,6 +273,7 @@ def _write_summary(config, work: Path, table: pd.DataFrame, left_out: list[dict]
             {"participant_id": Path(p).name, "reason": why} for p, why in json.loads(volumes.read_text())["rejected"]
         ]
     plan = work / "plan" / "plan.json"
+    drawn = [path.name for path in work.glob("regions/out/tpl-*/anat/*_atlas-*_dseg.tsv")]
     notes, shap = work / "profile" / "notes.txt", work / "explain" / "shap.json"
     write_json(
         config.output_dir / "group" / "summary.json",
@@ -276,7 +287,9 @@ def _write_summary(config, work: Path, table: pd.DataFrame, left_out: list[dict]
             "site_column": config.site_column,
             "harmonize": config.harmonize if config.site_column else None,
             "template": config.template,
-            "atlas": config.atlas,
+            "atlas": re.search(r"_atlas-([a-zA-Z0-9]+)", drawn[0])[1] if drawn else None,
+            "atlas_asked": config.atlas,
+            "sloppy": sloppy,
             "smoothing_fwhm": config.smoothing_fwhm,
             "latent_dim": json.loads(plan.read_text())["latent_dim"] if plan.exists() else None,
             "latent_dim_asked": config.latent_dim,

@@ -21,6 +21,8 @@ from .execute import Failure, execute
 
 logger = logging.getLogger("latentatlas")
 
+#: Goes up with every change of the method that changes maps, so that finished scans are made again.
+MAPS = 2
 #: What a finished scan consists of; with --smoothing-fwhm and --model there is more.
 KINDS = (
     "t1w", "mask", "gm", "wm", "csf", "t1w_std", "mask_std", "gm_std", "wm_std", "csf_std", "forward", "inverse",
@@ -146,8 +148,8 @@ def space_labels(config: Config) -> dict[str, str]:
 
 
 def fingerprint(config: Config, scan: Scan) -> str:
-    """What a scan's maps depend on: the scientific options, and the file they are made from."""
-    facts = [config.scientific_hash(), scan.path.name, scan.path.stat().st_size]
+    """What a scan's maps depend on: the method, the scientific options, and the file they are made from."""
+    facts = [MAPS, config.scientific_hash(), scan.path.name, scan.path.stat().st_size]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 

@@ -107,7 +107,7 @@ def test_babs_sets_a_project_up_with_the_apptainer_image(tool, image, scans, tmp
     shutil.copytree(scans, tmp_path / "bids", dirs_exist_ok=True)
     tool("datalad", "save", "-m", "scans", cwd=tmp_path / "bids")
     tool("datalad", "create", tmp_path / "containers")
-    tool("datalad", "containers-add", "latentatlas-0-1-0", "--url", image, cwd=tmp_path / "containers")
+    tool("datalad", "containers-add", "latentatlas-0-2-0", "--url", image, cwd=tmp_path / "containers")
     settings = yaml.safe_load((PIPELINES / "babs" / "latentatlas.yaml").read_text())
     settings["input_datasets"]["BIDS"]["origin_url"] = str(tmp_path / "bids")
     settings["bids_app_args"] |= {"--sloppy": "", "--omp-nthreads": "1"}
@@ -115,13 +115,13 @@ def test_babs_sets_a_project_up_with_the_apptainer_image(tool, image, scans, tmp
         settings["singularity_args"].append(privileges().strip())
     settings["script_preamble"] = f"export PATH={os.environ['PATH']}"
     (tmp_path / "babs.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
-    tool("babs", "init", "--container-ds", tmp_path / "containers", "--container-name", "latentatlas-0-1-0",
+    tool("babs", "init", "--container-ds", tmp_path / "containers", "--container-name", "latentatlas-0-2-0",
          "--container-config", tmp_path / "babs.yaml", "--processing-level", "subject", "--queue", "slurm",
          tmp_path / "project")  # fmt: skip
     analysis = tmp_path / "project" / "analysis"
     label = sorted(p.name for p in scans.glob("sub-*"))[0]
     tool("datalad", "get", "inputs/data/BIDS", "containers/.datalad/environments", cwd=analysis)
-    tool("bash", "code/latentatlas-0-1-0_zip.sh", label, cwd=analysis)
-    held = tool("python3", "-m", "zipfile", "-l", f"{label}_latentatlas-0-1-0.zip", cwd=analysis)
+    tool("bash", "code/latentatlas-0-2-0_zip.sh", label, cwd=analysis)
+    held = tool("python3", "-m", "zipfile", "-l", f"{label}_latentatlas-0-2-0.zip", cwd=analysis)
     assert f"{label}.html" in held
     assert "label-GM_desc-modulated_probseg.nii.gz" in held

@@ -167,10 +167,10 @@ def test_counts_come_from_the_sidecars(tmp_path):
         ({"covariates": []}, "No covariate was removed", "Freedman"),
         ({"covariates": ["age"]}, "Age was removed", None),
         ({"covariates": ["age", "sex", "tiv"]}, "Age, sex and total intracranial volume were removed", "No covariate"),
-        ({"atlas": "AAL3"}, "AAL3 atlas [@aal3]", "aal2"),
-        ({"atlas": "mine"}, "the mine atlas (", "aal"),
-        ({"atlas": "mine"}, "the mine atlas (", "Colin27"),
-        ({"atlas": "AAL2"}, "(Colin27)", "aal3"),
+        ({"atlas": "AAL3", "atlas_asked": "aal3"}, "AAL3 atlas [@aal3]", "aal2"),
+        ({"atlas": "mine", "atlas_asked": "/a/mine.nii.gz"}, "the mine atlas (", "aal"),
+        ({"atlas": "AAL3", "atlas_asked": "/a/AAL3.nii.gz"}, "the AAL3 atlas (", "Colin27"),
+        ({"atlas": "AAL2", "atlas_asked": "AAL2"}, "(Colin27)", "aal3"),
         ({"folds": 7}, "into 7 folds", None),
         ({"model": "/models/adni"}, "before on others (adni); its training saw nothing", "Models were cross-fitted"),
         ({"model": "/models/adni", "folds": 4}, "regressions were cross-fitted over 4 folds", "PyTorch"),
@@ -220,7 +220,7 @@ def all_texts(tmp_path):
         (folder / "group").mkdir()
         (folder / "group" / "summary.json").write_text(
             json.dumps(
-                {"atlas": atlas, "covariates": covariates, "template": template, "group_column": column,
+                {"atlas_asked": atlas, "covariates": covariates, "template": template, "group_column": column,
                  "shap": {"supported": True}} | ({"site_column": site, "harmonize": "combat"} if site else {})
             )
         )  # fmt: skip

@@ -267,16 +267,18 @@ def test_the_course_of_training_says_whether_it_helped(cohort, own_cohort):
 
 def test_a_filled_dot_needs_both_p_values():
     regions = pd.DataFrame(
-        {"name": list("abc"), "lrcp": [0.9, 0.8, 0.7], "p_fwe": [0.01, 0.01, 0.2], "auc_p_fwe": [0.6, 0.02, 0.01]}
-    )
+        {"name": list("abcd"), "lrcp": [0.9, 0.8, 0.7, 0.6], "p_fwe": [0.01, 0.01, 0.2, 0.05],
+         "auc_p_fwe": [0.6, 0.02, 0.01, 0.05]}
+    )  # fmt: skip
     filled, open_, *_ = lrcp_figure(regions, 20).axes[0].collections[1:]
-    assert filled.get_offsets()[:, 0].tolist() == [0.8]
+    assert filled.get_offsets()[:, 0].tolist() == [0.8, 0.6]  # at the limit, too, as in the verdicts
     assert open_.get_offsets()[:, 0].tolist() == [0.9, 0.7]
+    none = lrcp_figure(regions.drop(columns="auc_p_fwe"), 20).axes[0].collections[1]
+    assert len(none.get_offsets()) == 0
 
 
 def test_a_coarse_trial_is_called_one(own_cohort):
-    sidecar = own_cohort / "sub-01/anat/sub-01_space-T_label-GM_desc-modulated_probseg.json"
-    sidecar.parent.mkdir(parents=True, exist_ok=True)
+    summary = own_cohort / "group" / "summary.json"
     for sloppy in (True, False):
-        sidecar.write_text(json.dumps({"Sloppy": True} if sloppy else {"Modulated": True}))
+        summary.write_text(json.dumps({**json.loads(summary.read_text()), "sloppy": sloppy}))
         assert ("Coarse trial" in build_group_report(own_cohort).read_text()) == sloppy

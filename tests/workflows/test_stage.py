@@ -14,6 +14,7 @@ from bids_app.cli import parse
 from bids_app.errors import ScanError
 from bids_app.workflows.environment import prepare
 from bids_app.workflows.execute import execute
+from bids_app.workflows.group import _publish
 from bids_app.workflows.group_graph import init_group_wf
 from bids_app.workflows.stage import stage
 
@@ -62,6 +63,18 @@ def test_another_atlas_trains_nothing_anew(config, tmp_path):
     graph = init_group_wf(config, paths[:1], cohort=paths[1], design={}, **said)._graph
     after = {node.name for node in nx.descendants(graph, next(n for n in graph if n.name == "regions"))}
     assert after == {"project", "profile", "explain", "agnostic_map", "validate"}
+
+
+def test_the_labels_of_another_atlas_are_dropped(tmp_path):
+    work, out = tmp_path / "work", tmp_path / "out"
+    for name in ("old", "new"):
+        for file in (f"tpl-T/anat/tpl-T_atlas-{name}_dseg.nii.gz", f"atlas-{name}_description.json"):
+            for place in (out, work / "regions" / "out") if name == "new" else (out,):
+                (place / file).parent.mkdir(parents=True, exist_ok=True)
+                (place / file).write_text(name)
+    for complete, kept in ((False, {"old", "new"}), (True, {"new"})):
+        _publish(work, {"regions"}, out, complete=complete)
+        assert {path.read_text() for path in out.rglob("*atlas-*")} == kept
 
 
 def test_a_failed_branch_leaves_the_others_and_says_why(tmp_path, config):
