@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -78,11 +79,19 @@ def reconstruction_figure(results: GroupResults) -> Figure | None:
     return figure
 
 
-def epochs_shown(epochs: list[int], used: int) -> list[int]:
-    """Epoch 0, the one in use, and of the others the latest: six at most."""
-    others = [epoch for epoch in epochs if epoch not in (0, used)]
-    room = MOST_EPOCHS - (len(epochs) - len(others))
-    return sorted({*epochs} - {*others} | {*others[max(0, len(others) - room) :]})
+def epochs_shown(errors: Mapping[int, float], used: int) -> list[int]:
+    """Epoch 0, the one in use, that of the lowest error, and of the others the latest: six at most.
+
+    Parameters
+    ----------
+    errors : mapping of int to float
+        Error of the held-out map after each epoch, in order.
+    used : int
+        Epochs of the model in use.
+    """
+    kept = {0, used, min(errors, key=lambda epoch: errors[epoch])} & {*errors}
+    others = [epoch for epoch in errors if epoch not in kept]
+    return sorted(kept | {*others[max(0, len(others) - MOST_EPOCHS + len(kept)) :]})
 
 
 def epochs_figure(results: GroupResults) -> tuple[Figure, str] | None:
@@ -106,7 +115,7 @@ def epochs_figure(results: GroupResults) -> tuple[Figure, str] | None:
     used = int(table["epochs_in_use"].iloc[0])
     made = table[table["source"] == "reconstruction"].assign(epoch=lambda t: numeric(t, "epoch").astype(int))
     made = made.set_index("epoch")
-    shown = epochs_shown(made.index.tolist(), used)
+    shown = epochs_shown(made["error"].to_dict(), used)
     given, start = data[..., 0], data[..., int(made["volume"][0])]
     layout = plan_layout(np.abs(given) > 0.05, image.affine, planes=("axial",), columns=3, margin_mm=3)
     layout = replace(layout, rows=(("axial", layout.rows[0][1][1:2]),))  # the middle of three
@@ -178,6 +187,11 @@ def traversal_figure(results: GroupResults) -> Figure | None:
     return figure
 
 
+def error_map_name(group: str) -> str:
+    """File that holds the error of a group; what is neither letter nor digit becomes a hyphen."""
+    return f"error_{re.sub(r'[^a-zA-Z0-9]+', '-', group)}.nii.gz"
+
+
 def error_figure(results: GroupResults) -> Figure | None:
     """One row a group: axial slices of the root mean squared out-of-fold error.
 
@@ -185,7 +199,8 @@ def error_figure(results: GroupResults) -> Figure | None:
     """
     column = results.group_column
     counts = dict(Counter(results.scans[column].astype(str))) if column else {}  # in the order of the other figures
-    paths = sorted(results.folder.glob("error_*.nii.gz"), key=lambda path: [*counts, _group(path)].index(_group(path)))
+    groups = {error_map_name(group): group for group in counts}
+    paths = sorted(results.folder.glob("error_*.nii.gz"), key=lambda p: [*groups, p.name].index(p.name))
     if not paths:
         return None
     image = nib.as_closest_canonical(nib.load(paths[0]))
@@ -199,7 +214,8 @@ def error_figure(results: GroupResults) -> Figure | None:
     margins = {"left": 0, "right": 1, "top": 1 - 0.3 / height, "bottom": 0.75 / height}
     grid = figure.subplots(len(maps), squeeze=False, gridspec_kw={"hspace": 0.2, **margins})[:, 0]
     for axes, data, path in zip(grid, maps, paths, strict=True):
-        group, whole = _group(path), np.sqrt((data[inside] ** 2).mean())
+        group = groups.get(path.name, path.name.removeprefix("error_").removesuffix(".nii.gz"))
+        whole = np.sqrt((data[inside] ** 2).mean())
         n = f", n = {counts[group]}" if group in counts else ""
         _panel(axes, data, layout, "inferno", norm, f"{group}{n}: {whole:.3g} over the whole brain")
     label = "root mean squared error of unseen participants, ml of grey matter per ml of template"
@@ -227,7 +243,3 @@ def _bar(figure: Figure, span: tuple[float, float], cmap: str, norm: Normalize, 
     extend = "max" if cmap == "inferno" else "both"
     bar = figure.colorbar(ScalarMappable(norm, cmap), cax=axes, orientation="horizontal", extend=extend)
     bar.set_label(label, fontsize=9)
-
-
-def _group(path: Path) -> str:
-    return path.name.removeprefix("error_").removesuffix(".nii.gz")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import numpy as np
@@ -225,13 +224,14 @@ def write_phenotype(folder: Path, name: str, cohort: pd.DataFrame, values: pd.Da
 
 def _write_pictures(out: Path, models: list, maps, products: dict, table: pd.DataFrame, groups) -> None:
     from ..model.examples import example_reconstructions, mean_error_maps
+    from ..reports.reconstructions import error_map_name
 
     fold, error = products["fold"], products["err"]
     image, examples = example_reconstructions(models, maps, fold, error, table["participant_id"])
     image.to_filename(out / "reconstructions.nii.gz")
     write_tsv(out / "reconstructions.tsv", examples)
     for group, mean in mean_error_maps(models, maps, fold, groups).items():
-        mean.to_filename(out / f"error_{re.sub(r'[^a-zA-Z0-9]+', '-', group)}.nii.gz")
+        mean.to_filename(out / error_map_name(group))
 
 
 def _write_learning(out: Path, fitted, maps, ids: pd.Series) -> None:

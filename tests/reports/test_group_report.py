@@ -16,7 +16,7 @@ from bids_app.errors import NoInputError
 from bids_app.reports.charts import lrcp_figure
 from bids_app.reports.group import PARTS, build_group_report
 from bids_app.reports.group_results import read_group_results
-from bids_app.reports.reconstructions import epochs_figure, epochs_shown
+from bids_app.reports.reconstructions import epochs_figure, epochs_shown, error_figure, error_map_name
 from bids_app.reports.sections_overview import quality_outliers
 
 
@@ -259,10 +259,29 @@ def test_the_course_of_training_says_whether_it_helped(cohort, own_cohort):
     assert [t.split("\n")[0] for t in titles if "error" in t] == [
         "linear path", "epoch 1 (in use)", "epoch 2", "epoch 4", "epoch 5", "epoch 8",
     ]  # fmt: skip
-    assert epochs_shown([0, 1, 2, 4, 8, 16, 19, 32], 0) == [0, 4, 8, 16, 19, 32]
-    assert epochs_shown([0, 1, 2, 4, 8, 16, 19, 32], 2) == [0, 2, 8, 16, 19, 32]
-    assert epochs_shown([0, 1, 2, 4, 8, 16, 19, 32], 7) == [0, 4, 8, 16, 19, 32]  # chosen over several trainings
-    assert epochs_shown([0], 0) == [0]
+    falling = dict(zip([0, 1, 2, 4, 8, 16, 19, 32], [9, 8, 7, 6, 5, 4, 3, 2], strict=True))
+    assert epochs_shown(falling, 0) == [0, 4, 8, 16, 19, 32]
+    assert epochs_shown(falling, 2) == [0, 2, 8, 16, 19, 32]
+    assert epochs_shown(falling, 7) == [0, 4, 8, 16, 19, 32]  # chosen over several trainings
+    assert epochs_shown({**falling, 1: 1}, 0) == [0, 1, 8, 16, 19, 32]  # best after the first epoch
+    assert epochs_shown({**falling, 1: 1}, 2) == [0, 1, 2, 16, 19, 32]
+    assert epochs_shown({0: 1.0}, 0) == [0]
+
+
+def test_error_maps_are_matched_to_groups_whatever_their_names(cohort, own_cohort):
+    first, *_ = read_group_results(own_cohort).scans["diagnosis"]
+    other = "CN" if first == "AD" else "AD"
+    for path in [own_cohort / "participants.tsv", *own_cohort.rglob("phenotype/*.tsv")]:
+        table = pd.read_csv(path, sep="\t", keep_default_na=False)
+        if "diagnosis" in table:
+            table.replace({"diagnosis": {first: "late_MCI"}}).to_csv(path, sep="\t", index=False)
+    assert error_map_name("late_MCI") == "error_late-MCI.nii.gz"
+    for group, name in ((first, "late-MCI"), (other, other)):
+        shutil.copy(cohort / "group" / f"error_{group}.nii.gz", own_cohort / "group" / f"error_{name}.nii.gz")
+    results = read_group_results(own_cohort)
+    titles = [axes.get_title() for axes in error_figure(results).axes if axes.images]
+    counts = results.scans["diagnosis"].value_counts()
+    assert [t.split(":")[0] for t in titles[:2]] == [f"{g}, n = {counts[g]}" for g in ("late_MCI", other)]
 
 
 def test_a_filled_dot_needs_both_p_values():
