@@ -26,6 +26,13 @@ REMARKS = {
     "sarlib": "GPL: called by a test only, never shipped or imported by the program",
     "axe-core-python": "axe-core (MPL-2.0) inside; called by a test only",
 }
+DATA = {
+    "colin27.nii.gz": (
+        "Apache-2.0 for the field itself",
+        "displacement field computed by this project from Colin27 (Holmes et al. 1998; copyright McConnell Brain "
+        "Imaging Centre, free to use with its notice) as packaged in MRIcron",
+    ),
+}
 
 
 def options_page() -> str:
@@ -128,6 +135,8 @@ def licences_page() -> str:
         lines += ["", f"## {title}", "", "| package | licence | remark |", "|---|---|---|"]
         for name in sorted({re.match(r"[\w.-]+", requirement)[0] for requirement in wanted}, key=str.lower):
             lines.append(f"| {name} | {licence(name)} | {REMARKS.get(name, '')} |")
+    lines += ["", "## Data shipped with the package", "", "| file | licence | remark |", "|---|---|---|"]
+    lines += [f"| {file} | {terms} | {remark} |" for file, (terms, remark) in DATA.items()]
     return "\n".join(lines) + "\n"
 
 
