@@ -67,6 +67,18 @@ def test_a_real_effect_is_supported_and_the_tables_are_complete(cohort_maker):
     assert not graded["claim"].duplicated().any()
 
 
+def test_intervals_stay_where_accuracies_and_their_differences_can_be(cohort_maker):
+    c = cohort_maker(n=40, effect=1.5, folds=2)  # t with one degree of freedom: intervals wider than the scale
+    c.contrasts += build_contrasts(c.table, "dx", ["age"])
+    compared = baselines(c.Z, c.Zf, c.Z[:, ::-1], None, c.G, c.fold, c.contrasts, c.covariates, c.participants)
+    groups, score = (compared[compared["delta_of"] == of] for of in ("balanced accuracy", "R2"))
+    assert groups["ci_low"].min() == 0
+    assert groups["ci_high"].max() == 1
+    assert groups["delta_ci_low"].min() == -1
+    assert groups["delta_ci_high"].max() == 1
+    assert (score["delta_ci_high"] - score["delta_ci_low"]).max() > 2  # R2 has no lower end
+
+
 def test_a_huge_effect_in_a_large_cohort_is_supported_in_the_worst_case(cohort_maker):
     c = cohort_maker(n=400, effect=4.0)
     validation, _, graded = run(c)

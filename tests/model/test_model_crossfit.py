@@ -1,12 +1,14 @@
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bids_app.errors import DatasetError
 from bids_app.model.crossfit import (
+    _mean_history,
     choose_epochs,
     collect,
     cross_fit_one,
@@ -147,3 +149,13 @@ def test_a_torn_participant_is_refused(linear_cohort, fitted):
     torn[0] = (torn[1] + 1) % 3  # one session of the first participant on the other side
     with pytest.raises(DatasetError, match="sub-00"):
         cross_fit_one(linear_cohort, ids, torn, 0, plan)
+
+
+def test_learning_curves_are_averaged_as_far_as_every_training_went():
+    def history(*losses):
+        return pd.DataFrame({"epoch": range(len(losses)), "train_loss": losses, "valid_loss": [2 * v for v in losses]})
+
+    mean = _mean_history([history(4.0, 3.0, 2.0, 1.0), history(6.0, 5.0)])
+    assert mean["epoch"].tolist() == [0, 1]
+    assert mean["train_loss"].tolist() == [5, 4]
+    assert mean["valid_loss"].tolist() == [10, 8]
