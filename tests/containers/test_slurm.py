@@ -6,6 +6,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 
@@ -93,8 +94,10 @@ def test_a_task_that_is_killed_and_queued_again_goes_on(scans, bare_scans, tmp_p
 
     first = made(early).stat().st_mtime_ns
     slurm("scontrol", "requeue", f"{job}_1")
-    # Slurm would let it wait for two minutes.
+    # Slurm would let it wait for two minutes, by when the killed task is surely gone: its end must not be taken for the
+    # end of the next start.
     wait_for(lambda: state(f"{job}_1").startswith("PENDING"), f"{job}_1")
+    wait_for(lambda: not any("slurmstepd: [" in line for line in command_lines()), f"{job}_1")
     slurm("scontrol", "update", f"JobId={job}_1", "StartTime=now")
     second = made(later).stat().st_mtime_ns
     # Cancelled for good, and submitted anew by hand.
@@ -108,6 +111,10 @@ def test_a_task_that_is_killed_and_queued_again_goes_on(scans, bare_scans, tmp_p
     expected = shutil.copytree(bare_scans, tmp_path / "expected")
     shutil.rmtree(expected / alone)
     assert same_images(expected, tmp_path / "out") == 12
+
+
+def command_lines() -> list[str]:
+    return [" ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"])]
 
 
 def wait_for(condition, job: str, seconds: float = 300) -> None:
