@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
@@ -28,11 +29,10 @@ def reconstruction_figure(results: GroupResults) -> Figure | None:
     Reads ``group/reconstructions.nii.gz`` (4D) and ``group/reconstructions.tsv`` (``volume`` index, ``participant_id``,
     ``kind`` such as *typical*, ``source`` *map* or *reconstruction*, ``error``).
     """
-    table = results.table("reconstructions")
-    path = results.folder / "reconstructions.nii.gz"
-    if table is None or not path.exists():
+    found = _maps_and_table(results, "reconstructions")
+    if found is None:
         return None
-    image = nib.as_closest_canonical(nib.load(path))
+    table, image, data = found
     pairs = []
     for (kind, person), rows in table.groupby(["kind", "participant_id"], sort=False):
         volumes = {str(source): int(volume) for source, volume in zip(rows["source"], rows["volume"], strict=True)}
@@ -41,7 +41,6 @@ def reconstruction_figure(results: GroupResults) -> Figure | None:
     pairs = pairs[:MOST]
     if not pairs:
         return None
-    data = canonical(image)[0]
     layout = plan_layout(
         np.abs(data[..., 0]) > 0.05, image.affine, planes=("axial",), columns=4, pixel=1.3, margin_mm=3
     )
@@ -106,12 +105,10 @@ def epochs_figure(results: GroupResults) -> tuple[Figure, str] | None:
     sentence : str
         Whether training left the linear path (HTML).
     """
-    table = results.table("reconstructions_by_epoch")
-    path = results.folder / "reconstructions_by_epoch.nii.gz"
-    if table is None or not path.exists():
+    found = _maps_and_table(results, "reconstructions_by_epoch")
+    if found is None:
         return None
-    image = nib.as_closest_canonical(nib.load(path))
-    data = canonical(image)[0]
+    table, image, data = found
     used = int(table["epochs_in_use"].iloc[0])
     made = table[table["source"] == "reconstruction"].assign(epoch=lambda t: numeric(t, "epoch").astype(int))
     made = made.set_index("epoch")
@@ -155,12 +152,10 @@ def traversal_figure(results: GroupResults) -> Figure | None:
 
     Reads ``group/traversals.nii.gz`` (4D) and ``group/traversals.tsv`` (``volume, latent, sd, variance_share``).
     """
-    table = results.table("traversals")
-    path = results.folder / "traversals.nii.gz"
-    if table is None or not path.exists():
+    found = _maps_and_table(results, "traversals")
+    if found is None:
         return None
-    image = nib.as_closest_canonical(nib.load(path))
-    data = canonical(image)[0]
+    table, image, data = found
     inside = (data != 0).any(-1)
     layout = plan_layout(inside, image.affine, planes=("axial",), columns=5, pixel=1.3, margin_mm=3)
     top = float(np.percentile(np.abs(data[inside]), 99.5)) or 1.0
@@ -221,6 +216,15 @@ def error_figure(results: GroupResults) -> Figure | None:
     label = "root mean squared error of unseen participants, ml of grey matter per ml of template"
     _bar(figure, (0.3, 0.4), "inferno", norm, label)
     return figure
+
+
+def _maps_and_table(results: GroupResults, name: str) -> tuple[pd.DataFrame, nib.Nifti1Image, np.ndarray] | None:
+    """The table of a 4D image in ``group/``, the image (RAS) and its data; None where either is absent."""
+    table, path = results.table(name), results.folder / f"{name}.nii.gz"
+    if table is None or not path.exists():
+        return None
+    image = nib.as_closest_canonical(nib.load(path))
+    return table, image, canonical(image)[0]
 
 
 def _panel(axes: Axes, volume: np.ndarray, layout: Layout, cmap: str, norm: Normalize, title: str) -> None:
