@@ -117,6 +117,11 @@ class GroupResults:
         """Scans in the analysis."""
         return int(self.summary.get("n_scans") or len(self.scans))
 
+    def n_of(self, part: pd.DataFrame) -> int:
+        """Scans that a part of a table speaks of: its column ``n``, or all in the analysis."""
+        n = numeric(part, "n")
+        return int(np.nanmax(n)) if np.isfinite(n).any() else self.n_scans
+
     @property
     def n_participants(self) -> int:
         """People in the analysis."""

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
 import pandas as pd
 
 from . import charts
 from .brain_maps import glass_figure, region_figure, viewer_html
-from .group_results import ID_COLUMNS, GroupResults, error_is_explained, numeric
+from .group_results import ID_COLUMNS, GroupResults, error_is_explained
 from .interactive import profile_heat_map
 from .items import Item, by_region, has_signal, item, truthy
 from .style import esc, html_table, join_words, number, p_value
@@ -57,8 +56,7 @@ def lrcp(results: GroupResults) -> Iterator[Item]:
 
 def _lrcp_contrast(results: GroupResults, part: pd.DataFrame, contrast: str, i: int) -> Iterator[Item]:
     values = by_region(part, "lrcp")
-    n = numeric(part, "n")
-    n = int(np.nanmax(n)) if np.isfinite(n).any() else results.n_scans
+    n = results.n_of(part)
     if not has_signal(values):
         yield Item(f"lrcpNone{i}", NO_LRCP, f"{contrast}: LRCP, n = {n} scans")
         return

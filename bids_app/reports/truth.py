@@ -43,8 +43,7 @@ def truth_sections(results: GroupResults, path: Path | None) -> Iterator[Item]:
         k = int(hit.sum())
         if not 0 < k < hit.size:
             continue
-        n = numeric(part, "n")
-        n = int(np.nanmax(n)) if np.isfinite(n).any() else results.n_scans
+        n = results.n_of(part)
         figure = truth_figure(hit, f"{hit.size} regions, {k} planted, n = {n} scans")
         yield item("truth", figure, number=i, before=_said(part, hit, k), contrast=contrast)
         top = part.head(min(k, 15))
