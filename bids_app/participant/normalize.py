@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from os import PathLike
 from pathlib import Path
 
@@ -13,15 +14,19 @@ from bids_app.errors import ScanError
 from bids_app.participant._ants import image_like, scratch, to_ants
 from bids_app.participant._grid import block_average
 from bids_app.participant.tissue import segment
-from bids_app.participant.transforms import Transforms, warp_priors
+from bids_app.participant.transforms import Transforms, Warp, warp_priors, write_composites
 from bids_app.space.templates import Template, get_template
 
 MARGIN_MM = 8.0
 ALIGN_MM = 4.0  # voxels of the first, coarse match
-WORKING_MM = 2.0  # voxels of the tissue-driven one; its displacements are smoother than that
-COARSE = {"syn_metric": "mattes", "syn_sampling": 32, "reg_iterations": (100, 70, 50), "grad_step": 0.1}
-QUICK = {**COARSE, "reg_iterations": (100, 70, 10)}  # the last level, on the voxels themselves, takes most of the time
-FINE = {"syn_metric": "meansquares", "syn_sampling": 0, "reg_iterations": (40, 30, 20, 5), "grad_step": 0.4}
+WORKING_MM = 2.0  # voxels of the tissue-driven ones; their displacements are smoother than that
+# SyN on tissues: squared differences, from 16 mm voxels to 4 mm ones.
+SYN = {"syn_metric": "meansquares", "syn_sampling": 0, "reg_iterations": (40, 30, 20, 0), "grad_step": 0.4}
+# Greedy: correlation in windows of 5 voxels; iterations from coarse to fine; standard deviations of the Gaussians that
+# smooth each step and the whole field.
+COARSE, QUICK = ("-m WNCC 2x2x2 -n %s -s 1.7vox 0.7vox" % iterations for iterations in ("60x40", "30x15"))
+REFINE = "-m WNCC 2x2x2 -n 12 -s 2.0vox 0.5vox"
+CHANNELS = (1, 1, 2)  # weights of grey matter, white matter and intensities in the last
 
 
 def register(
@@ -32,12 +37,14 @@ def register(
     seed: int = 1,
     sloppy: bool = False,
 ) -> Transforms:
-    """Register the brain to the template: affine, then symmetric diffeomorphic (SyN, Avants et al. 2008), twice.
+    """Register the brain to the template: affine (ANTs), then diffeomorphic in three steps.
 
-    A first SyN on the intensities of about 4 mm voxels brings the template's priors near enough for a first
-    segmentation. The second starts again from the affine transform and matches the scan's grey and white matter to the
-    template's, as DARTEL does (Ashburner 2007): tissue fractions have no bias field and no contrast of their own, and
-    cortex weighs as much as the ventricles.
+    The first, by Greedy (Yushkevich et al. 2016), on the intensities of about 4 mm voxels, brings the template's priors
+    near enough for a first segmentation. The second, SyN (Avants et al. 2008), starts again from the affine transform
+    and matches the scan's grey and white matter to the template's, as DARTEL does (Ashburner 2007): tissue fractions
+    have no bias field and no contrast of their own, and cortex weighs as much as the ventricles. Being symmetric and
+    coarse it finds the same gyri again from another start. From there the third, Greedy again, moves the borders to
+    their places, by the correlation of tissues and intensities in small windows.
 
     Parameters
     ----------
@@ -64,27 +71,28 @@ def register(
 
     work_dir = Path(work_dir)
     work_dir.mkdir(parents=True, exist_ok=True)
-    # To ANTs a seed of 0 means the clock: every seed that a user can name is moved above it.
-    set_ants_deterministic(on=False, seed_value=abs(int(seed)) + 1)
+    seed = abs(int(seed)) + 1  # 0 means the clock, to ANTs and to Greedy: every seed a user can name is moved above it
+    set_ants_deterministic(on=False, seed_value=seed)
     with scratch(work_dir) as folder:
         try:
-            affine, found = _align(corrected, mask, template, folder, QUICK if sloppy else COARSE)
+            affine, found = _align(corrected, mask, template, folder, QUICK if sloppy else COARSE, seed)
             if not sloppy:
-                found = _match_tissues(corrected, mask, template, affine, found, folder)
+                found = _match_tissues(corrected, mask, template, affine, found, folder, seed)
+            composite = write_composites(affine, found, folder)
         except RuntimeError as error:
             raise ScanError(
                 f"The registration to {template.name} failed ({error}).",
                 remedy="Look at the brain mask of this scan; if it is wrong try --skull-strip force.",
             ) from error
         forward, inverse = work_dir / "forward.h5", work_dir / "inverse.h5"
-        found.forward.replace(forward)
-        found.inverse.replace(inverse)
+        composite.forward.replace(forward)
+        composite.inverse.replace(inverse)
     return Transforms(forward, inverse)
 
 
 def _align(
-    corrected: nib.Nifti1Image, mask: nib.Nifti1Image, template: Template, folder: Path, settings: dict
-) -> tuple[str, Transforms]:
+    corrected: nib.Nifti1Image, mask: nib.Nifti1Image, template: Template, folder: Path, settings: str, seed: int
+) -> tuple[Path, Warp]:
     """Affine transform (a file) and a coarse diffeomorphic one, from intensities."""
     import ants
 
@@ -96,42 +104,79 @@ def _align(
         fixed, moving, "antsRegistrationSyNQuick[a]", outprefix=str(folder / "affine_"), singleprecision=True
     )["fwdtransforms"][0]
     fixed, moving = (to_ants(block_average(image, ALIGN_MM)) for image in (target, brain))
-    return affine, _syn(fixed, moving, affine, str(folder / "coarse_"), **settings)
+    return Path(affine), _greedy([(fixed, moving, 1)], [affine], settings, str(folder / "coarse_"), seed)
 
 
 def _match_tissues(
-    corrected: nib.Nifti1Image, mask: nib.Nifti1Image, template: Template, affine: str, near: Transforms, folder: Path
-) -> Transforms:
-    """Segment with the priors as the coarse match places them, then match grey and white matter."""
+    corrected: nib.Nifti1Image,
+    mask: nib.Nifti1Image,
+    template: Template,
+    affine: Path,
+    near: Warp,
+    folder: Path,
+    seed: int,
+) -> Warp:
+    """Segment with the priors as the coarse match places them, then match tissues, and at last intensities with them."""
     if template.resolution < WORKING_MM:
         template = get_template(template.full_name, WORKING_MM)
     scan, inside = block_average(corrected, WORKING_MM), block_average(mask, WORKING_MM)
     inside = image_like(np.asarray(inside.dataobj) > 0.5, inside, np.uint8)
-    tissues = segment(scan, inside, *warp_priors(template, scan, near))
-    fixed = [
-        to_ants(_crop_to_mask(image, template.mask)) for image in (template.gm_with_deep, template.wm_without_deep)
-    ]
-    moving = [to_ants(_crop_to_mask(image, inside)) for image in (tissues.gm, tissues.wm)]
+    tissues = segment(scan, inside, *warp_priors(template, scan, write_composites(affine, near, folder)))
+    templates = template.gm_with_deep, template.wm_without_deep, _normalised_brain(template.t1w, template.mask)
+    fixed = [to_ants(_crop_to_mask(image, template.mask)) for image in templates]
+    moving = [to_ants(_crop_to_mask(i, inside)) for i in (tissues.gm, tissues.wm, _normalised_brain(scan, inside))]
     white = ("meansquares", fixed[1], moving[1], 1, 0)
-    return _syn(fixed[0], moving[0], affine, str(folder / "fine_"), multivariate_extras=[white], **FINE)
+    near = _syn(fixed[0], moving[0], affine, str(folder / "tissues_"), multivariate_extras=[white], **SYN)
+    last = _greedy(list(zip(fixed, moving, CHANNELS, strict=True)), [near.field, affine], REFINE, str(folder / "last_"), seed)
+    chains = {"whole_": (last.field, near.field), "whole_inverse_": (near.inverse, last.inverse)}
+    return Warp(*(_composed(fixed[0], chain, str(folder / name)) for name, chain in chains.items()))
 
 
-def _syn(fixed, moving, affine: str, prefix: str, **settings) -> Transforms:
+def _syn(fixed, moving, affine: Path, prefix: str, **settings) -> Warp:
+    """Match ANTsImages by SyN, starting from an affine transform."""
     import ants
 
     ants.registration(
         fixed,
         moving,
         type_of_transform="SyNOnly",
-        initial_transform=affine,
+        initial_transform=str(affine),
         outprefix=prefix,
-        write_composite_transform=True,
         singleprecision=True,
         flow_sigma=3,
         total_sigma=0,
         **settings,
     )
-    return Transforms(Path(prefix + "Composite.h5"), Path(prefix + "InverseComposite.h5"))
+    return Warp(Path(prefix + "1Warp.nii.gz"), Path(prefix + "1InverseWarp.nii.gz"))
+
+
+def _greedy(channels: list[tuple], start: list, settings: str, prefix: str, seed: int) -> Warp:
+    """Match several (fixed, moving, weight) of ANTsImages at once by Greedy, after the transforms ``start``."""
+    import ants
+    from picsl_greedy import Greedy3D
+
+    pairs = []
+    for number, (fixed, moving, weight) in enumerate(channels):
+        moving = ants.apply_transforms(fixed, moving, [str(t) for t in start], singleprecision=True)
+        names = [f"{prefix}{side}{number}.nii" for side in ("fixed", "moving")]
+        for name, image in zip(names, (fixed, moving), strict=True):
+            ants.image_write(image, name)
+        pairs.append(f"-w {weight} -i {' '.join(names)}")
+    found, said = Warp(Path(prefix + "warp.nii"), Path(prefix + "inverse.nii")), io.StringIO()  # it draws dots
+    Greedy3D().execute(
+        f"{' '.join(pairs)} -o {found.field} -oinv {found.inverse} -wp 0 -float -V 0 -seed {seed} {settings}",
+        out=said,
+        err=said,
+    )
+    return found
+
+
+def _composed(grid, chain: tuple[Path, Path], prefix: str) -> Path:
+    """One displacement field of two, of which the first is applied to a point first."""
+    import ants
+
+    names = [str(path) for path in chain]
+    return Path(ants.apply_transforms(grid, grid, names, compose=prefix, singleprecision=True))
 
 
 def _normalised_brain(image: nib.Nifti1Image, mask: nib.Nifti1Image) -> nib.Nifti1Image:

@@ -26,6 +26,57 @@ class Transforms:
     inverse: Path
 
 
+@dataclass(frozen=True)
+class Warp:
+    """Displacement fields on the template, NIfTI files in ITK's convention: one, and its inverse."""
+
+    field: Path
+    inverse: Path
+
+
+def write_composites(affine: Path, warp: Warp, folder: Path) -> Transforms:
+    """Put an affine transform and a warp into one file for either direction.
+
+    Parameters
+    ----------
+    affine : Path
+        ANTs' file; from the template to the scan, and after ``warp.field``.
+    warp : Warp
+    folder : Path
+        Where ``forward.h5`` and ``inverse.h5`` are written.
+    """
+    import ants
+
+    def field(path: Path):
+        return ants.transform_from_displacement_field(ants.image_read(str(path)))
+
+    linear = ants.read_transform(str(affine))
+    chains = {"forward": [field(warp.field), linear], "inverse": [linear.invert(), field(warp.inverse)]}
+    for name, chain in chains.items():
+        whole = folder / f"{name}_double.h5"
+        ants.write_transform(ants.compose_ants_transforms(chain), str(whole))
+        _write_single(whole, folder / f"{name}.h5")
+        whole.unlink()
+    return Transforms(folder / "forward.h5", folder / "inverse.h5")
+
+
+def _write_single(source: Path, target: Path) -> None:
+    """Rewrite a transform file in single precision and compressed; antspyx has neither, and files twice as large."""
+    import h5py
+
+    with h5py.File(source) as old, h5py.File(target, "w") as new:
+        for key in set(old) - {"TransformGroup"}:
+            old.copy(key, new)
+        for number, group in old["TransformGroup"].items():
+            copy = new.create_group(f"TransformGroup/{number}")
+            kind = group["TransformType"]
+            copy.create_dataset("TransformType", data=[kind[0].replace(b"double", b"float")], dtype=kind.dtype)
+            if "TransformParameters" in group:
+                group.copy("TransformFixedParameters", copy)
+                values = group["TransformParameters"][:].astype("f4")
+                copy.create_dataset("TransformParameters", data=values, compression="gzip", shuffle=True)
+
+
 def warp(
     image: nib.Nifti1Image, reference: nib.Nifti1Image, transform: str | PathLike, interpolation: str = "linear"
 ) -> nib.Nifti1Image:
