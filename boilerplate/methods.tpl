@@ -28,8 +28,8 @@ All scans came without a skull and kept their own outline; no brain extraction w
 The brain was extracted with deepbet {{ versions.deepbet }} [@deepbet]{% if n_stripped %}; {{ n_stripped }} scan{{ "s" if n_stripped != 1 }} came without a skull and kept {{ "their" if n_stripped != 1 else "its" }} own outline{% endif %}.
 {% endif %}
 Brightness was made even with N4 [@n4], and each brain was registered to the {{ template }} template{% if template_citation %} [{{ template_citation }}]{% endif %}{% if template_source == "templateflow" %} (through TemplateFlow {{ versions.templateflow }} [@templateflow]){% endif +%}
-by symmetric diffeomorphic registration [@syn; @ants] as implemented in ANTsPy {{ versions.antspyx }} [@antsx] (random seed {{ seed }}){% if sloppy %}, coarsely: on voxels of about 4 mm.
-{% else %}: first by intensity on voxels of about 4 mm, which places the tissue priors of the template, then by grey and white matter, in the manner of DARTEL [@dartel].
+by an affine transform, estimated with ANTsPy {{ versions.antspyx }} [@antsx], and diffeomorphic ones (random seed {{ seed }}){% if sloppy %}, of which only the first, coarse one was run: by the correlation of intensities in small windows, on voxels of about 4 mm, with Greedy {{ versions.picsl_greedy }} [@greedy].
+{% else %}: first by the correlation of intensities in small windows, on voxels of about 4 mm, with Greedy {{ versions.picsl_greedy }} [@greedy], which places the tissue priors of the template; then, from the affine transform, by grey and white matter in the manner of DARTEL [@dartel] with symmetric normalisation (SyN) [@syn; @ants]; and from there by the correlation of tissues and intensities in small windows, with Greedy again.
 {% endif %}
 Grey matter, white matter and cerebrospinal fluid were told apart by a mixture model with partial-volume classes, guided by the tissue priors of the template.
 The grey-matter map was brought to the template at {{ resolution }} mm and multiplied by the Jacobian determinant of the

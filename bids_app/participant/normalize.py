@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shlex
 from os import PathLike
 from pathlib import Path
 
@@ -24,7 +25,8 @@ WORKING_MM = 2.0  # voxels of the tissue-driven ones; their displacements are sm
 SYN = {"syn_metric": "meansquares", "syn_sampling": 0, "reg_iterations": (40, 30, 20, 0), "grad_step": 0.4}
 # Greedy: correlation in windows of 5 voxels; iterations from coarse to fine; standard deviations of the Gaussians that
 # smooth each step and the whole field.
-COARSE, QUICK = ("-m WNCC 2x2x2 -n %s -s 1.7vox 0.7vox" % iterations for iterations in ("60x40", "30x15"))
+COARSE = "-m WNCC 2x2x2 -n 60x40 -s 1.7vox 0.7vox"
+QUICK = "-m WNCC 2x2x2 -n 30x15 -s 1.7vox 0.7vox"
 REFINE = "-m WNCC 2x2x2 -n 12 -s 2.0vox 0.5vox"
 CHANNELS = (1, 1, 2)  # weights of grey matter, white matter and intensities in the last
 
@@ -116,7 +118,7 @@ def _match_tissues(
     folder: Path,
     seed: int,
 ) -> Warp:
-    """Segment with the priors as the coarse match places them, then match tissues, and at last intensities with them."""
+    """Segment with the priors as the coarse match places them, then match tissues, at last with intensities."""
     if template.resolution < WORKING_MM:
         template = get_template(template.full_name, WORKING_MM)
     scan, inside = block_average(corrected, WORKING_MM), block_average(mask, WORKING_MM)
@@ -127,7 +129,8 @@ def _match_tissues(
     moving = [to_ants(_crop_to_mask(i, inside)) for i in (tissues.gm, tissues.wm, _normalised_brain(scan, inside))]
     white = ("meansquares", fixed[1], moving[1], 1, 0)
     near = _syn(fixed[0], moving[0], affine, str(folder / "tissues_"), multivariate_extras=[white], **SYN)
-    last = _greedy(list(zip(fixed, moving, CHANNELS, strict=True)), [near.field, affine], REFINE, str(folder / "last_"), seed)
+    channels = list(zip(fixed, moving, CHANNELS, strict=True))
+    last = _greedy(channels, [near.field, affine], REFINE, str(folder / "last_"), seed)
     chains = {"whole_": (last.field, near.field), "whole_inverse_": (near.inverse, last.inverse)}
     return Warp(*(_composed(fixed[0], chain, str(folder / name)) for name, chain in chains.items()))
 
@@ -161,10 +164,11 @@ def _greedy(channels: list[tuple], start: list, settings: str, prefix: str, seed
         names = [f"{prefix}{side}{number}.nii" for side in ("fixed", "moving")]
         for name, image in zip(names, (fixed, moving), strict=True):
             ants.image_write(image, name)
-        pairs.append(f"-w {weight} -i {' '.join(names)}")
+        pairs.append(f"-w {weight} -i {shlex.join(names)}")
     found, said = Warp(Path(prefix + "warp.nii"), Path(prefix + "inverse.nii")), io.StringIO()  # it draws dots
     Greedy3D().execute(
-        f"{' '.join(pairs)} -o {found.field} -oinv {found.inverse} -wp 0 -float -V 0 -seed {seed} {settings}",
+        f"{' '.join(pairs)} -o {shlex.quote(str(found.field))} -oinv {shlex.quote(str(found.inverse))} "
+        f"-wp 0 -float -V 0 -seed {seed} {settings}",
         out=said,
         err=said,
     )

@@ -27,6 +27,7 @@ PACKAGES = (
     "nipype",
     "deepbet",
     "antspyx",
+    "picsl_greedy",
     "torch",
     "scikit-learn",
     "nibabel",

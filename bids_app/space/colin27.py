@@ -1,8 +1,8 @@
 """From the brain that AAL was drawn on to the templates of the maps.
 
 AAL's regions were drawn on one person's scan, Colin27 (Tzourio-Mazoyer et al. 2002). That brain shares the MNI152
-templates' coordinates only roughly: its structures lie 3.4 mm (median) from those of the average brain, its midline
-1.3 mm to the right. Taken as they are, much of a small region lies beside the structure that it is named after.
+templates' coordinates only roughly: its structures lie 3.6 mm (median) from those of the average brain. Taken as they
+are, much of a small region lies beside the structure that it is named after.
 
 ``colin27.nii.gz`` holds, for points of MNI152NLin2009aSym every 5 mm, the displacement to the same structure in
 Colin27. It is this project's own normalisation of that scan, made by ``tools/colin27.py``.

@@ -79,7 +79,7 @@ def test_an_affine_and_a_field_become_one_file_for_either_direction(tmp_path):
 @pytest.mark.filterwarnings("ignore:The behavior of affine_transform")
 def test_the_whole_match_repeats_exactly_keeps_quiet_and_comes_back(moved, tmp_path, capfd):
     template, scan, mask = moved
-    first, second = (normalize.register(scan, mask, template, tmp_path / name) for name in "ab")
+    first, second = (normalize.register(scan, mask, template, tmp_path / name) for name in ("first", "with space"))
     assert capfd.readouterr().out == ""
     there = transforms.displacement(template.t1w, first.forward, tmp_path)
     np.testing.assert_array_equal(there, transforms.displacement(template.t1w, second.forward, tmp_path))
