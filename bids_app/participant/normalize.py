@@ -1,4 +1,4 @@
-"""Bring a scan to the template: affine, then diffeomorphic, driven by the tissues rather than by the intensities."""
+"""Bring a scan to the template: affine, then diffeomorphic, the gyri by tissues, the borders by intensities too."""
 
 from __future__ import annotations
 
@@ -20,9 +20,16 @@ from bids_app.space.templates import Template, get_template
 
 MARGIN_MM = 8.0
 ALIGN_MM = 4.0  # voxels of the first, coarse match
-WORKING_MM = 2.0  # voxels of the tissue-driven ones; their displacements are smoother than that
+WORKING_MM = 2.0  # voxels of those that follow, whatever the template's
 # SyN on tissues: squared differences, from 16 mm voxels to 4 mm ones.
-SYN = {"syn_metric": "meansquares", "syn_sampling": 0, "reg_iterations": (40, 30, 20, 0), "grad_step": 0.4}
+SYN = {
+    "syn_metric": "meansquares",
+    "syn_sampling": 0,
+    "reg_iterations": (40, 30, 20, 0),
+    "grad_step": 0.4,
+    "flow_sigma": 3,
+    "total_sigma": 0,
+}
 # Greedy: correlation in windows of 5 voxels; iterations from coarse to fine; standard deviations of the Gaussians that
 # smooth each step and the whole field.
 COARSE = "-m WNCC 2x2x2 -n 60x40 -s 1.7vox 0.7vox"
@@ -56,7 +63,8 @@ def register(
     work_dir : path-like
         Where the transforms are written (``forward.h5``, ``inverse.h5``) and temporary files live.
     seed : int
-        Seed of the metric's sampling; with one thread the result repeats exactly.
+        Seed of the affine search's sampling and of the noise that Greedy adds; with one thread the result repeats
+        exactly.
     sloppy : bool
         Stop after the coarse match, and hurry it.
 
@@ -73,7 +81,8 @@ def register(
 
     work_dir = Path(work_dir)
     work_dir.mkdir(parents=True, exist_ok=True)
-    seed = abs(int(seed)) + 1  # 0 means the clock, to ANTs and to Greedy: every seed a user can name is moved above it
+    # To ANTs and to Greedy 0 means the clock, and Greedy's is a C int: every seed a user can name is moved between.
+    seed = abs(int(seed)) % (2**31 - 2) + 1
     set_ants_deterministic(on=False, seed_value=seed)
     with scratch(work_dir) as folder:
         try:
@@ -119,7 +128,7 @@ def _match_tissues(
     seed: int,
 ) -> Warp:
     """Segment with the priors as the coarse match places them, then match tissues, at last with intensities."""
-    if template.resolution < WORKING_MM:
+    if template.resolution != WORKING_MM:
         template = get_template(template.full_name, WORKING_MM)
     scan, inside = block_average(corrected, WORKING_MM), block_average(mask, WORKING_MM)
     inside = image_like(np.asarray(inside.dataobj) > 0.5, inside, np.uint8)
@@ -128,10 +137,10 @@ def _match_tissues(
     fixed = [to_ants(_crop_to_mask(image, template.mask)) for image in templates]
     moving = [to_ants(_crop_to_mask(i, inside)) for i in (tissues.gm, tissues.wm, _normalised_brain(scan, inside))]
     white = ("meansquares", fixed[1], moving[1], 1, 0)
-    near = _syn(fixed[0], moving[0], affine, str(folder / "tissues_"), multivariate_extras=[white], **SYN)
+    gyri = _syn(fixed[0], moving[0], affine, str(folder / "gyri_"), multivariate_extras=[white], **SYN)
     channels = list(zip(fixed, moving, CHANNELS, strict=True))
-    last = _greedy(channels, [near.field, affine], REFINE, str(folder / "last_"), seed)
-    chains = {"whole_": (last.field, near.field), "whole_inverse_": (near.inverse, last.inverse)}
+    borders = _greedy(channels, [gyri.field, affine], REFINE, str(folder / "borders_"), seed)
+    chains = {"whole_": (borders.field, gyri.field), "whole_inverse_": (gyri.inverse, borders.inverse)}
     return Warp(*(_composed(fixed[0], chain, str(folder / name)) for name, chain in chains.items()))
 
 
@@ -146,15 +155,16 @@ def _syn(fixed, moving, affine: Path, prefix: str, **settings) -> Warp:
         initial_transform=str(affine),
         outprefix=prefix,
         singleprecision=True,
-        flow_sigma=3,
-        total_sigma=0,
         **settings,
     )
     return Warp(Path(prefix + "1Warp.nii.gz"), Path(prefix + "1InverseWarp.nii.gz"))
 
 
 def _greedy(channels: list[tuple], start: list, settings: str, prefix: str, seed: int) -> Warp:
-    """Match several (fixed, moving, weight) of ANTsImages at once by Greedy, after the transforms ``start``."""
+    """Match several (fixed, moving, weight) of ANTsImages at once by Greedy, after the transforms ``start``.
+
+    The warp does not hold ``start``: the whole way is [field, *start].
+    """
     import ants
     from picsl_greedy import Greedy3D
 
@@ -172,6 +182,9 @@ def _greedy(channels: list[tuple], start: list, settings: str, prefix: str, seed
         out=said,
         err=said,
     )
+    for path in (found.field, found.inverse):
+        if not path.exists() or not np.isfinite(np.asarray(nib.load(path).dataobj)).all():
+            raise RuntimeError(f"Greedy left no usable field: {said.getvalue()[-300:]}")
     return found
 
 
@@ -191,7 +204,7 @@ def _normalised_brain(image: nib.Nifti1Image, mask: nib.Nifti1Image) -> nib.Nift
 
 
 def _crop_to_mask(image: nib.Nifti1Image, mask: nib.Nifti1Image) -> nib.Nifti1Image:
-    """Cut an image to the bounding box of the mask and a margin: SyN then spends no time on air."""
+    """Cut an image to the bounding box of the mask and a margin: nothing then spends time on air."""
     zooms = np.asarray(image.header.get_zooms()[:3])
     box = ndimage.find_objects((np.asarray(mask.dataobj) > 0).astype(np.uint8))[0]
     pad = np.ceil(MARGIN_MM / zooms).astype(int)

@@ -28,22 +28,29 @@ class Transforms:
 
 @dataclass(frozen=True)
 class Warp:
-    """Displacement fields on the template, NIfTI files in ITK's convention: one, and its inverse."""
+    """Displacement fields on the template's brain, as ITK has them: NIfTI files, (X, Y, Z, 1, 3), mm, LPS.
+
+    ``inverse`` undoes ``field``. Neither moves anything outside its grid.
+    """
 
     field: Path
     inverse: Path
 
 
-def write_composites(affine: Path, warp: Warp, folder: Path) -> Transforms:
+def write_composites(affine: Path, found: Warp, folder: Path) -> Transforms:
     """Put an affine transform and a warp into one file for either direction.
 
     Parameters
     ----------
     affine : Path
-        ANTs' file; from the template to the scan, and after ``warp.field``.
-    warp : Warp
+        ANTs' file; from the template to the scan, and after ``found.field``.
+    found : Warp
     folder : Path
         Where ``forward.h5`` and ``inverse.h5`` are written.
+
+    Returns
+    -------
+    Transforms
     """
     import ants
 
@@ -51,7 +58,8 @@ def write_composites(affine: Path, warp: Warp, folder: Path) -> Transforms:
         return ants.transform_from_displacement_field(ants.image_read(str(path)))
 
     linear = ants.read_transform(str(affine))
-    chains = {"forward": [field(warp.field), linear], "inverse": [linear.invert(), field(warp.inverse)]}
+    # The first of a chain is applied to a point first.
+    chains = {"forward": [field(found.field), linear], "inverse": [linear.invert(), field(found.inverse)]}
     for name, chain in chains.items():
         whole = folder / f"{name}_double.h5"
         ants.write_transform(ants.compose_ants_transforms(chain), str(whole))

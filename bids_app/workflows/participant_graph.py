@@ -116,11 +116,13 @@ def init_scan_wf(config: Config, scan: Scan, *, labels: Mapping[str, str], n_thr
     brain = node(
         steps.brain_mask(mode=config.skull_strip, n_threads=n_threads), "brain_mask", threads=n_threads, memory_gb=2.5
     )
-    # ANTs takes its threads from the environment (workflows.environment.prepare).
+    # ANTs and Greedy take their threads from the environment (workflows.environment.prepare).
     bias = node(steps.bias_field(sloppy=config.sloppy), "bias_field", threads=n_threads, memory_gb=1.5)
-    # Only its affine part uses more than one thread: two scans side by side are better.
     normalise = node(
-        steps.normalise(**space, seed=config.random_seed, sloppy=config.sloppy), "normalise", memory_gb=2.5
+        steps.normalise(**space, seed=config.random_seed, sloppy=config.sloppy),
+        "normalise",
+        threads=n_threads,
+        memory_gb=2.5,
     )
     tissues = node(steps.tissues(**space, sloppy=config.sloppy), "tissues", memory_gb=3.0)
     modulate = node(steps.modulate(**space, fwhm=config.smoothing_fwhm), "modulate", memory_gb=2.0)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from bids_app.errors import ScanError
 from bids_app.participant import normalize, transforms
 from bids_app.participant._ants import image_like, to_ants
 from bids_app.space.templates import get_template
@@ -74,6 +75,24 @@ def test_an_affine_and_a_field_become_one_file_for_either_direction(tmp_path):
     middle = tuple(slice(n // 3, 2 * n // 3) for n in template.shape)
     want = nib.affines.apply_affine(np.linalg.inv(affine), points) - shift
     np.testing.assert_allclose((points + back)[middle], want[middle], atol=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore:The behavior of affine_transform")
+def test_a_field_that_is_no_number_is_an_error_of_the_scan(moved, tmp_path, monkeypatch):
+    import picsl_greedy
+
+    template, scan, mask = moved
+
+    class Broken(picsl_greedy.Greedy3D):
+        def execute(self, command, **more):
+            super().execute(command, **more)
+            name = command.split(" -o ")[1].split()[0]
+            image = nib.load(name)
+            nib.save(nib.Nifti1Image(np.full(image.shape, np.nan, np.float32), image.affine, image.header), name)
+
+    monkeypatch.setattr(picsl_greedy, "Greedy3D", Broken)
+    with pytest.raises(ScanError, match=r"registration to .* failed"):
+        normalize.register(scan, mask, template, tmp_path, sloppy=True)
 
 
 @pytest.mark.filterwarnings("ignore:The behavior of affine_transform")
