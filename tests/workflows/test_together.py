@@ -1,5 +1,6 @@
 """Runs beside each other: into one output, on one participant, and after a run that was killed."""
 
+import itertools
 import json
 import os
 import signal
@@ -166,6 +167,40 @@ if __name__ == "__main__":
         worker = int((tmp_path / "pid").read_text())
         run.kill()
     wait_for(lambda: not running(worker), 10)
+
+
+def test_a_scan_begun_is_finished_before_others_begin(tmp_path):
+    script = """
+import sys
+import nipype.pipeline.engine as pe
+from nipype.interfaces.utility import Function
+from bids_app.workflows.plugin import SturdyMultiProc
+
+def note(file, word):
+    with open(file, "a") as stream:
+        stream.write(word + " ")
+    return file
+
+def step(name):
+    node = pe.Node(Function(input_names=["file", "word"], output_names=["file"], function=note), name)
+    node.inputs.file, node.inputs.word = sys.argv[1] + "/log", name
+    return node
+
+if __name__ == "__main__":
+    workflow = pe.Workflow("w", base_dir=sys.argv[1])
+    for scan in "abc":
+        branch = pe.Workflow(scan)
+        steps = [step(scan + number) for number in "123"]
+        for before, after in zip(steps, steps[1:]):
+            branch.connect(before, "file", after, "file")
+        workflow.add_nodes([branch])
+    workflow.run(plugin=SturdyMultiProc({"n_procs": 1}))
+"""
+    (tmp_path / "script.py").write_text(script)
+    subprocess.run([sys.executable, str(tmp_path / "script.py"), str(tmp_path)], check=True, capture_output=True)
+    scans = [step[0] for step in (tmp_path / "log").read_text().split()]
+    assert sorted(scans) == list("aaabbbccc")
+    assert len(list(itertools.groupby(scans))) == 3, scans
 
 
 def running(pid: int) -> bool:
