@@ -18,6 +18,8 @@ logger = logging.getLogger("latentatlas")
 SHELL_MM = (6.0, 14.0)  # where skull and scalp are, away from the brain
 STRIPPED_SHARE = 0.9  # of that shell is background in a stripped scan; 0.1 to 0.3 in a head (skull is dark)
 FAINT = 0.08  # of the bright tissue's intensity: resampling leaves a halo round a stripped brain, denoising a haze
+EMPTY = 0.02  # the same for a hole in the brain: fluid may be dark, too, but not as dark as what was cut out
+MISSING_MM = 3.0  # a hole this far from anything is no sulcus, however tight the stripping
 PLAUSIBLE_ML = (500.0, 2600.0)
 
 
@@ -29,16 +31,20 @@ class BrainMask:
     ----------
     mask : Nifti1Image, uint8
     method : str
-        ``"deepbet"`` or ``"support"`` (the non-background voxels of a stripped scan).
+        ``"deepbet"`` or ``"support"`` (the non-background voxels of a stripped scan, without its neck).
     input_was_stripped : bool
     background_share : float
         Share of background in the shell round the brain, on which the automatic choice rests.
+    missing_share : float or None
+        Share of the brain, as the network sees its outline, that the scan does not hold (:func:`missing_share`); None
+        where the network was not asked.
     """
 
     mask: nib.Nifti1Image
     method: str
     input_was_stripped: bool
     background_share: float
+    missing_share: float | None = None
 
 
 def extract_brain(t1w: nib.Nifti1Image, mode: str = "auto", n_threads: int = 1, use_gpu: bool = False) -> BrainMask:
@@ -76,13 +82,16 @@ def extract_brain(t1w: nib.Nifti1Image, mode: str = "auto", n_threads: int = 1, 
     _check_volume(brain, t1w)
     share = background_share(t1w, brain)
     stripped = share > STRIPPED_SHARE
-    if mode == "auto" and stripped:
-        # What the stripping left is taken as it is, unless it left non-brain that the network sees as such.
-        mask = support(t1w)
-        outside = np.count_nonzero(mask & ~ndimage.binary_dilation(brain, iterations=2)) / np.count_nonzero(mask)
-        if outside < 0.02:
-            return BrainMask(image_like(mask, t1w, np.uint8), "support", True, share)
-    return BrainMask(image_like(brain, t1w, np.uint8), "deepbet", stripped, share)
+    missing = missing_share(t1w, brain)
+    if mode != "auto" or not stripped:
+        return BrainMask(image_like(brain, t1w, np.uint8), "deepbet", stripped, share, missing)
+    # What the stripping left is taken as it is, less a neck that the network sees to be none of the brain. Its outline
+    # itself is no use here: on a stripped scan it may go through empty space.
+    mask = support(t1w)
+    near = mask & ndimage.binary_dilation(brain, iterations=2)
+    if np.count_nonzero(near) < 0.98 * np.count_nonzero(mask):
+        mask = near
+    return BrainMask(image_like(mask, t1w, np.uint8), "support", True, share, missing)
 
 
 def background_share(t1w: nib.Nifti1Image, brain: np.ndarray) -> float:
@@ -105,6 +114,22 @@ def background_share(t1w: nib.Nifti1Image, brain: np.ndarray) -> float:
     return float(np.mean(_is_background(data)[shell]))
 
 
+def missing_share(t1w: nib.Nifti1Image, brain: np.ndarray) -> float:
+    """Share of a brain mask that lies in holes: background, and wide enough to hold a ball of 3 mm radius.
+
+    Stripping or defacing that cut into the brain leaves such a hole inside the outline that the network completes;
+    stripping that only took the fluid away leaves sulci, which are narrower.
+    """
+    zooms = t1w.header.get_zooms()[:3]
+    box = tuple(slice(max(0, s.start - 1), s.stop + 1) for s in ndimage.find_objects(brain.astype(np.uint8))[0])
+    empty = (brain & _is_background(np.asarray(t1w.dataobj), EMPTY))[box]
+    far = ndimage.distance_transform_edt(empty, sampling=zooms) > MISSING_MM
+    if not far.any():
+        return 0.0
+    hole = empty & (ndimage.distance_transform_edt(~far, sampling=zooms) <= MISSING_MM)
+    return float(np.count_nonzero(hole) / np.count_nonzero(brain))
+
+
 def support(t1w: nib.Nifti1Image) -> np.ndarray:
     """Brain of a stripped scan: its largest non-background component, holes filled."""
     foreground = ~_is_background(np.asarray(t1w.dataobj))
@@ -115,11 +140,11 @@ def support(t1w: nib.Nifti1Image) -> np.ndarray:
     return ndimage.binary_fill_holes(largest)
 
 
-def _is_background(data: np.ndarray) -> np.ndarray:
+def _is_background(data: np.ndarray, faint: float = FAINT) -> np.ndarray:
     """Voxels of (about) the value that fills a stripped or defaced scan: the median on its border."""
     border = np.concatenate([np.take(data, [0, -1], axis=axis).ravel() for axis in range(3)])
     distance = np.abs(data - np.median(border))
-    return distance <= FAINT * np.percentile(distance, 98)
+    return distance <= faint * np.percentile(distance, 98)
 
 
 def _check_volume(mask: np.ndarray, t1w: nib.Nifti1Image) -> None:

@@ -61,6 +61,7 @@ MEASURES = (
     Measure("GreyWhiteContrast", "Contrast of grey and white matter", "SD", 2.0, 10.0, 0, 10),
     Measure("SurfaceBrightness", "Brightness of the mask's rim", "of white matter", 0.0, 1.15, 0, 2),
     Measure("CutShare", "Rim where brain seems cut off", "of the rim", 0.0, 0.35, 0, 1),
+    Measure("MissingShare", "Brain missing in the scan", "of the brain", 0.0, 0.03, 0, 0.2),
     Measure(
         "ReconstructionErrorPercentile", "Reconstruction error within the training cohort", "percentile", 0, 95, 0, 100
     ),

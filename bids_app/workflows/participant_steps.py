@@ -22,6 +22,8 @@ def brain_mask(folder: Path, t1w: Path, mode: str, n_threads: int) -> dict:
 
     found = extract_brain(_load(t1w), mode=mode, n_threads=n_threads)
     facts = {"SkullStripMethod": found.method, "SkullStripped": bool(found.input_was_stripped)}
+    if found.missing_share is not None:
+        facts["MissingShare"] = round(found.missing_share, 4)
     return {"mask": _save(found.mask, folder / "mask.nii"), "facts": facts}
 
 
@@ -136,9 +138,10 @@ def quality(
         _load(mask_std),
         get_template(template, resolution),
     )
+    metrics |= facts
     verdict, reasons = judge(metrics)
     judged = {"QualityVerdict": verdict, "QualityReasons": reasons, "QualityLimits": usual_ranges()}
-    return {"quality": {**metrics, **facts, **judged}}
+    return {"quality": {**metrics, **judged}}
 
 
 @stage("recon", "encoded")

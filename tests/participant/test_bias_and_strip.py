@@ -6,7 +6,7 @@ from scipy import ndimage
 
 from bids_app.errors import ScanError
 from bids_app.participant.bias import correct_bias
-from bids_app.participant.skullstrip import STRIPPED_SHARE, background_share, extract_brain, support
+from bids_app.participant.skullstrip import STRIPPED_SHARE, background_share, extract_brain, missing_share, support
 
 
 def test_a_known_field_is_removed(phantom):
@@ -59,6 +59,21 @@ def test_a_defaced_head_is_not_taken_for_stripped(phantom):
     head[:, 38:, :] = 0  # everything in front
     head[:3] = head[-3:] = head[:, :3] = head[:, :, :3] = head[:, :, -3:] = 0  # and zero air at the border
     assert background_share(phantom.image(head), phantom.inside) < STRIPPED_SHARE
+
+
+def test_a_piece_cut_off_is_missed_and_a_sulcus_is_not(phantom):
+    whole, inside = np.array(phantom.scan.dataobj), phantom.inside
+    assert missing_share(phantom.scan, inside) == 0
+    sulcus = whole.copy()
+    sulcus[29:31] = 0  # 4 mm wide
+    assert missing_share(phantom.image(sulcus), inside) == 0
+    cut = whole.copy()
+    top = ndimage.find_objects(inside.astype(int))[0][2].stop
+    cut[:, :, top - 8 :] = 0
+    gone = np.count_nonzero(inside[:, :, top - 8 :]) / np.count_nonzero(inside)
+    assert missing_share(phantom.image(cut), inside) == pytest.approx(gone, rel=0.1)
+    dark = np.where(inside & (cut == 0), 0.05 * whole.max(), cut)  # dark fluid in its place
+    assert missing_share(phantom.image(dark), inside) == 0
 
 
 def test_support_is_the_filled_largest_component(phantom):

@@ -6,6 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from chain import grey_matter
+from scipy import ndimage
 
 from bids_app.participant import inputs, normalize, quality, skullstrip, transforms
 from bids_app.space.atlases import load_atlas
@@ -34,6 +35,30 @@ def test_stripped_scans_are_recognised(real_data, pattern, stripped):
     assert brain.input_was_stripped is stripped
     # The decision is not a close one.
     assert brain.background_share > 0.98 if stripped else brain.background_share < 0.5
+
+
+def test_a_lobe_cut_off_and_a_neck_left_on(real_data, tmp_path):
+    """A stripped scan that lost a part of the brain and kept one of the neck."""
+    t1w = inputs.load_t1w(first(real_data, "ds002748/sub-41/anat/*_T1w.nii.gz"))
+    before = skullstrip.extract_brain(t1w)
+    assert before.missing_share < 0.01
+    mask, data = np.asarray(before.mask.dataobj) > 0, np.array(t1w.dataobj)
+    x, y, z = ndimage.find_objects(mask.astype(int))[0]
+    corner = np.zeros_like(mask)
+    corner[(x.start + x.stop) // 2 :, y.start : y.start + 80, z.stop - 70 : z.stop] = True
+    neck = np.zeros_like(mask)
+    cx, cy, cz = (round(c) for c in ndimage.center_of_mass(mask))
+    neck[cx - 25 : cx + 25, cy - 30 : cy + 20, : z.start + 12] = True
+    neck &= ~mask
+    data[corner] = 0
+    data[neck] = np.median(data[mask])
+    brain = skullstrip.extract_brain(nib.Nifti1Image(data, t1w.affine, t1w.header))
+    found = np.asarray(brain.mask.dataobj) > 0
+    assert brain.input_was_stripped
+    assert brain.missing_share > 0.5 * np.count_nonzero(corner & mask) / np.count_nonzero(mask)
+    assert not found[corner].any()
+    assert np.count_nonzero(found & neck) < 0.25 * np.count_nonzero(neck)
+    assert np.count_nonzero(found & mask & ~corner) > 0.98 * np.count_nonzero(mask & ~corner)
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from bids_app.space.templates import get_template
 GOOD = {
     "TIV": 1500.0, "GMFraction": 0.48, "WMFraction": 0.36, "CSFFraction": 0.15, "MaskOverlap": 0.965,
     "GMVolumeConservation": 0.999, "FoldedShare": 0.0, "PriorCorrelation": 0.75, "GreyWhiteContrast": 4.0,
-    "SurfaceBrightness": 0.7, "CutShare": 0.02,
+    "SurfaceBrightness": 0.7, "CutShare": 0.02, "MissingShare": 0.004,
 }  # fmt: skip
 
 
@@ -33,6 +33,7 @@ def test_good_numbers_pass():
         ({"FoldedShare": 0.05}, "fail", "folded"),
         ({"GreyWhiteContrast": float("nan")}, "fail", "could not be measured"),
         ({"CutShare": 0.7}, "fail", "rim"),
+        ({"MissingShare": 0.04}, "look", "missing"),
     ],
 )
 def test_each_kind_of_damage_is_named(change, verdict, word):
