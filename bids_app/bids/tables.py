@@ -13,6 +13,8 @@ from ..errors import DatasetError, NoInputError
 from .files import copy_file, write_atomically, write_json
 
 MISSING = "n/a"
+#: Columns that say whose scan a row is about, with what they are.
+IDENTIFIERS = {"participant_id": "Participant", "session_id": "Session"}
 
 
 def read_tsv(path: Path) -> pd.DataFrame:
@@ -25,13 +27,18 @@ def read_tsv(path: Path) -> pd.DataFrame:
     """
     try:
         table = pd.read_csv(
-            path, sep="\t", na_values=[MISSING], dtype={"participant_id": str, "session_id": str}, encoding="utf-8-sig"
+            path, sep="\t", na_values=[MISSING], dtype=dict.fromkeys(IDENTIFIERS, str), encoding="utf-8-sig"
         )
     except FileNotFoundError:
         raise NoInputError("the table does not exist", file=path) from None
     except (OSError, ValueError, UnicodeDecodeError) as error:
         raise DatasetError(f"the table is not readable ({error})", file=path, remedy="save it tab-separated") from None
     return table.rename(columns=str.strip)
+
+
+def identifiers(table: pd.DataFrame) -> pd.DataFrame:
+    """Whose scan each row of a table is about: ``participant_id``, and ``session_id`` where scans have one."""
+    return table[[column for column in IDENTIFIERS if column in table]].reset_index(drop=True)
 
 
 def write_tsv(path: Path, table: pd.DataFrame, dictionary: Mapping[str, object] | None = None) -> Path:

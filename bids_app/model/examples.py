@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import nibabel as nib
@@ -19,7 +19,7 @@ def example_reconstructions(
     volumes: Volumes,
     fold: np.ndarray,
     error: np.ndarray,
-    participant_ids: Sequence[Any],
+    scans: pd.DataFrame,
     n: int = 2,
 ) -> tuple[nib.Nifti1Image, pd.DataFrame]:
     """The maps with the most usual and with the largest out-of-fold errors, each beside its reconstruction.
@@ -32,7 +32,8 @@ def example_reconstructions(
     fold : (N,) int array
     error : (N,) array
         Out-of-fold reconstruction error.
-    participant_ids : sequence of length N
+    scans : DataFrame
+        Whose scan each row is (``participant_id``[, ``session_id``]).
     n : int
         Examples of each kind.
 
@@ -41,25 +42,26 @@ def example_reconstructions(
     image : Nifti1Image, (x, y, z, 4n)
         Map and reconstruction in turn.
     table : DataFrame
-        ``volume, participant_id, kind, source, error``, one row a volume.
+        ``volume, participant_id[, session_id], kind, source, error``, one row a volume.
     """
     n = min(n, len(error) // 2)
     extreme = np.argsort(-error)[:n]
     others = np.setdiff1d(np.arange(len(error)), extreme)
     typical = others[np.argsort(np.abs(error[others] - np.median(error)))[:n]]
-    maps, rows = [], list[tuple[Any, ...]]()
+    maps, rows = [], list[dict[Hashable, Any]]()
     for kind, chosen in (("typical", typical), ("extreme", extreme)):
         for scan in chosen:
+            about = {**scans.iloc[scan], "kind": kind, "error": float(error[scan])}
             given = volumes.rows(np.array([scan]))
             for source, values in (("map", given[0]), ("reconstruction", models[fold[scan]].reconstruct(given)[0])):
                 maps.append(values)
-                rows.append((len(rows), str(participant_ids[scan]), kind, source, float(error[scan])))
-    table = pd.DataFrame(rows, columns=["volume", "participant_id", "kind", "source", "error"])
+                rows.append({"volume": len(rows), **about, "source": source})
+    table = pd.DataFrame(rows, columns=["volume", *scans.columns, "kind", "source", "error"])
     return volumes.grid.to_image(np.stack(maps)), table
 
 
 def reconstructions_by_epoch(
-    fitted: Fit, volumes: Volumes, participant_ids: Sequence[Any]
+    fitted: Fit, volumes: Volumes, scans: pd.DataFrame
 ) -> tuple[nib.Nifti1Image, pd.DataFrame]:
     """One held-out map beside what the network made of it in the course of the first inner training.
 
@@ -67,23 +69,24 @@ def reconstructions_by_epoch(
     ----------
     fitted : Fit
     volumes : Volumes
-    participant_ids : sequence of length N
+    scans : DataFrame
+        Whose scan each row is (``participant_id``[, ``session_id``]).
 
     Returns
     -------
     image : Nifti1Image, (x, y, z, 1 + epochs kept)
         The map, then its reconstructions by epoch; epoch 0 is the linear path.
     table : DataFrame
-        ``volume, participant_id, source, epoch, error, epochs_in_use``, one row a volume: ``error`` is the mean squared
-        error in the mask, ``epochs_in_use`` the epochs that were chosen for the model itself.
+        ``volume, participant_id[, session_id], source, epoch, error, epochs_in_use``, one row a volume: ``error`` is
+        the mean squared error in the mask, ``epochs_in_use`` the epochs that were chosen for the model itself.
     """
     given = volumes.rows(np.array([fitted.example]))[0]
-    who, used = str(participant_ids[fitted.example]), fitted.choices["epochs"]
-    rows: list[tuple[Any, ...]] = [(0, who, "map", None, None, used)]
+    about = {**scans.iloc[fitted.example], "epochs_in_use": fitted.choices["epochs"]}
+    rows: list[dict[Hashable, Any]] = [{"volume": 0, **about, "source": "map"}]
     for epoch, made in fitted.reconstructions.items():
         error = float(((made - given) ** 2).mean(dtype=np.float64))
-        rows.append((len(rows), who, "reconstruction", epoch, error, used))
-    columns = ["volume", "participant_id", "source", "epoch", "error", "epochs_in_use"]
+        rows.append({"volume": len(rows), **about, "source": "reconstruction", "epoch": epoch, "error": error})
+    columns = ["volume", *scans.columns, "source", "epoch", "error", "epochs_in_use"]
     table = pd.DataFrame(rows, columns=columns).astype({"epoch": "Int64"})
     return volumes.grid.to_image(np.stack([given, *fitted.reconstructions.values()])), table
 

@@ -34,7 +34,7 @@ class Settings:
         Mixel states between two tissues.
     mixing : dict
         Prior weight of mixels of a pair of tissues. It does not hang on the voxel size: the weights that maximise the
-        likelihood are the same at 0.9 and at 2 mm, for a scanner blurs, too, and many scans are interpolated.
+        likelihood are alike at 0.9 and at 2 mm, for scanners blur, too, and many scans are interpolated.
     gamma, epsilon : float
         Template priors enter as (prior + epsilon) ** gamma: registration is not exact, so they are relaxed.
     beta : float

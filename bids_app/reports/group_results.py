@@ -13,9 +13,9 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 
+from ..bids.tables import IDENTIFIERS
 from .participant_figures import template_or_none
 
-ID_COLUMNS = ("participant_id", "session_id")
 GROUP_TABLES = (
     "verdicts", "validation", "baselines", "lrcp_regions", "lrcp_profile", "shap_regions", "shap_values", "sam_regions",
     "projection_quality", "projection_seeds", "training", "cross_fit", "reconstructions",
@@ -67,7 +67,7 @@ class GroupResults:
         if not names:
             return self.participants
         base = self.tables[names[0]]
-        keys = [column for column in ID_COLUMNS if column in base]
+        keys = [column for column in IDENTIFIERS if column in base]
         joined = base[keys].copy()
         for name in ("reconstruction", "projections", "quality"):
             if name in self.tables:
@@ -172,7 +172,7 @@ def read_tsv(path: Path) -> pd.DataFrame:
     """A BIDS table: ``n/a`` is missing, identifiers and names stay text, control characters become blanks."""
     # XML has no place for control characters: one in the name of a group would break every SVG that shows it.
     content = io.StringIO(_CONTROL.sub(" ", path.read_text(encoding="utf-8-sig", errors="replace")))
-    text = dict.fromkeys((*ID_COLUMNS, "name", "contrast", "claim", "group", "method", "verdict"), str)
+    text = dict.fromkeys((*IDENTIFIERS, "name", "contrast", "claim", "group", "method", "verdict"), str)
     return pd.read_csv(content, sep="\t", na_values=["n/a", "", "nan", "NaN"], keep_default_na=False, dtype=text)
 
 

@@ -11,9 +11,10 @@ import matplotlib
 import numpy as np
 import pandas as pd
 
+from ..bids.tables import IDENTIFIERS
 from .brain_maps import script_json
 from .charts import MISSING, group_colours
-from .group_results import ID_COLUMNS, numeric
+from .group_results import numeric
 from .participant_figures import DIVERGING
 from .style import esc
 
@@ -55,14 +56,14 @@ def projection_explorer(
     str or None
         HTML; None without any pair of coordinates.
     """
-    coordinates = [column for column in projections.columns if column not in ID_COLUMNS]
+    coordinates = [column for column in projections.columns if column not in IDENTIFIERS]
     views = _views(coordinates)
     if not views:
         return None
-    others = [c for c in scans.columns if c not in ID_COLUMNS and c not in coordinates and not c.startswith("latent_")]
+    others = [c for c in scans.columns if c not in IDENTIFIERS and c not in coordinates and not c.startswith("latent_")]
     ordered = [c for c in first_columns if c in others] + [c for c in others if c not in first_columns]
     columns = [column for column in (_colour_column(scans[name], name) for name in ordered) if column is not None]
-    keys = [column for column in ID_COLUMNS if column in scans]
+    keys = [column for column in IDENTIFIERS if column in scans]
     payload = {
         "ids": [" ".join(str(part) for part in row) for row in scans[keys].fillna("").itertuples(index=False)],
         "coordinates": {name: _numbers(numeric(scans, name), 4) for name in coordinates},

@@ -15,6 +15,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from ..bids.tables import identifiers
 from .group_results import GroupResults, numeric
 from .participant_figures import DIVERGING
 from .slices import Layout, canonical, mosaic, plan_layout
@@ -26,18 +27,18 @@ MOST_EPOCHS = 6
 def reconstruction_figure(results: GroupResults) -> Figure | None:
     """One row an example: axial slices of the map, of the reconstruction and of the difference.
 
-    Reads ``group/reconstructions.nii.gz`` (4D) and ``group/reconstructions.tsv`` (``volume`` index, ``participant_id``,
-    ``kind`` such as *typical*, ``source`` *map* or *reconstruction*, ``error``).
+    Reads ``group/reconstructions.nii.gz`` (4D) and ``group/reconstructions.tsv`` (``volume`` index,
+    ``participant_id``[, ``session_id``], ``kind`` such as *typical*, ``source`` *map* or *reconstruction*, ``error``).
     """
     found = _maps_and_table(results, "reconstructions")
     if found is None:
         return None
     table, image, data = found
     pairs = []
-    for (kind, person), rows in table.groupby(["kind", "participant_id"], sort=False):
+    for (kind, *scan), rows in table.groupby(["kind", *identifiers(table)], sort=False):
         volumes = {str(source): int(volume) for source, volume in zip(rows["source"], rows["volume"], strict=True)}
         if {"map", "reconstruction"} <= volumes.keys():
-            pairs.append((str(kind), str(person), float(rows["error"].iloc[0]), volumes))
+            pairs.append((str(kind), " ".join(map(str, scan)), float(rows["error"].iloc[0]), volumes))
     pairs = pairs[:MOST]
     if not pairs:
         return None
@@ -61,10 +62,10 @@ def reconstruction_figure(results: GroupResults) -> Figure | None:
             "bottom": 0.17 if len(pairs) > 1 else 0.25,
         },
     )
-    for row, (kind, person, error, volumes) in zip(grid, pairs, strict=True):
+    for row, (kind, scan, error, volumes) in zip(grid, pairs, strict=True):
         given, made = data[..., volumes["map"]], data[..., volumes["reconstruction"]]
         parts = (
-            (given, "inferno", maps, f"{kind}: {person}, map"),
+            (given, "inferno", maps, f"{kind}: {scan}, map"),
             (made, "inferno", maps, f"reconstruction (error {error:.2g})"),
             (given - made, DIVERGING, difference, "map − reconstruction"),
         )
@@ -96,8 +97,8 @@ def epochs_shown(errors: Mapping[int, float], used: int) -> list[int]:
 def epochs_figure(results: GroupResults) -> tuple[Figure, str] | None:
     """A held-out map and its reconstructions by epoch; under each, what was missing and what training changed.
 
-    Reads ``group/reconstructions_by_epoch.nii.gz`` (4D) and the table of that name (``volume, participant_id, source,
-    epoch, error, epochs_in_use``).
+    Reads ``group/reconstructions_by_epoch.nii.gz`` (4D) and the table of that name (``volume,
+    participant_id[, session_id], source, epoch, error, epochs_in_use``).
 
     Returns
     -------
@@ -119,7 +120,7 @@ def epochs_figure(results: GroupResults) -> tuple[Figure, str] | None:
     top = float(np.percentile(given[given > 0.02], 99.5)) if (given > 0.02).any() else 1.0
     missed = float(np.percentile(np.abs(given - start)[np.abs(given) > 0.05], 99)) or 1.0
     maps, change = Normalize(0, top), Normalize(-missed, missed)
-    columns = [(given, f"map of {table['participant_id'].iloc[0]}", given - start, "map − epoch 0")]
+    columns = [(given, f"map of {' '.join(identifiers(table).iloc[0])}", given - start, "map − epoch 0")]
     for epoch in shown:
         volume = data[..., int(made["volume"][epoch])]
         name = "linear path" if epoch == 0 else f"epoch {epoch}"
@@ -183,7 +184,8 @@ def traversal_figure(results: GroupResults) -> Figure | None:
 
 
 def error_map_name(group: str) -> str:
-    """File that holds the error of a group; what is neither letter nor digit becomes a hyphen."""
+    """File that holds the error of a group: signs become words, whatever else is no letter or digit a hyphen."""
+    group = re.sub(r"-$", "minus", group.strip().replace("+", "plus"))
     return f"error_{re.sub(r'[^a-zA-Z0-9]+', '-', group)}.nii.gz"
 
 
@@ -193,7 +195,8 @@ def error_figure(results: GroupResults) -> Figure | None:
     Reads ``group/error_<group>.nii.gz``, the mean squared error at each voxel.
     """
     column = results.group_column
-    counts = dict(Counter(results.scans[column].astype(str))) if column else {}  # in the order of the other figures
+    # In the order of the other figures.
+    counts = dict(Counter(results.scans[column].fillna("unknown").astype(str))) if column else {}
     groups = {error_map_name(group): group for group in counts}
     paths = sorted(results.folder.glob("error_*.nii.gz"), key=lambda p: [*groups, p.name].index(p.name))
     if not paths:

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from ..bids.tables import IDENTIFIERS
 from . import charts
-from .group_results import ID_COLUMNS, GroupResults, numeric
+from .group_results import GroupResults, numeric
 from .items import Item, item
 from .scan_summary import MEASURES
 from .style import Markup, definition_list, esc, html_table, join_words, number, p_value
@@ -109,7 +110,7 @@ def quality_outliers(quality: pd.DataFrame, limit: float = 3.5) -> pd.DataFrame:
     DataFrame
         Identifiers, ``verdict``, ``what stands out``.
     """
-    keys = [column for column in ID_COLUMNS if column in quality]
+    keys = [column for column in IDENTIFIERS if column in quality]
     verdict, reasons = _texts(quality, "QualityVerdict"), _texts(quality, "QualityReasons")
     suspect = [v not in ("", "pass") for v in verdict]
     notes = [[reason] if reason and bad else [] for reason, bad in zip(reasons, suspect, strict=True)]

@@ -10,8 +10,9 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from ..bids.tables import IDENTIFIERS
 from .charts import group_colours
-from .group_results import ID_COLUMNS, GroupResults, numeric
+from .group_results import GroupResults, numeric
 from .interactive import METHODS, projection_explorer
 from .items import Item, item
 from .sections_overview import groups_of
@@ -30,7 +31,7 @@ def projections(results: GroupResults) -> Iterator[Item]:
     quality = results.table("projection_quality")
     seeds = results.table("projection_seeds")
     if seeds is not None:
-        keys = [column for column in ID_COLUMNS if column in seeds and column in results.scans]
+        keys = [column for column in IDENTIFIERS if column in seeds and column in results.scans]
         grouped = results.scans[keys].assign(group=groups_of(results))
         drawn = seeds.merge(grouped, on=keys, how="left")
         count = seeds["seed"].nunique()

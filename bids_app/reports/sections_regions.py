@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from ..bids.tables import IDENTIFIERS
 from . import charts
 from .brain_maps import glass_figure, region_figure, viewer_html
-from .group_results import ID_COLUMNS, GroupResults, error_is_explained
+from .group_results import GroupResults, error_is_explained
 from .interactive import profile_heat_map
 from .items import Item, by_region, has_signal, item, truthy
 from .style import esc, html_table, join_words, number, p_value
@@ -197,7 +198,7 @@ def same_rows(table: pd.DataFrame | None, like: pd.DataFrame) -> pd.DataFrame | 
     """The rows of a table for the scans of another one, in its order."""
     if table is None:
         return None
-    keys = [column for column in ID_COLUMNS if column in table and column in like]
+    keys = [column for column in IDENTIFIERS if column in table and column in like]
     return like[keys].merge(table.drop_duplicates(keys), on=keys, how="left")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..bids.tables import read_tsv, write_tsv
+from ..bids.tables import identifiers, read_tsv, write_tsv
 from .group_steps import write_phenotype
 from .stage import stage
 
@@ -76,7 +76,7 @@ def project(
     described = {c: f"Coordinate of the {c.split('_')[0].upper()} projection of the latents" for c in views.coordinates}
     write_phenotype(folder, "projections", study.cohort, views.coordinates, described)
     out = folder / "out" / "group"
-    ids = study.cohort[[c for c in ("participant_id", "session_id") if c in study.cohort]]
+    ids = identifiers(study.cohort)
     write_tsv(out / "projection_quality.tsv", views.quality)
     seeds = views.seeds.drop(columns="row")
     write_tsv(out / "projection_seeds.tsv", ids.loc[views.seeds["row"].astype(int)].reset_index(drop=True).join(seeds))
@@ -133,8 +133,9 @@ def explain(folder: Path, cohort: Path, products: Path, regional: Path, labels: 
     )
     out = folder / "out" / "group"
     write_tsv(out / "shap_regions.tsv", found.regions)
-    ids = study.cohort[[c for c in ("participant_id", "session_id") if c in study.cohort]]
-    write_tsv(out / "shap_values.tsv", pd.concat([ids, found.values.reset_index(drop=True)], axis=1))
+    write_tsv(
+        out / "shap_values.tsv", pd.concat([identifiers(study.cohort), found.values.reset_index(drop=True)], axis=1)
+    )
     numbers = {"r2": found.r2, "p": found.p, "seed_stability": found.seed_stability}
     facts = {"supported": found.supported, "reason": found.reason, "model": found.model}
     facts |= {name: None if np.isnan(value) else float(value) for name, value in numbers.items()}

@@ -17,7 +17,7 @@ from ..bids.anat import sidecar_path
 from ..bids.files import copy_file, write_json
 from ..bids.maps import GreyMatterMap, check_alike, find_maps
 from ..bids.query import check_dataset
-from ..bids.tables import read_participants, read_tsv, write_tsv
+from ..bids.tables import IDENTIFIERS, identifiers, read_participants, read_tsv, write_tsv
 from ..config import Config
 from ..errors import ConfigError, DatasetError, NoInputError
 from .claims import claim, lock_folders, refuse, write_citation
@@ -252,11 +252,10 @@ def _write_quality(config: Config, table: pd.DataFrame, quality: Sequence[dict])
         rows.append({k: facts.get(k) for k in QUALITY})
     values = pd.DataFrame(rows)
     if values.notna().any(axis=None):
-        ids = table[[c for c in ("participant_id", "session_id") if c in table]]
         write_tsv(
             config.output_dir / "phenotype" / "quality.tsv",
-            pd.concat([ids, values.dropna(axis=1, how="all")], axis=1),
-            {"participant_id": "Participant", "session_id": "Session", **QUALITY},
+            pd.concat([identifiers(table), values.dropna(axis=1, how="all")], axis=1),
+            {**IDENTIFIERS, **QUALITY},
         )
 
 

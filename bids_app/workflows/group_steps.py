@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..bids.tables import fitting_dictionary, read_tsv, write_tsv
+from ..bids.tables import IDENTIFIERS, fitting_dictionary, identifiers, read_tsv, write_tsv
 from .stage import stage
 
 
@@ -28,7 +28,7 @@ def cohort(folder: Path, kept: list, table: Path, dictionary: dict) -> dict:
     """The table that goes with the kept scans row by row. Apart from the regions: another atlas trains nothing anew."""
     found = read_tsv(table).iloc[kept].reset_index(drop=True)
     write_tsv(folder / "cohort.tsv", found)
-    known = found.drop(columns=["participant_id", "session_id"], errors="ignore")
+    known = found.drop(columns=[*IDENTIFIERS], errors="ignore")
     write_phenotype(folder, "cohort", found, known, fitting_dictionary(known, dictionary))
     return {"cohort": folder / "cohort.tsv"}
 
@@ -80,10 +80,10 @@ def fit(folder: Path, volumes: Path, cohort: Path, plan: Path, fold: Path, numbe
     from ..model.plan import Plan
     from ..model.volumes import load_volumes
 
-    ids = read_tsv(cohort)["participant_id"]
+    scans = identifiers(read_tsv(cohort))
     arrays, fitted = crossfit.cross_fit_one(
         load_volumes(volumes),
-        ids,
+        scans["participant_id"],
         np.load(fold),
         None if number < 0 else number,
         Plan.read(plan),
@@ -96,7 +96,7 @@ def fit(folder: Path, volumes: Path, cohort: Path, plan: Path, fold: Path, numbe
     fitted.history.assign(fold="all" if number < 0 else number).to_csv(folder / "history.tsv", sep="\t", index=False)
     files.save_model(fitted.model, folder / "model", files.make_card(fitted.model, choices=fitted.choices))
     if number < 0:
-        _write_learning(folder / "out" / "group", fitted, load_volumes(volumes), ids)
+        _write_learning(folder / "out" / "group", fitted, load_volumes(volumes), scans)
     return {"fitted": folder / "fitted.npz", "model": folder / "model"}
 
 
@@ -216,10 +216,8 @@ def _write_latents(folder: Path, table: pd.DataFrame, products: dict) -> None:
 
 def write_phenotype(folder: Path, name: str, cohort: pd.DataFrame, values: pd.DataFrame, described: dict) -> Path:
     """Write ``phenotype/<name>.tsv`` with its dictionary: the identifiers of each scan, then its values."""
-    ids = {"participant_id": "Participant", "session_id": "Session"}
-    first = cohort[[c for c in ids if c in cohort]].reset_index(drop=True)
-    table = pd.concat([first, values.reset_index(drop=True)], axis=1)
-    return write_tsv(folder / "out" / "phenotype" / f"{name}.tsv", table, {**ids, **described})
+    table = pd.concat([identifiers(cohort), values.reset_index(drop=True)], axis=1)
+    return write_tsv(folder / "out" / "phenotype" / f"{name}.tsv", table, {**IDENTIFIERS, **described})
 
 
 def _write_pictures(out: Path, models: list, maps, products: dict, table: pd.DataFrame, groups) -> None:
@@ -227,18 +225,18 @@ def _write_pictures(out: Path, models: list, maps, products: dict, table: pd.Dat
     from ..reports.reconstructions import error_map_name
 
     fold, error = products["fold"], products["err"]
-    image, examples = example_reconstructions(models, maps, fold, error, table["participant_id"])
+    image, examples = example_reconstructions(models, maps, fold, error, identifiers(table))
     image.to_filename(out / "reconstructions.nii.gz")
     write_tsv(out / "reconstructions.tsv", examples)
     for group, mean in mean_error_maps(models, maps, fold, groups).items():
         mean.to_filename(out / error_map_name(group))
 
 
-def _write_learning(out: Path, fitted, maps, ids: pd.Series) -> None:
+def _write_learning(out: Path, fitted, maps, scans: pd.DataFrame) -> None:
     from ..model.examples import reconstructions_by_epoch
 
     out.mkdir(parents=True, exist_ok=True)
-    image, table = reconstructions_by_epoch(fitted, maps, ids)
+    image, table = reconstructions_by_epoch(fitted, maps, scans)
     image.to_filename(out / "reconstructions_by_epoch.nii.gz")
     write_tsv(out / "reconstructions_by_epoch.tsv", table)
 

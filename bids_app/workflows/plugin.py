@@ -1,8 +1,8 @@
 """Nipype's MultiProc, mended in two respects.
 
-A worker that dies fails its own step, and nothing else: in Nipype's own, one pool holds all workers, and when the system
-kills one of them for want of memory, every result that is still out is lost with it, and the run waits for them for
-ever. And a scan once begun is brought to its end before others are begun: in Nipype's own, all scans go through the
+A worker that dies fails its own step, and nothing else: in Nipype's own, one pool holds all workers, and when the
+system kills one of them for want of memory, every result that is still out is lost with it, and the run waits for them
+for ever. And a scan once begun is brought to its end before others are begun: in Nipype's own, all scans go through the
 first step, then all through the second, so that of a thousand scans none is done until nearly all are.
 """
 

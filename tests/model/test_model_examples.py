@@ -30,6 +30,7 @@ def test_errors_of_maps_add_up_to_the_errors_of_scans(tmp_path):
     plan = make_plan(ids, fold, latent_dim=3, max_epochs=0)
     parts = [cross_fit_one(volumes, ids, fold, f, plan, n_threads=1) for f in range(3)]
     models = [fitted.model for _, fitted in parts]
+    scans = pd.DataFrame({"participant_id": ids, "session_id": "ses-1"})
     error = np.array([parts[f][0]["err"][i] for i, f in enumerate(fold)])
 
     groups = np.array(["a", "b"] * 6)
@@ -38,12 +39,13 @@ def test_errors_of_maps_add_up_to_the_errors_of_scans(tmp_path):
         values = maps[group].get_fdata()[volumes.grid.mask]
         np.testing.assert_allclose(values.sum() / volumes.grid.n_voxels, error[groups == group].mean(), rtol=1e-3)
 
-    image, table = reconstructions_by_epoch(parts[0][1], volumes, ids)  # no epoch at all: the map and the linear path
+    image, table = reconstructions_by_epoch(parts[0][1], volumes, scans)  # no epoch at all: the map and the linear path
     assert table["source"].tolist() == ["map", "reconstruction"]
     assert table["epoch"].tolist() == [pd.NA, 0]
 
-    image, table = example_reconstructions(models, volumes, fold, error, ids, n=2)
+    image, table = example_reconstructions(models, volumes, fold, error, scans, n=2)
     assert image.shape[3] == len(table) == 8
+    assert [*table] == ["volume", "participant_id", "session_id", "kind", "source", "error"]
     assert table["source"].tolist() == ["map", "reconstruction"] * 4
     worst = table[(table["kind"] == "extreme") & (table["source"] == "map")]["participant_id"].tolist()
     assert worst == [ids[i] for i in np.argsort(-error)[:2]]
@@ -58,7 +60,7 @@ def test_errors_by_epoch_are_those_of_the_pictures(curved_cohort):
     fold = split_participants(ids, 5, 0)
     plan = make_plan(ids, fold, latent_dim=2, channels=(8, 8, 16, 16), max_epochs=5, learning_rate=2e-3, prior=False)
     fitted = fit(curved_cohort, np.flatnonzero(fold != 0), ids, plan, n_threads=1)
-    image, table = reconstructions_by_epoch(fitted, curved_cohort, ids)
+    image, table = reconstructions_by_epoch(fitted, curved_cohort, pd.DataFrame({"participant_id": ids}))
     scan = ids.index(table["participant_id"][0])
     assert fold[scan] != 0
     assert table["epoch"].tolist()[1:] == sorted({0, 1, 2, 4, fitted.choices["epochs"]})

@@ -7,6 +7,7 @@ from chain import grey_matter, regional
 from scipy import ndimage
 
 from bids_app.participant import inputs
+from bids_app.participant._grid import block_average
 from bids_app.space.templates import get_template
 
 pytestmark = pytest.mark.real
@@ -49,3 +50,19 @@ def test_regional_grey_matter_repeats(real_data, tmp_path):
     assert np.median(change) < 0.03
     assert np.quantile(change, 0.9) < 0.10
     assert volumes[1].sum() == pytest.approx(volumes[0].sum(), rel=0.03)
+
+
+def test_voxel_size_does_not_matter(real_data, tmp_path):
+    """A scan of about 1.2 mm voxels and the means of blocks of eight of them, as half the resolution would see them."""
+    found = sorted(real_data.glob("ds000011/sub-02/anat/*_T1w.nii.gz"))
+    if not found:
+        pytest.skip("needs ds000011")
+    template = get_template(resolution=2.0)
+    fine = inputs.load_t1w(found[0])
+    coarse = block_average(fine, 2.0)
+    assert coarse.header.get_zooms()[0] > 1.7
+    maps = [grey_matter(t1w, template, tmp_path / str(i))[-1].gm for i, t1w in enumerate((fine, coarse))]
+    _, volumes = regional(template, *maps)
+    change = np.log(volumes[1] / volumes[0])
+    assert np.median(np.abs(change)) < 0.03
+    assert volumes[1].sum() == pytest.approx(volumes[0].sum(), rel=0.01)

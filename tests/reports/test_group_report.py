@@ -276,6 +276,7 @@ def test_error_maps_are_matched_to_groups_whatever_their_names(cohort, own_cohor
         if "diagnosis" in table:
             table.replace({"diagnosis": {first: "late_MCI"}}).to_csv(path, sep="\t", index=False)
     assert error_map_name("late_MCI") == "error_late-MCI.nii.gz"
+    assert len({error_map_name(group) for group in ("A+", "A-", "A")}) == 3
     for group, name in ((first, "late-MCI"), (other, other)):
         shutil.copy(cohort / "group" / f"error_{group}.nii.gz", own_cohort / "group" / f"error_{name}.nii.gz")
     results = read_group_results(own_cohort)
