@@ -24,8 +24,8 @@ from .dataset import SETTINGS, Settings, check_folder, truth_rows
 from .fields import grid, integrate, jacobian, random_velocity, sample
 from .head import SHAPE_BOX, SHAPE_COMPONENTS, SHAPE_MM, to_shape_voxels
 from .tables import (
-    DICTIONARY,
     describe,
+    describe_people,
     ground_truth,
     participant_columns,
     write_json,
@@ -153,8 +153,7 @@ def simulate_map_dataset(out_dir: str | Path, settings: Settings, progress: Call
         )
         write_text(README, out / "README")
         describe(out, "Simulated modulated grey-matter maps with planted atrophy", "derivative")
-        write_table(participant_columns(people), out / "participants.tsv")
-        write_json(DICTIONARY, out / "participants.json")
+        describe_people(out, settings, people)
     return out
 
 

@@ -54,11 +54,16 @@ files.
 
 
 def describe_dataset(out: Path, settings, people) -> None:
-    """Write the description, README, participants' table and, with several sessions, each participant's sessions."""
+    """Write the description, the README and the tables of the participants."""
     confound = "follows the diagnosis (a planted confound)" if settings.confound else "hardly depends on the diagnosis"
     describe(out, "A synthetic cohort with planted grey-matter atrophy", "raw")
     text = README.format(loss=GM_LOSS_PER_YEAR, version=__version__, confound=confound)
     write_text(text, out / "README")
+    describe_people(out, settings, people)
+
+
+def describe_people(out: Path, settings, people) -> None:
+    """Write the participants' table and, with several sessions, each participant's sessions."""
     write_table(participant_columns(people), out / "participants.tsv")
     write_json(DICTIONARY, out / "participants.json")
     if settings.sessions == 1:

@@ -107,4 +107,6 @@ def test_the_dataset_of_maps(tmp_path):
     assert sidecar["GMVolumeConservation"] == pytest.approx(1, abs=0.01)
     assert sidecar["JacobianRange"][0] > 0
     assert pd.read_csv(out / "code/ground_truth.tsv", sep="\t")["AD"].min() == -0.25
+    ages = pd.read_csv(out / "sub-02/sub-02_sessions.tsv", sep="\t")["age"]
+    assert ages[1] - ages[0] == pytest.approx(1.5)
     assert main(command) == 0  # again, over itself

@@ -207,6 +207,28 @@ def test_a_rerun_trains_nothing_again(analysed, capsys):
     assert model.stat().st_mtime_ns == before
 
 
+def test_sessions_stay_apart_in_every_table(tmp_path):
+    arguments = ["--maps-only", "--n-participants", "15", "--sessions", "2", "--resolution", "4", "--quiet"]
+    assert simulate([str(tmp_path / "maps"), *arguments]) == 0
+    command = ["group", "-w", str(tmp_path / "work"), "--group-column", "diagnosis", "--covariates", "age", "sex",
+               "--latent-dim", "4", "--epochs", "1", "--folds", "3", "--permutations", "100"]  # fmt: skip
+    assert main([str(tmp_path / "maps"), str(tmp_path / "out"), *command]) == 0
+    for path in sorted((tmp_path / "out/phenotype").glob("*.tsv")):
+        table = pd.read_csv(path, sep="\t")
+        assert [*table.columns[:2]] == ["participant_id", "session_id"], path
+        assert len(table.drop_duplicates(["participant_id", "session_id"])) == len(table) == 30, path
+    cohort = pd.read_csv(tmp_path / "out/phenotype/cohort.tsv", sep="\t")
+    np.testing.assert_allclose(cohort.groupby("participant_id")["age"].diff().dropna(), 1.5, atol=0.06)
+    folds = pd.read_csv(tmp_path / "out/phenotype/reconstruction.tsv", sep="\t").groupby("participant_id")["fold"]
+    assert folds.nunique().max() == 1
+    for name in ("projection_seeds", "shap_values", "reconstructions", "reconstructions_by_epoch"):
+        table = pd.read_csv(tmp_path / f"out/group/{name}.tsv", sep="\t")
+        assert table["session_id"].str.fullmatch("ses-0[12]").all(), name
+    claims = pd.read_csv(tmp_path / "out/group/verdicts.tsv", sep="\t")
+    assert set(claims["n"].dropna()) <= {10, 15}  # people, not scans
+    assert undocumented(tmp_path / "out") == []
+
+
 def test_the_model_encodes_strangers_but_not_its_own_cohort(analysed, tmp_path, capsys):
     arguments = ["--maps-only", "--n-participants", "12", "--resolution", "4", "--seed", "77", "--quiet"]
     assert simulate([str(tmp_path / "others"), *arguments]) == 0
