@@ -67,6 +67,14 @@ def sidecar_path(image: Path) -> Path:
     return image.with_name(image.name.removesuffix(".gz").removesuffix(".nii") + ".json")
 
 
+def read_sidecar(image: Path) -> dict[str, Any]:
+    """What the JSON file beside a NIfTI image says; nothing where there is none that can be read."""
+    try:
+        return dict(json.loads(sidecar_path(image).read_text()))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
 def write_outputs(
     files: dict[str, Path], output_dir: Path, scan: Scan, space: dict[str, str], metadata: dict[str, dict[str, Any]]
 ) -> None:
@@ -104,10 +112,7 @@ def finished(output_dir: Path, scan: Scan, kinds: list[str], fingerprint: str, *
     if not all(p.exists() for p in paths.values()):
         return False
     stamped = paths.get("modulated") or paths["gm_std"]
-    try:
-        return bool(json.loads(sidecar_path(stamped).read_text()).get("Fingerprint") == fingerprint)
-    except (OSError, ValueError):
-        return False
+    return bool(read_sidecar(stamped).get("Fingerprint") == fingerprint)
 
 
 def _source(scan: Scan) -> str:

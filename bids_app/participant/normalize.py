@@ -89,16 +89,12 @@ def register(
             affine, found = _align(corrected, mask, template, folder, QUICK if sloppy else COARSE, seed)
             if not sloppy:
                 found = _match_tissues(corrected, mask, template, affine, found, folder, seed)
-            composite = write_composites(affine, found, folder)
+            return write_composites(affine, found, work_dir)
         except RuntimeError as error:
             raise ScanError(
                 f"The registration to {template.name} failed ({error}).",
                 remedy="Look at the brain mask of this scan; if it is wrong try --skull-strip force.",
             ) from error
-        forward, inverse = work_dir / "forward.h5", work_dir / "inverse.h5"
-        composite.forward.replace(forward)
-        composite.inverse.replace(inverse)
-    return Transforms(forward, inverse)
 
 
 def _align(

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from .. import __version__
-from ..bids.anat import sidecar_path
+from ..bids.anat import read_sidecar
 from ..bids.files import copy_file, write_json
 from ..bids.maps import GreyMatterMap, check_alike, find_maps
 from ..bids.query import check_dataset
@@ -134,10 +134,7 @@ def _trusted(maps: list[GreyMatterMap]) -> tuple[list[GreyMatterMap], list[dict]
     """Leave out the maps that the participant level's quality gate has failed; also the sidecars of the others."""
     kept, sidecars, left_out = [], [], []
     for item in maps:
-        try:
-            facts = json.loads(sidecar_path(item.path).read_text())
-        except (OSError, ValueError):
-            facts = {}
+        facts = read_sidecar(item.path)
         if facts.get("QualityVerdict") == "fail":
             reason = "; ".join(facts.get("QualityReasons", [])) or "failed the quality gate"
             left_out.append({"participant_id": f"sub-{item.subject}", "session_id": item.session, "reason": reason})

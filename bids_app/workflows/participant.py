@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..bids.anat import finished
+from ..bids.anat import finished, output_path, read_sidecar
 from ..bids.maps import GreyMatterMap, check_alike, find_maps
 from ..bids.query import Scan, find_t1w
 from ..config import Config
@@ -53,6 +53,7 @@ def run_participant(config: Config, logs: Path) -> list[Failure]:
         write_citation(config)
         if not config.boilerplate_only:
             _write_reports(config, participants)
+            _name_doubtful(config, sources)
     return failures
 
 
@@ -169,16 +170,21 @@ def adopted_kind(scan: GreyMatterMap) -> str:
     return "modulated" if scan.modulated or scan.transform else "gm_std"
 
 
-def _finished(config: Config, scan: Scan, labels: dict[str, str]) -> bool:
+def _map_of(scan: Scan, labels: dict[str, str]) -> tuple[str, dict[str, str]]:
+    """Kind of a scan's map and the labels of its name."""
+    kind = "modulated"
     if isinstance(scan, GreyMatterMap):
-        labels, kinds = adopted_labels(scan), [adopted_kind(scan)]
-    else:
-        kinds = list(KINDS)
+        kind, labels = adopted_kind(scan), adopted_labels(scan)
+    return kind, {k: labels[k] for k in ("template", "res", "cohort")}
+
+
+def _finished(config: Config, scan: Scan, labels: dict[str, str]) -> bool:
+    kind, naming = _map_of(scan, labels)
+    kinds = [kind] if isinstance(scan, GreyMatterMap) else list(KINDS)
     if config.smoothing_fwhm > 0 and "modulated" in kinds:
         kinds.append("smoothed")
     if config.model:
         kinds.append("recon")
-    naming = {k: labels[k] for k in ("template", "res", "cohort")}
     return finished(config.output_dir, scan, kinds, fingerprint(config, scan), **naming)
 
 
@@ -188,3 +194,13 @@ def _write_reports(config: Config, participants: Sequence[str]) -> None:
     for participant in participants:
         if (config.output_dir / f"sub-{participant}").is_dir():
             build_participant_report(config.output_dir, participant)
+
+
+def _name_doubtful(config: Config, scans: Sequence[Scan]) -> None:
+    """Tell which maps the quality gate did not pass, and why; nobody should have to open every page to know."""
+    labels = space_labels(config)
+    for scan in scans:
+        kind, naming = _map_of(scan, labels)
+        facts = read_sidecar(output_path(config.output_dir, scan, kind, **naming))
+        if facts.get("QualityVerdict") in ("look", "fail"):
+            logger.warning("%s: %s: %s", scan.prefix, facts["QualityVerdict"], "; ".join(facts["QualityReasons"]))
