@@ -23,7 +23,7 @@ T1-weighted scans{% if n_scans %} ({{ n_scans }} of {{ n_participants }} partici
 {% if skull_strip == "skip" %}
 The scans were taken to hold nothing but brain; no brain extraction was run.
 {% elif all_stripped %}
-All scans came without a skull and kept their own outline; no brain extraction was run.
+All scans came without a skull and kept their own outline, less what lay beyond the brain as deepbet {{ versions.deepbet }} [@deepbet] saw it.
 {% else %}
 The brain was extracted with deepbet {{ versions.deepbet }} [@deepbet]{% if n_stripped %}; {{ n_stripped }} scan{{ "s" if n_stripped != 1 }} came without a skull and kept {{ "their" if n_stripped != 1 else "its" }} own outline{% endif %}.
 {% endif %}

@@ -70,9 +70,10 @@ def sidecar_path(image: Path) -> Path:
 def read_sidecar(image: Path) -> dict[str, Any]:
     """What the JSON file beside a NIfTI image says; nothing where there is none that can be read."""
     try:
-        return dict(json.loads(sidecar_path(image).read_text()))
-    except (OSError, ValueError, TypeError):
+        found = json.loads(sidecar_path(image).read_text())
+    except (OSError, ValueError):
         return {}
+    return found if isinstance(found, dict) else {}
 
 
 def write_outputs(

@@ -41,6 +41,11 @@ def identifiers(table: pd.DataFrame) -> pd.DataFrame:
     return table[[column for column in IDENTIFIERS if column in table]].reset_index(drop=True)
 
 
+def scan_names(table: pd.DataFrame) -> list[str]:
+    """What to call the scan of each row: the participant, and the session where there is one."""
+    return [" ".join(row.dropna().astype(str)) for _, row in identifiers(table).iterrows()]
+
+
 def write_tsv(path: Path, table: pd.DataFrame, dictionary: Mapping[str, object] | None = None) -> Path:
     """Write a BIDS table, and its dictionary as JSON beside it when there is one.
 

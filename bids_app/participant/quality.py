@@ -36,7 +36,14 @@ RULES = (
         0.6,
         "{:.2f} of the brain's rim is as bright as grey matter on both sides (brain cut off?)",
     ),
-    ("MissingShare", 0, 0.03, 0, 0.075, "{:.3f} of the brain is missing in the scan (cut off when it was stripped?)"),
+    (
+        "MissingShare",
+        0,
+        0.03,
+        0,
+        0.075,
+        "{:.3f} of the brain is missing in the scan (cut off by stripping or defacing?)",
+    ),
 )
 
 

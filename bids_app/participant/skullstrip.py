@@ -20,6 +20,9 @@ STRIPPED_SHARE = 0.9  # of that shell is background in a stripped scan; 0.1 to 0
 FAINT = 0.08  # of the bright tissue's intensity: resampling leaves a halo round a stripped brain, denoising a haze
 EMPTY = 0.02  # the same for a hole in the brain: fluid may be dark, too, but not as dark as what was cut out
 MISSING_MM = 3.0  # a hole this far from anything is no sulcus, however tight the stripping
+NECK_MM = 3.0  # beyond the outline that the network sees
+NECK_SHARE = 0.02  # of what the stripping left; less is a matter of where to draw the outline
+PIECE_ML = 1.0  # a part of the brain that the stripping left apart from the rest
 PLAUSIBLE_ML = (500.0, 2600.0)
 
 
@@ -31,7 +34,7 @@ class BrainMask:
     ----------
     mask : Nifti1Image, uint8
     method : str
-        ``"deepbet"`` or ``"support"`` (the non-background voxels of a stripped scan, without its neck).
+        ``"deepbet"``, or ``"support"``: the non-background voxels of a stripped scan, in mode auto less a neck.
     input_was_stripped : bool
     background_share : float
         Share of background in the shell round the brain, on which the automatic choice rests.
@@ -87,10 +90,11 @@ def extract_brain(t1w: nib.Nifti1Image, mode: str = "auto", n_threads: int = 1, 
         return BrainMask(image_like(brain, t1w, np.uint8), "deepbet", stripped, share, missing)
     # What the stripping left is taken as it is, less a neck that the network sees to be none of the brain. Its outline
     # itself is no use here: on a stripped scan it may go through empty space.
-    mask = support(t1w)
-    near = mask & ndimage.binary_dilation(brain, iterations=2)
-    if np.count_nonzero(near) < 0.98 * np.count_nonzero(mask):
-        mask = near
+    mask = support(t1w, brain)
+    beyond = mask & (ndimage.distance_transform_edt(~brain, sampling=t1w.header.get_zooms()[:3]) > NECK_MM)
+    if np.count_nonzero(beyond) > NECK_SHARE * np.count_nonzero(mask):
+        mask &= ~beyond
+    _check_volume(mask, t1w)
     return BrainMask(image_like(mask, t1w, np.uint8), "support", True, share, missing)
 
 
@@ -115,29 +119,37 @@ def background_share(t1w: nib.Nifti1Image, brain: np.ndarray) -> float:
 
 
 def missing_share(t1w: nib.Nifti1Image, brain: np.ndarray) -> float:
-    """Share of a brain mask that lies in holes: background, and wide enough to hold a ball of 3 mm radius.
+    """Share of a brain mask in holes: background, open to the outside, and as wide as a ball of 3 mm radius.
 
     Stripping or defacing that cut into the brain leaves such a hole inside the outline that the network completes;
-    stripping that only took the fluid away leaves sulci, which are narrower.
+    stripping that only took the fluid away leaves sulci, which are narrower. Ventricles, however dark, are closed.
     """
     zooms = t1w.header.get_zooms()[:3]
     box = tuple(slice(max(0, s.start - 1), s.stop + 1) for s in ndimage.find_objects(brain.astype(np.uint8))[0])
-    empty = (brain & _is_background(np.asarray(t1w.dataobj), EMPTY))[box]
+    empty, outside = (brain & _is_background(np.asarray(t1w.dataobj), EMPTY))[box], ~brain[box]
     far = ndimage.distance_transform_edt(empty, sampling=zooms) > MISSING_MM
     if not far.any():
         return 0.0
     hole = empty & (ndimage.distance_transform_edt(~far, sampling=zooms) <= MISSING_MM)
-    return float(np.count_nonzero(hole) / np.count_nonzero(brain))
+    open_hole = ndimage.binary_propagation(hole & ndimage.binary_dilation(outside), mask=hole)
+    return float(np.count_nonzero(open_hole) / np.count_nonzero(brain))
 
 
-def support(t1w: nib.Nifti1Image) -> np.ndarray:
-    """Brain of a stripped scan: its largest non-background component, holes filled."""
+def support(t1w: nib.Nifti1Image, brain: np.ndarray | None = None) -> np.ndarray:
+    """Brain of a stripped scan: its largest non-background component, holes filled.
+
+    With an outline of the ``brain``, all components of which more than 1 ml lies in it: stripping may part the brain.
+    """
     foreground = ~_is_background(np.asarray(t1w.dataobj))
     labels, n = ndimage.label(foreground)
     if n == 0:
         raise ScanError("The scan holds nothing but background.", remedy="Use --skull-strip auto.")
-    largest = labels == 1 + np.argmax(np.bincount(labels.ravel())[1:])
-    return ndimage.binary_fill_holes(largest)
+    if brain is None:
+        kept = labels == 1 + np.argmax(np.bincount(labels.ravel())[1:])
+    else:
+        inside = np.bincount(labels[brain], minlength=n + 1) * voxel_volume(t1w)
+        kept = (labels > 0) & (inside > PIECE_ML)[labels]
+    return ndimage.binary_fill_holes(kept)
 
 
 def _is_background(data: np.ndarray, faint: float = FAINT) -> np.ndarray:

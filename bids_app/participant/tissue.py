@@ -33,7 +33,7 @@ class Settings:
     levels : int
         Mixel states between two tissues.
     mixing : dict
-        Prior weight of mixels of a pair of tissues. It does not hang on the voxel size: the weights that maximise the
+        Prior weight of mixels of a pair of tissues. It does not depend on the voxel size: the weights that maximise the
         likelihood are alike at 0.9 and at 2 mm, for scanners blur, too, and many scans are interpolated.
     gamma, epsilon : float
         Template priors enter as (prior + epsilon) ** gamma: registration is not exact, so they are relaxed.

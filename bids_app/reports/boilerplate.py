@@ -149,8 +149,8 @@ def describe_run(output_dir: Path, config: Config | Mapping | None = None) -> di
         "n_participants": len({str(meta["Subject"]) for meta in computed}),
         "skull_strip": options["skull_strip"],
         "sloppy": summary.get("sloppy", any(m.get("Sloppy") for m in sidecars) if sidecars else options["sloppy"]),
-        "n_stripped": sum(bool(_came_stripped(meta)) for meta in computed),
-        "all_stripped": bool(computed) and all(_came_stripped(meta) for meta in computed),
+        "n_stripped": sum(bool(_kept_its_outline(meta)) for meta in computed),
+        "all_stripped": bool(computed) and all(_kept_its_outline(meta) for meta in computed),
         "smoothing_fwhm": f"{float(fwhm):g}" if fwhm else "",
         "model_given": model,
         "encoded_by": model if any(output_dir.glob("sub-*/**/*_desc-recon_probseg.json")) else "",
@@ -211,8 +211,10 @@ def _is_map(path: Path) -> bool:
     return "_desc-modulated_" in path.name or (path.name.endswith("_label-GM_probseg.json") and not better.exists())
 
 
-def _came_stripped(meta: Mapping) -> bool:
-    return bool(meta.get("InputSkullStripped", meta.get("SkullStripped", False)))
+def _kept_its_outline(meta: Mapping) -> bool:
+    """Whether a scan kept the outline that it came with; a stripped one that was stripped anew did not."""
+    stripped = bool(meta.get("InputSkullStripped", meta.get("SkullStripped", False)))
+    return stripped and meta.get("SkullStripMethod", "support") == "support"
 
 
 def _resolution(sidecars: list[dict]) -> float | None:

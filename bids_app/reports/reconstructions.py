@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import nibabel as nib
@@ -15,7 +15,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from ..bids.tables import identifiers
+from ..bids.tables import scan_names
 from .group_results import GroupResults, numeric
 from .participant_figures import DIVERGING
 from .slices import Layout, canonical, mosaic, plan_layout
@@ -35,10 +35,10 @@ def reconstruction_figure(results: GroupResults) -> Figure | None:
         return None
     table, image, data = found
     pairs = []
-    for (kind, *scan), rows in table.groupby(["kind", *identifiers(table)], sort=False):
+    for (kind, scan), rows in table.groupby(["kind", scan_names(table)], sort=False):
         volumes = {str(source): int(volume) for source, volume in zip(rows["source"], rows["volume"], strict=True)}
         if {"map", "reconstruction"} <= volumes.keys():
-            pairs.append((str(kind), " ".join(map(str, scan)), float(rows["error"].iloc[0]), volumes))
+            pairs.append((str(kind), str(scan), float(rows["error"].iloc[0]), volumes))
     pairs = pairs[:MOST]
     if not pairs:
         return None
@@ -120,7 +120,7 @@ def epochs_figure(results: GroupResults) -> tuple[Figure, str] | None:
     top = float(np.percentile(given[given > 0.02], 99.5)) if (given > 0.02).any() else 1.0
     missed = float(np.percentile(np.abs(given - start)[np.abs(given) > 0.05], 99)) or 1.0
     maps, change = Normalize(0, top), Normalize(-missed, missed)
-    columns = [(given, f"map of {' '.join(identifiers(table).iloc[0])}", given - start, "map − epoch 0")]
+    columns = [(given, f"map of {scan_names(table)[0]}", given - start, "map − epoch 0")]
     for epoch in shown:
         volume = data[..., int(made["volume"][epoch])]
         name = "linear path" if epoch == 0 else f"epoch {epoch}"
@@ -183,10 +183,21 @@ def traversal_figure(results: GroupResults) -> Figure | None:
     return figure
 
 
-def error_map_name(group: str) -> str:
-    """File that holds the error of a group: signs become words, whatever else is no letter or digit a hyphen."""
-    group = re.sub(r"-$", "minus", group.strip().replace("+", "plus"))
-    return f"error_{re.sub(r'[^a-zA-Z0-9]+', '-', group)}.nii.gz"
+def error_map_names(groups: Iterable[str]) -> dict[str, str]:
+    """File that holds the error of each group, by group.
+
+    Signs become words, whatever else is no letter or digit a hyphen; names that then are the same are numbered.
+    """
+    words = {"+": "plus", "<": "below", ">": "above", "≤": "upto", "≥": "from"}
+    found: dict[str, str] = {}
+    taken: Counter[str] = Counter()
+    for group in sorted(set(groups)):
+        name = re.sub(r"-$", "minus", group.strip())
+        name = re.sub(r"[\W_]+", "-", "".join(words.get(letter, letter) for letter in name))
+        taken[name.lower()] += 1
+        number = taken[name.lower()]
+        found[group] = f"error_{name}{f'-{number}' if number > 1 else ''}.nii.gz"
+    return found
 
 
 def error_figure(results: GroupResults) -> Figure | None:
@@ -197,7 +208,8 @@ def error_figure(results: GroupResults) -> Figure | None:
     column = results.group_column
     # In the order of the other figures.
     counts = dict(Counter(results.scans[column].fillna("unknown").astype(str))) if column else {}
-    groups = {error_map_name(group): group for group in counts}
+    names = error_map_names(counts)
+    groups = {names[group]: group for group in counts}
     paths = sorted(results.folder.glob("error_*.nii.gz"), key=lambda p: [*groups, p.name].index(p.name))
     if not paths:
         return None

@@ -222,14 +222,15 @@ def write_phenotype(folder: Path, name: str, cohort: pd.DataFrame, values: pd.Da
 
 def _write_pictures(out: Path, models: list, maps, products: dict, table: pd.DataFrame, groups) -> None:
     from ..model.examples import example_reconstructions, mean_error_maps
-    from ..reports.reconstructions import error_map_name
+    from ..reports.reconstructions import error_map_names
 
     fold, error = products["fold"], products["err"]
     image, examples = example_reconstructions(models, maps, fold, error, identifiers(table))
     image.to_filename(out / "reconstructions.nii.gz")
     write_tsv(out / "reconstructions.tsv", examples)
-    for group, mean in mean_error_maps(models, maps, fold, groups).items():
-        mean.to_filename(out / error_map_name(group))
+    means = mean_error_maps(models, maps, fold, groups)
+    for group, name in error_map_names(means).items():
+        means[group].to_filename(out / name)
 
 
 def _write_learning(out: Path, fitted, maps, scans: pd.DataFrame) -> None:

@@ -202,5 +202,7 @@ def _name_doubtful(config: Config, scans: Sequence[Scan]) -> None:
     for scan in scans:
         kind, naming = _map_of(scan, labels)
         facts = read_sidecar(output_path(config.output_dir, scan, kind, **naming))
-        if facts.get("QualityVerdict") in ("look", "fail"):
-            logger.warning("%s: %s: %s", scan.prefix, facts["QualityVerdict"], "; ".join(facts["QualityReasons"]))
+        verdict, reasons = facts.get("QualityVerdict"), facts.get("QualityReasons") or ["no reason is recorded"]
+        # A scan that failed now may have the map of an earlier run.
+        if verdict in ("look", "fail") and facts.get("Fingerprint") == fingerprint(config, scan):
+            logger.warning("%s: %s: %s", scan.prefix, verdict, "; ".join(reasons))

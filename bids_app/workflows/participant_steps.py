@@ -212,14 +212,21 @@ def write(
 
 @stage("map", "facts")
 def adopt(folder: Path, image: Path, modulated: bool, transform: Path | None = None, tiv: float | None = None) -> dict:
-    """Take a precomputed grey-matter map as it stands; modulate it where its transform lies beside it."""
+    """Take a precomputed grey-matter map as it stands; modulate it where its transform lies beside it.
+
+    What its sidecar says of its quality, if LatentAtlas made it, still holds: a map that failed there fails here.
+    """
+    from ..bids.anat import read_sidecar
     from ..participant._ants import total_volume
     from ..participant.precomputed import load_map, modulate_map
+    from .group import QUALITY
 
     found = load_map(image)
     if not modulated and transform is not None:
         found, modulated = modulate_map(found, transform, folder), True
-    facts = {"Modulated": modulated, "Precomputed": True, **({"TIV": tiv} if tiv else {})}
+    told = {*QUALITY, "QualityLimits", "JacobianRange"}
+    facts = {key: value for key, value in read_sidecar(image).items() if key in told}
+    facts |= {"Modulated": modulated, "Precomputed": True, **({"TIV": tiv} if tiv else {})}
     if modulated:
         facts |= {"ModulatedGMVolume": total_volume(found), "Units": "ml per ml"}
     return {"map": _save(found, folder / "map.nii.gz"), "facts": facts}

@@ -54,6 +54,8 @@ class SturdyMultiProc(MultiProcPlugin):
         self._monitored = self.plugin_args.get("monitored", False)
 
     def _sort_jobs(self, jobids, scheduler="tsort"):
+        if scheduler != "tsort" and scheduler is not None:  # of --use-plugin
+            return super()._sort_jobs(jobids, scheduler)
         first: dict[str, int] = {}  # where a scan's branch begins in the order of the graph
         for index, node in enumerate(self.procs):
             first.setdefault(_branch(node), index)

@@ -1,5 +1,6 @@
 """Bias field and the detection of stripped scans."""
 
+import nibabel as nib
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -74,6 +75,48 @@ def test_a_piece_cut_off_is_missed_and_a_sulcus_is_not(phantom):
     assert missing_share(phantom.image(cut), inside) == pytest.approx(gone, rel=0.1)
     dark = np.where(inside & (cut == 0), 0.05 * whole.max(), cut)  # dark fluid in its place
     assert missing_share(phantom.image(dark), inside) == 0
+
+
+def test_a_dark_ventricle_is_not_missing(phantom):
+    data = np.array(phantom.scan.dataobj)
+    data[22:38, 22:38, 22:38] = 0
+    assert missing_share(phantom.image(data), phantom.inside) == 0
+
+
+def grown(data):
+    """A phantom's array on voxels of 2.5 mm: a brain of 800 ml."""
+    return nib.Nifti1Image(np.asarray(data, np.float32), np.diag([2.5, 2.5, 2.5, 1]))
+
+
+def outlined(monkeypatch, brain):
+    """The network sees this outline."""
+    monkeypatch.setattr("bids_app.participant.skullstrip._deepbet_mask", lambda *_: brain)
+
+
+def test_a_neck_is_taken_off_and_a_generous_outline_is_left(phantom, monkeypatch):
+    whole, inside = np.array(phantom.scan.dataobj), phantom.inside
+    neck = np.zeros_like(inside)
+    neck[18:42, 18:42, :10] = True
+    neck &= ~inside
+    outlined(monkeypatch, inside)
+    found = extract_brain(grown(np.where(neck, 300, whole)))
+    mask = np.asarray(found.mask.dataobj) > 0
+    assert found.method == "support"
+    assert np.count_nonzero(mask & neck) < 0.3 * np.count_nonzero(neck)
+    assert np.count_nonzero(mask & inside) > 0.99 * np.count_nonzero(support(phantom.scan))
+    # An outline that is one voxel tighter than what was left is not followed.
+    outlined(monkeypatch, ndimage.binary_erosion(inside))
+    mask = np.asarray(extract_brain(grown(whole)).mask.dataobj) > 0
+    np.testing.assert_array_equal(mask, support(phantom.scan))
+
+
+def test_a_brain_in_two_pieces_is_kept_whole(phantom, monkeypatch):
+    outlined(monkeypatch, phantom.inside)
+    parted = np.array(phantom.scan.dataobj)
+    parted[29:31] = 0
+    mask = np.asarray(extract_brain(grown(parted)).mask.dataobj) > 0
+    assert mask[:29].sum() == pytest.approx(mask[31:].sum(), rel=0.1)
+    assert np.count_nonzero(mask) > 0.9 * np.count_nonzero(phantom.inside)
 
 
 def test_support_is_the_filled_largest_component(phantom):

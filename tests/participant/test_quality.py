@@ -34,6 +34,7 @@ def test_good_numbers_pass():
         ({"GreyWhiteContrast": float("nan")}, "fail", "could not be measured"),
         ({"CutShare": 0.7}, "fail", "rim"),
         ({"MissingShare": 0.04}, "look", "missing"),
+        ({"MissingShare": 0.1}, "fail", "missing"),
     ],
 )
 def test_each_kind_of_damage_is_named(change, verdict, word):

@@ -124,7 +124,7 @@ def test_a_cohort_of_stripped_heads(tmp_path):
         write_scan(tmp_path, label, SkullStripped=True)
     text = text_of(tmp_path)
     assert "All scans came without a skull" in text
-    assert "deepbet" not in text
+    assert "kept their own outline" in text
 
 
 def test_scans_that_failed(tmp_path):

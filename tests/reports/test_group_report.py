@@ -16,7 +16,7 @@ from bids_app.errors import NoInputError
 from bids_app.reports.charts import lrcp_figure
 from bids_app.reports.group import PARTS, build_group_report
 from bids_app.reports.group_results import read_group_results
-from bids_app.reports.reconstructions import epochs_figure, epochs_shown, error_figure, error_map_name
+from bids_app.reports.reconstructions import epochs_figure, epochs_shown, error_figure, error_map_names
 from bids_app.reports.sections_overview import quality_outliers
 
 
@@ -275,8 +275,9 @@ def test_error_maps_are_matched_to_groups_whatever_their_names(cohort, own_cohor
         table = pd.read_csv(path, sep="\t", keep_default_na=False)
         if "diagnosis" in table:
             table.replace({"diagnosis": {first: "late_MCI"}}).to_csv(path, sep="\t", index=False)
-    assert error_map_name("late_MCI") == "error_late-MCI.nii.gz"
-    assert len({error_map_name(group) for group in ("A+", "A-", "A")}) == 3
+    assert error_map_names(["late_MCI"]) == {"late_MCI": "error_late-MCI.nii.gz"}
+    groups = ["A+", "A-", "A", "<65", ">=65", "≥65", "患者", "对照", "late MCI", "late_MCI", "CN", "cn", "?", "!"]
+    assert len({name.lower() for name in error_map_names(groups).values()}) == len(groups)
     for group, name in ((first, "late-MCI"), (other, other)):
         shutil.copy(cohort / "group" / f"error_{group}.nii.gz", own_cohort / "group" / f"error_{name}.nii.gz")
     results = read_group_results(own_cohort)

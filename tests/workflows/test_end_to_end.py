@@ -225,7 +225,7 @@ def test_sessions_stay_apart_in_every_table(tmp_path):
         table = pd.read_csv(tmp_path / f"out/group/{name}.tsv", sep="\t")
         assert table["session_id"].str.fullmatch("ses-0[12]").all(), name
     claims = pd.read_csv(tmp_path / "out/group/verdicts.tsv", sep="\t")
-    assert set(claims["n"].dropna()) <= {10, 15}  # people, not scans
+    assert set(claims["n"]) == {10, 15}  # people, not scans
     assert undocumented(tmp_path / "out") == []
 
 
@@ -243,9 +243,12 @@ def test_the_model_encodes_strangers_but_not_its_own_cohort(analysed, tmp_path, 
     assert "in the training of this model" in capsys.readouterr().err
 
 
-def test_precomputed_maps_are_adopted_and_encoded(analysed, tmp_path):
+def test_precomputed_maps_are_adopted_and_encoded(analysed, tmp_path, capsys):
     arguments = ["--maps-only", "--n-participants", "3", "--resolution", "4", "--seed", "99", "--quiet"]
     assert simulate([str(tmp_path / "maps"), *arguments]) == 0
+    sidecar = next((tmp_path / "maps/sub-02/anat").glob("*.json"))
+    judged = {"QualityVerdict": "fail", "QualityReasons": ["half of the brain is missing"]}
+    sidecar.write_text(json.dumps({**json.loads(sidecar.read_text()), **judged}))
     command = [tmp_path / "maps", tmp_path / "out", "participant", "-d", tmp_path / "maps", "--model", analysed / "out",
                "--participant-label", "01", "02", "-w", tmp_path / "w"]  # fmt: skip
     assert main([str(c) for c in command]) == 0
@@ -262,6 +265,8 @@ def test_precomputed_maps_are_adopted_and_encoded(analysed, tmp_path):
         assert "was trained on this participant" in (tmp_path / "out" / f"sub-{label}.html").read_text()
         assert nib.load(anat / f"{name.format('recon')}.nii.gz").shape == adopted.shape
     assert not (tmp_path / "out" / "sub-03").exists()
+    assert json.loads((anat / f"{name.format('modulated')}.json").read_text()).items() >= judged.items()
+    assert "sub-02: fail: half of the brain is missing" in capsys.readouterr().err
     assert validator_errors(tmp_path / "out") == []
 
 
