@@ -207,7 +207,8 @@ def _facts(scan: Scan) -> list[tuple[str, object]]:
     if scan.modulated is not None and not meta.get("Modulated", "desc-modulated" in scan.modulated.name):
         facts.append(("Modulation", Markup("<strong>none</strong>: no transform was there to modulate the map with")))
     if meta.get("SkullStripMethod"):
-        facts.append(("Brain outline from", meta["SkullStripMethod"]))
+        method = meta["SkullStripMethod"]
+        facts.append(("Brain outline from", "the earlier stripping" if method == "support" else method))
     if meta.get("InTrainingCohort"):
         said = "<strong>was trained on this participant</strong>: its error and percentile look better than they are"
         facts.append(("The model", Markup(said)))
