@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from .files import copy_file, write_json
+from .files import copy_file, read_json, write_json
 from .maps import GreyMatterMap
 from .query import Scan
 
@@ -69,11 +68,7 @@ def sidecar_path(image: Path) -> Path:
 
 def read_sidecar(image: Path) -> dict[str, Any]:
     """What the JSON file beside a NIfTI image says; nothing where there is none that can be read."""
-    try:
-        found = json.loads(sidecar_path(image).read_text())
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    return read_json(sidecar_path(image))
 
 
 def write_outputs(

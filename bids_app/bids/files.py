@@ -51,6 +51,15 @@ def write_text(path: Path, text: str) -> Path:
     return write_atomically(path, lambda p: p.write_text(text, encoding="utf-8"))
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """What a JSON file says; nothing where there is none that can be read."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def write_json(path: Path, content: Any) -> Path:
     """Write JSON atomically. Numbers that are not finite become null, which JSON has no other word for."""
     return write_text(path, json.dumps(_plain(content), indent=2, ensure_ascii=False) + "\n")

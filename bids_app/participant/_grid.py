@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import nibabel as nib
 import numpy as np
+from scipy import ndimage
 from scipy.interpolate import CubicSpline, make_interp_spline
+
+
+def bounding_box(mask: np.ndarray) -> tuple[slice, ...]:
+    """Slices round the voxels of a mask (not empty), with one more voxel on each side where there is one."""
+    found = ndimage.find_objects(mask.astype(np.uint8))[0]
+    return tuple(slice(max(0, s.start - 1), s.stop + 1) for s in found)
 
 
 def coarse_affine(affine: np.ndarray, factors: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from scipy import ndimage
 
 from bids_app.errors import ScanError
 from bids_app.participant._ants import image_like, voxel_volume
+from bids_app.participant._grid import bounding_box
 
 logger = logging.getLogger("latentatlas")
 
@@ -91,9 +92,11 @@ def extract_brain(t1w: nib.Nifti1Image, mode: str = "auto", n_threads: int = 1, 
     # What the stripping left is taken as it is, less a neck that the network sees to be none of the brain. Its outline
     # itself is no use here: on a stripped scan it may go through empty space.
     mask = support(t1w, brain)
-    beyond = mask & (ndimage.distance_transform_edt(~brain, sampling=t1w.header.get_zooms()[:3]) > NECK_MM)
+    box = bounding_box(mask | brain)
+    away = ndimage.distance_transform_edt(~brain[box], sampling=t1w.header.get_zooms()[:3])
+    beyond = mask[box] & (away > NECK_MM)
     if np.count_nonzero(beyond) > NECK_SHARE * np.count_nonzero(mask):
-        mask &= ~beyond
+        mask[box] &= ~beyond
     _check_volume(mask, t1w)
     return BrainMask(image_like(mask, t1w, np.uint8), "support", True, share, missing)
 
@@ -125,7 +128,7 @@ def missing_share(t1w: nib.Nifti1Image, brain: np.ndarray) -> float:
     stripping that only took the fluid away leaves sulci, which are narrower. Ventricles, however dark, are closed.
     """
     zooms = t1w.header.get_zooms()[:3]
-    box = tuple(slice(max(0, s.start - 1), s.stop + 1) for s in ndimage.find_objects(brain.astype(np.uint8))[0])
+    box = bounding_box(brain)
     empty, outside = (brain & _is_background(np.asarray(t1w.dataobj), EMPTY))[box], ~brain[box]
     far = ndimage.distance_transform_edt(empty, sampling=zooms) > MISSING_MM
     if not far.any():

@@ -17,7 +17,7 @@ from scipy import ndimage
 
 from bids_app.errors import ScanError
 from bids_app.participant._ants import image_like
-from bids_app.participant._grid import block_mean, interpolate
+from bids_app.participant._grid import block_mean, bounding_box, interpolate
 from bids_app.space.templates import FWHM_TO_SIGMA
 
 CSF, GM, WM = range(3)
@@ -110,7 +110,7 @@ def segment(
     inside = np.asarray(mask.dataobj) > 0
     if np.count_nonzero(inside) < 1000:
         raise ScanError("The brain mask is empty.", remedy="Look at the brain mask; try --skull-strip force.")
-    box = tuple(slice(max(0, s.start - 1), s.stop + 1) for s in ndimage.find_objects(inside.astype(np.uint8))[0])
+    box = bounding_box(inside)
     zooms = np.asarray(corrected.header.get_zooms()[:3], dtype=float)
     images = (csf_prior, gm_prior, wm_prior)
     priors = np.stack([np.asarray(image.dataobj, dtype=np.float32)[box] for image in images])

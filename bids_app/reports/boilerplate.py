@@ -6,7 +6,6 @@ was found stands there under its condition, so the text cannot say what the run 
 
 from __future__ import annotations
 
-import json
 import re
 import tomllib
 from collections.abc import Mapping
@@ -17,7 +16,7 @@ import jinja2
 import pandas as pd
 
 from .. import __version__
-from ..bids.files import write_text
+from ..bids.files import read_json, write_text
 from ..config import Config
 from .citations import cited, html_page, read_bibliography, tex_document, with_references
 from .group_results import error_is_explained
@@ -111,9 +110,9 @@ def describe_run(output_dir: Path, config: Config | Mapping | None = None) -> di
     """
     output_dir = Path(output_dir)
     options = _options(output_dir, config)
-    summary = _json(output_dir / "group" / "summary.json")
+    summary = read_json(output_dir / "group" / "summary.json")
     maps = [path for path in sorted(output_dir.glob("sub-*/**/anat/*_label-GM*_probseg.json")) if _is_map(path)]
-    sidecars = [{**_json(path), "Subject": path.name.split("_")[0]} for path in maps]
+    sidecars = [{**read_json(path), "Subject": path.name.split("_")[0]} for path in maps]
     given = [meta for meta in sidecars if meta.get("Precomputed")]
     computed = [meta for meta in sidecars if not meta.get("Precomputed")]
     source, source_citations = _source(options, sidecars)
@@ -225,7 +224,9 @@ def _resolution(sidecars: list[dict]) -> float | None:
 
 def _model_card(output_dir: Path) -> dict:
     """What the trained model says of itself."""
-    return next((card for path in sorted((output_dir / "group" / "model").glob("*.json")) if (card := _json(path))), {})
+    return next(
+        (card for path in sorted((output_dir / "group" / "model").glob("*.json")) if (card := read_json(path))), {}
+    )
 
 
 def _model_sentence(card: Mapping) -> str:
@@ -242,7 +243,7 @@ def _source(options: Mapping, sidecars: list[dict]) -> tuple[str, str]:
         return "", ""
     names, citations = [], []
     for folder in folders:
-        described = _json(folder / "dataset_description.json")
+        described = read_json(folder / "dataset_description.json")
         made = (described.get("GeneratedBy") or [{}])[0]
         if not made and any("mwp1" in str(meta.get("Sources")) for meta in sidecars):
             made = {"Name": "CAT12"}
@@ -264,14 +265,6 @@ def _count_regions(output_dir: Path, atlas: str) -> int | str:
     for path in sorted(output_dir.glob(f"tpl-*/anat/tpl-*_atlas-{atlas}_dseg.tsv")):
         return len(pd.read_csv(path, sep="\t"))
     return "all"
-
-
-def _json(path: Path) -> dict:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _version(package: str) -> str:
