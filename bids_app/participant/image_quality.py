@@ -121,8 +121,7 @@ def rpve(fraction: np.ndarray) -> float:
 def find_air(data: np.ndarray, inside: np.ndarray, zooms: np.ndarray, white: float) -> np.ndarray:
     """Air round the upper head, (X, Y, Z) bool: 10 mm and more from the head, above the middle of the brain.
 
-    Face and neck, and what defacing put there, lie below. Voxels of exactly one value (0, mostly) were filled in by
-    a program rather than measured, and do not count where they are the rule.
+    Face and neck, and what defacing put there, lie below. It stands for MRIQC's "hat" mask.
     """
     bright = ndimage.binary_opening(data > HEAD * white) | inside
     labels, _ = ndimage.label(bright)

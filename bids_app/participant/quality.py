@@ -7,18 +7,39 @@ import numpy as np
 from scipy import ndimage
 
 from bids_app.participant._ants import total_volume, voxel_volume
+from bids_app.participant.agreement import measure_agreement
+from bids_app.participant.image_quality import measure_image
+
+NEVER = (-np.inf, np.inf)
 
 # Each rule: metric, lowest and highest value that pass, lowest and highest that are not a failure, what it means.
-# Volumes in ml. TIV of adults lies within 1000-2000 ml; children and disease widen it.
+# A failure is left out by the group level. It is therefore a technical one, with which no map can be right. What is
+# only unusual for an adult, or says that a map may be biased, asks for a look (NEVER fails): atrophy must not be what
+# is left out. Volumes in ml.
 RULES = (
-    ("TIV", 1050, 2000, 800, 2400, "intracranial volume of {:.0f} ml"),
-    ("GMFraction", 0.32, 0.62, 0.22, 0.72, "grey matter is {:.2f} of the intracranial volume"),
-    ("WMFraction", 0.22, 0.50, 0.15, 0.60, "white matter is {:.2f} of the intracranial volume"),
-    ("CSFFraction", 0.02, 0.35, 0.003, 0.55, "fluid is {:.2f} of the intracranial volume"),
-    ("MaskOverlap", 0.93, 1, 0.88, 1, "overlap of the warped brain with the template's is {:.3f}"),
+    ("TIV", 1050, 2000, 400, 3000, "intracranial volume of {:.0f} ml"),
+    ("GMFraction", 0.32, 0.62, *NEVER, "grey matter is {:.2f} of the intracranial volume"),
+    ("WMFraction", 0.22, 0.50, *NEVER, "white matter is {:.2f} of the intracranial volume"),
+    ("CSFFraction", 0.02, 0.35, *NEVER, "fluid is {:.2f} of the intracranial volume"),
+    (
+        "GMIntensityAgreement",
+        0.88,
+        1.06,
+        *NEVER,
+        "the map has {:.2f} times the grey matter that the intensities speak for",
+    ),
+    (
+        "RimOutsideShare",
+        0,
+        0.20,
+        *NEVER,
+        "{:.2f} of the mask's rim is bone or membrane (is the mask too large?)",
+    ),
+    ("ImageQualityMark", 0, 4.5, *NEVER, "the image's mark is {:.1f} (resolution, noise, bias; 1 is good, 6 is poor)"),
+    ("MaskOverlap", 0.93, 1, 0.85, 1, "overlap of the warped brain with the template's is {:.3f}"),
     ("GMVolumeConservation", 0.995, 1.005, 0.98, 1.02, "modulation keeps {:.4f} of the grey-matter volume"),
     ("FoldedShare", 0, 1e-4, 0, 1e-2, "{:.2g} of the brain is folded by the normalisation"),
-    ("PriorCorrelation", 0.60, 1, 0.45, 1, "grey matter correlates {:.2f} with the template's"),
+    ("PriorCorrelation", 0.60, 1, 0.35, 1, "grey matter correlates {:.2f} with the template's"),
     ("GreyWhiteContrast", 2.0, np.inf, 1.0, np.inf, "grey and white matter are {:.1f} standard deviations apart"),
     (
         "SurfaceBrightness",
@@ -55,6 +76,7 @@ def measure(
     modulated,
     warped_mask: nib.Nifti1Image,
     template,
+    stripped: bool = False,
 ) -> dict[str, float | list[float]]:
     """Quality numbers of one scan.
 
@@ -67,6 +89,8 @@ def measure(
     warped_mask : Nifti1Image
         The brain mask in template space.
     template : Template
+    stripped : bool
+        The scan came without a skull.
 
     Returns
     -------
@@ -77,7 +101,7 @@ def measure(
         template's; ``Noise`` robust standard deviation of white matter against its neighbours, over the white-matter
         mean; ``GreyWhiteContrast`` distance of the means over the pooled standard deviation; ``BiasRange`` ratio of the
         98th to the 2nd percentile of the field; ``GMFraction WMFraction CSFFraction`` of TIV; ``SurfaceBrightness``;
-        ``CutShare``.
+        ``CutShare``; those of :func:`agreement.measure_agreement` and of :func:`image_quality.measure_image`.
     """
     data = np.asarray(corrected.dataobj, dtype=np.float32)
     inside = np.asarray(mask.dataobj) > 0
@@ -102,6 +126,7 @@ def measure(
         noise = _noise(data, ndimage.binary_erosion(wm > 0.9)) / white_mean
     surface, cut = _rim(data, inside, white_mean, grey.mean() if grey.size else float("nan"))
     low, high = np.percentile(np.asarray(field.dataobj)[inside], [2, 98])
+    zooms = np.asarray(corrected.header.get_zooms()[:3], dtype=float)
     return {
         **{f"{name}Volume": round(value, 3) for name, value in volumes.items()},
         "TIV": round(tiv, 3),
@@ -119,6 +144,8 @@ def measure(
         **{f"{name}Fraction": round(value / tiv, 4) for name, value in volumes.items()},
         "SurfaceBrightness": round(surface, 3),
         "CutShare": round(cut, 3),
+        **measure_agreement(data, inside, gm, wm, zooms, stripped),
+        **measure_image(corrected, mask, field, tissues, noise * white_mean),
     }
 
 
@@ -142,7 +169,7 @@ def judge(metrics: dict) -> tuple[str, list[str]]:
         if value is None:
             continue
         if not np.isfinite(value):
-            fails.append(f"{key} could not be measured")
+            (looks if (fail_low, fail_high) == NEVER else fails).append(f"{key} could not be measured")
         elif not fail_low <= value <= fail_high:
             fails.append(text.format(value))
         elif not low <= value <= high:

@@ -137,6 +137,7 @@ def quality(
         Modulated(gm=_load(modulated), jacobian=_load(jacobian)),
         _load(mask_std),
         get_template(template, resolution),
+        stripped=facts["SkullStripped"],
     )
     metrics |= facts
     verdict, reasons = judge(metrics)
