@@ -16,6 +16,7 @@ from bids_app.space.templates import FWHM_TO_SIGMA
 
 PURE = 0.9  # of a voxel: its intensity is that of the tissue
 TRIM = 0.1  # of white matter less the darkest: farther from the level of grey matter is a mixel that a map calls grey
+INNER_MM = 4.0  # from the mask's border, where the rim's measure reads fluid: a mask that is too large has bone there
 LOCAL_MM = 20.0  # FWHM over which the levels of grey and white matter vary
 RIM_MM = 2.0  # thickness of the rim, and the sharpness at which it is looked at
 DEEPER_MM = (2.0, 3.0, 4.0, 5.0)
@@ -114,13 +115,16 @@ def grey_agreement(data: np.ndarray, gm: np.ndarray, inside: np.ndarray, levels:
     return float(gm[around].sum(dtype=np.float64) / physical_share(data, levels)[around].sum(dtype=np.float64))
 
 
-def rim_outside(data: np.ndarray, inside: np.ndarray, zooms: np.ndarray, levels: Levels) -> float:
+def rim_outside(
+    data: np.ndarray, inside: np.ndarray, csf: np.ndarray, zooms: np.ndarray, levels: Levels
+) -> float:
     """Share of the mask's rim that lies outside the brain's fluid: bone, or a membrane with fluid under it.
 
     The rim is the outermost 2 mm of the upper half of the mask (below is the base of the skull, where everything
     touches). Bone is darker than 0.6 of the fluid. A membrane (dura, arachnoid) is brighter than what lies 2 to 5 mm
     under it along the normal by a tenth of white matter, and that is more fluid than grey matter. A right mask ends in
-    fluid or cortex. Parameters as in :func:`find_levels`.
+    fluid or cortex. Parameters as in :func:`find_levels`; where the map has pure fluid (``csf``) 4 mm and more from
+    the mask's border, that is the fluid's level, since bone in a mask that is too large would darken the other one.
     """
     distance = ndimage.distance_transform_edt(inside, sampling=zooms) - ndimage.distance_transform_edt(
         ~inside, sampling=zooms
@@ -129,6 +133,8 @@ def rim_outside(data: np.ndarray, inside: np.ndarray, zooms: np.ndarray, levels:
     rim[:, :, : int(ndimage.center_of_mass(inside)[2])] = False
     if not rim.any():
         return float("nan")
+    pure = data[(csf > 0.98) & (distance > INNER_MM)]
+    fluid = float(np.median(pure)) if pure.size >= 100 else levels.fluid
     # Scans of all voxel sizes are looked at with the sharpness of 2 mm: of finer ones noise would make membranes.
     data = ndimage.gaussian_filter(data, np.sqrt(np.maximum(RIM_MM**2 - zooms**2, 0)) * FWHM_TO_SIGMA / zooms)
     points = np.argwhere(rim)
@@ -143,8 +149,8 @@ def rim_outside(data: np.ndarray, inside: np.ndarray, zooms: np.ndarray, levels:
         ],
         axis=0,
     )
-    membrane = (here > under + STEP * levels.white) & (under < (levels.fluid + levels.grey) / 2)
-    return float(np.mean(membrane | (here < BONE * levels.fluid)))
+    membrane = (here > under + STEP * levels.white) & (under < (fluid + levels.grey) / 2)
+    return float(np.mean(membrane | (here < BONE * fluid)))
 
 
 def measure_agreement(
@@ -170,5 +176,5 @@ def measure_agreement(
         return {}
     found = {"GMIntensityAgreement": grey_agreement(data, gm, inside, levels)}
     if not stripped:
-        found["RimOutsideShare"] = rim_outside(data, inside, zooms, levels)
+        found["RimOutsideShare"] = rim_outside(data, inside, inside - gm - wm, zooms, levels)
     return {key: round(value, 4) for key, value in found.items() if np.isfinite(value)}

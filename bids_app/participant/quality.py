@@ -31,7 +31,7 @@ RULES = (
     (
         "RimOutsideShare",
         0,
-        0.20,
+        0.21,
         *NEVER,
         "{:.2f} of the mask's rim is bone or membrane (is the mask too large?)",
     ),
