@@ -115,9 +115,7 @@ def grey_agreement(data: np.ndarray, gm: np.ndarray, inside: np.ndarray, levels:
     return float(gm[around].sum(dtype=np.float64) / physical_share(data, levels)[around].sum(dtype=np.float64))
 
 
-def rim_outside(
-    data: np.ndarray, inside: np.ndarray, csf: np.ndarray, zooms: np.ndarray, levels: Levels
-) -> float:
+def rim_outside(data: np.ndarray, inside: np.ndarray, csf: np.ndarray, zooms: np.ndarray, levels: Levels) -> float:
     """Share of the mask's rim that lies outside the brain's fluid: bone, or a membrane with fluid under it.
 
     The rim is the outermost 2 mm of the upper half of the mask (below is the base of the skull, where everything

@@ -55,10 +55,13 @@ MEASURES = (
     Measure("WMVolume", "White matter", "ml", 0.22, 0.50, 100, 1100, "WMFraction"),
     Measure("CSFVolume", "Cerebrospinal fluid", "ml", 0.02, 0.35, 0, 900, "CSFFraction"),
     Measure("TIV", "Intracranial volume", "ml", 1050, 2000, 700, 2400),
+    Measure("GMIntensityAgreement", "Grey matter over what the intensities speak for", "", 0.88, 1.06, 0.7, 1.3),
+    Measure("RimOutsideShare", "Bone or membrane in the mask's rim", "of the rim", 0.0, 0.21, 0, 0.6),
     Measure("GMVolumeConservation", "Grey matter kept by modulation", "", 0.995, 1.005, 0.97, 1.03),
     Measure("MaskOverlap", "Overlap with the template's brain", "Dice", 0.93, 1.0, 0.8, 1.0),
     Measure("PriorCorrelation", "Likeness to the template's grey matter", "r", 0.60, 1.0, 0.4, 1.0),
     Measure("GreyWhiteContrast", "Contrast of grey and white matter", "SD", 2.0, 10.0, 0, 10),
+    Measure("ImageQualityMark", "Mark of resolution, noise and bias", "(1 good, 6 poor)", 0.5, 4.5, 0.5, 9.5),
     Measure("SurfaceBrightness", "Brightness of the mask's rim", "of white matter", 0.0, 1.15, 0, 2),
     Measure("CutShare", "Rim where brain seems cut off", "of the rim", 0.0, 0.35, 0, 1),
     Measure("MissingShare", "Brain missing in the scan", "of the brain", 0.0, 0.03, 0, 0.2),
@@ -71,10 +74,23 @@ VERDICTS = {
     "look": "Something is unusual. Look at the pictures below before this scan enters an analysis.",
     "fail": "This map should not be used as it is.",
 }
+_TISSUES = {"csf": "fluid", "gm": "grey matter", "wm": "white matter", "total": "mean of the three"}
+_THREE = ("csf", "gm", "wm")
 NAMES = {
     "FoldedShare": "Share of the brain that the deformation folds",
     "Noise": "Noise, share of the brightness of white matter",
     "BiasRange": "Uneven brightness taken out, brightest over darkest place",
+    "cjv": "Joint variation of grey and white matter (MRIQC's cjv; lower is better)",
+    "cnr": "Contrast to noise of grey and white matter (MRIQC's cnr; higher is better)",
+    "efc": "Entropy focus criterion (MRIQC's efc; lower is better)",
+    **{
+        f"snr_{key}": f"Signal to noise, {name} (MRIQC's snr_{key}; higher is better)" for key, name in _TISSUES.items()
+    },
+    **{f"icvs_{key}": f"Share of the intracranial volume, {_TISSUES[key]} (MRIQC's icvs_{key})" for key in _THREE},
+    **{
+        f"rpve_{key}": f"Residual partial volume error, {_TISSUES[key]} (MRIQC's rpve_{key}; lower is better)"
+        for key in _THREE
+    },
 }
 _SHOWN_ELSEWHERE = (
     {measure.key for measure in MEASURES}
@@ -94,7 +110,7 @@ def scan_summary(scan: Scan, cohort: pd.DataFrame | None = None) -> str:
         ``phenotype/quality.tsv``: one row a scan, columns named as the sidecar's keys.
     """
     meta = scan.sidecar
-    parts = [_banner(meta)]
+    parts = [_banner(meta, _cohort_reasons(scan, cohort))]
     rows = [_row(measure, meta, cohort) for measure in MEASURES if isinstance(meta.get(measure.key), int | float)]
     if rows:
         heads = ["Measure", "This scan", "Usual range, and where this scan lies"] + (
@@ -109,7 +125,25 @@ def scan_summary(scan: Scan, cohort: pd.DataFrame | None = None) -> str:
     return "\n".join(part for part in parts if part)
 
 
-def _banner(meta: dict) -> str:
+def _cohort_reasons(scan: Scan, cohort: pd.DataFrame | None) -> list[str]:
+    """What sets this scan apart from its cohort, as the group level found it."""
+    if cohort is None or "CohortReasons" not in cohort or "participant_id" not in cohort:
+        return []
+    own = cohort["participant_id"] == f"sub-{scan.entities['sub']}"
+    if "session_id" in cohort and "ses" in scan.entities:
+        own &= cohort["session_id"] == f"ses-{scan.entities['ses']}"
+    # Several runs of a session have no name of their own in the table: which of them is meant cannot be told.
+    return list(cohort.loc[own, "CohortReasons"].dropna().astype(str)) if own.sum() == 1 else []
+
+
+def _banner(meta: dict, from_cohort: list[str]) -> str:
+    apart = "".join(
+        f'<p class="note">Beside its cohort: {esc(reason)}. Look at the pictures.</p>' for reason in from_cohort
+    )
+    return _verdict(meta) + apart
+
+
+def _verdict(meta: dict) -> str:
     verdict = str(meta.get("QualityVerdict", "")).lower()
     if verdict not in VERDICTS:
         return '<p class="note">No quality verdict was recorded for this scan: look at every picture below.</p>'

@@ -11,7 +11,6 @@ from ..bids.tables import IDENTIFIERS
 from . import charts
 from .group_results import GroupResults, numeric
 from .items import Item, item
-from .scan_summary import MEASURES
 from .style import Markup, definition_list, esc, html_table, join_words, number, p_value
 
 GRADES = {
@@ -95,38 +94,26 @@ def cohort(results: GroupResults) -> Iterator[Item]:
         yield item("qualityOutliers", content)
 
 
-def quality_outliers(quality: pd.DataFrame, limit: float = 3.5) -> pd.DataFrame:
-    """Scans with a verdict other than pass or a number far from the cohort's median.
+def quality_outliers(quality: pd.DataFrame) -> pd.DataFrame:
+    """Scans with a verdict other than pass, by themselves or by their cohort.
 
     Parameters
     ----------
     quality : DataFrame
         ``phenotype/quality.tsv``.
-    limit : float
-        Robust standard deviations.
 
     Returns
     -------
     DataFrame
-        Identifiers, ``verdict``, ``what stands out``.
+        Identifiers, ``verdict``, ``what stands out``; the fails first.
     """
     keys = [column for column in IDENTIFIERS if column in quality]
     verdict, reasons = _texts(quality, "QualityVerdict"), _texts(quality, "QualityReasons")
-    suspect = [v not in ("", "pass") for v in verdict]
-    notes = [[reason] if reason and bad else [] for reason, bad in zip(reasons, suspect, strict=True)]
-    for measure in MEASURES:
-        values = numeric(quality, measure.key)
-        if np.isfinite(values).sum() < 5:
-            continue
-        centre = float(np.nanmedian(values))
-        spread = 1.4826 * float(np.nanmedian(np.abs(values - centre)))
-        for i in np.flatnonzero(np.abs(values - centre) > limit * spread) if spread > 0 else ():
-            notes[i].append(f"{measure.name} {number(values[i], 4)} {measure.unit} (median {number(centre, 4)})")
-    keep = [i for i in range(len(quality)) if notes[i] or suspect[i]]
+    keep = [i for i, found in enumerate(verdict) if found not in ("", "pass")]
     out = quality.iloc[keep][keys].copy()
     out["verdict"] = [verdict[i] for i in keep]
-    out["what stands out"] = ["; ".join(notes[i]) for i in keep]
-    return out.sort_values("verdict", key=lambda v: v.map({"fail": 0, "look": 1}).fillna(2)).reset_index(drop=True)
+    out["what stands out"] = [reasons[i] for i in keep]
+    return out.sort_values("verdict", key=lambda v: v.map({"fail": 0}).fillna(1), kind="stable").reset_index(drop=True)
 
 
 def validation(results: GroupResults) -> Iterator[Item]:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from .. import __version__
@@ -34,6 +35,13 @@ QUALITY = {
     "TIV": {"Description": "Total intracranial volume, native space", "Units": "ml"},
     "ModulatedGMVolume": {"Description": "Sum of the modulated map", "Units": "ml"},
     "GMVolumeConservation": {"Description": "Modulated over native grey-matter volume; 1 is exact"},
+    "GMFraction": {"Description": "Grey matter as a share of the intracranial volume"},
+    "WMFraction": {"Description": "White matter as a share of the intracranial volume"},
+    "CSFFraction": {"Description": "Cerebrospinal fluid as a share of the intracranial volume"},
+    "GMIntensityAgreement": {
+        "Description": "Grey matter of the map over that of plain partial volume of the scan's intensities"
+    },
+    "RimOutsideShare": {"Description": "Share of the mask's rim that is bone, or a membrane with fluid under it"},
     "MaskOverlap": {"Description": "Dice overlap of the warped brain mask with the template's"},
     "PriorCorrelation": {"Description": "Correlation of the warped grey matter with the template's"},
     "GreyWhiteContrast": {"Description": "Distance of grey and white matter", "Units": "standard deviations"},
@@ -45,9 +53,28 @@ QUALITY = {
     "BiasRange": {"Description": "Range of the bias field in the brain"},
     "JacobianMin": {"Description": "Smallest Jacobian determinant in the brain; 0 or less is a fold"},
     "JacobianMax": {"Description": "Largest Jacobian determinant in the brain"},
-    "QualityVerdict": {"Description": "pass, look or fail"},
+    "ResolutionMark": {"Description": "Mark of the voxel size, root mean square; 1 is good, 6 is poor"},
+    "NoiseMark": {"Description": "Mark of the noise over the contrast of grey and white matter"},
+    "BiasMark": {"Description": "Mark of the unevenness before correction over the contrast of grey and white matter"},
+    "ImageQualityMark": {"Description": "Power mean of the three marks; the worst one decides"},
+    "cjv": {"Description": "Coefficient of joint variation of grey and white matter (MRIQC)"},
+    "cnr": {"Description": "Contrast-to-noise ratio of grey and white matter (MRIQC)"},
+    "efc": {"Description": "Entropy focus criterion (MRIQC)"},
+    "snr_csf": {"Description": "Signal-to-noise ratio of cerebrospinal fluid (MRIQC)"},
+    "snr_gm": {"Description": "Signal-to-noise ratio of grey matter (MRIQC)"},
+    "snr_wm": {"Description": "Signal-to-noise ratio of white matter (MRIQC)"},
+    "snr_total": {"Description": "Mean of the three signal-to-noise ratios (MRIQC)"},
+    "icvs_csf": {"Description": "Share of cerebrospinal fluid in the intracranial volume (MRIQC)"},
+    "icvs_gm": {"Description": "Share of grey matter in the intracranial volume (MRIQC)"},
+    "icvs_wm": {"Description": "Share of white matter in the intracranial volume (MRIQC)"},
+    "rpve_csf": {"Description": "Residual partial volume error of cerebrospinal fluid (MRIQC's definition)"},
+    "rpve_gm": {"Description": "Residual partial volume error of grey matter (MRIQC's definition)"},
+    "rpve_wm": {"Description": "Residual partial volume error of white matter (MRIQC's definition)"},
+    "QualityVerdict": {"Description": "pass, look or fail, by the scan itself and by its cohort"},
     "QualityReasons": {"Description": "Why the verdict is not pass"},
 }
+#: What the group level adds to it; no sidecar has it.
+COHORT = {"CohortReasons": {"Description": "Those of the reasons that come from the spread of the cohort"}}
 
 
 def run_group(config: Config, logs: Path) -> list[Failure]:
@@ -241,6 +268,9 @@ def _publish(work: Path, finished: set[str], output_dir: Path, *, complete: bool
 
 
 def _write_quality(config: Config, table: pd.DataFrame, quality: Sequence[dict]) -> None:
+    """The scans' quality numbers, judged once more by those of the cohort, which is known only now."""
+    from ..group.spread import with_cohort
+
     rows = []
     for facts in quality:
         low, high = facts.get("JacobianRange") or (None, None)
@@ -249,11 +279,21 @@ def _write_quality(config: Config, table: pd.DataFrame, quality: Sequence[dict])
         rows.append({k: facts.get(k) for k in QUALITY})
     values = pd.DataFrame(rows)
     if values.notna().any(axis=None):
+        judged = with_cohort(values.assign(participant_id=table["participant_id"].to_numpy()), _listed(config, table))
         write_tsv(
             config.output_dir / "phenotype" / "quality.tsv",
-            pd.concat([identifiers(table), values.dropna(axis=1, how="all")], axis=1),
-            {**IDENTIFIERS, **QUALITY},
+            pd.concat([identifiers(table), judged.drop(columns="participant_id").dropna(axis=1, how="all")], axis=1),
+            {**IDENTIFIERS, **QUALITY, **COHORT},
         )
+
+
+def _listed(config: Config, table: pd.DataFrame) -> np.ndarray | None:
+    """Which rows are of participants whom participants.tsv names, who make up the cohort; None where there is none."""
+    file = config.bids_dir / "participants.tsv"
+    if not file.exists():
+        return None
+    named = "sub-" + read_tsv(file)["participant_id"].str.strip().str.removeprefix("sub-")
+    return table["participant_id"].isin(named).to_numpy()
 
 
 def _write_summary(
