@@ -22,7 +22,7 @@ from bids_app.participant._grid import block_mean
 
 TISSUES = ("csf", "gm", "wm")
 MAD_TO_SD = 1 / 0.6744897501960817  # of a normal distribution
-HEAD = 0.1  # of white matter: brighter is head, where it hangs together
+HEAD = 0.1  # of white matter: brighter is head, but for specks of noise
 AIR_MM = 10.0  # from the head, where ringing and ghosts of the scalp have gone
 
 # Values that get mark 1 and mark 6: voxel size (root mean square, mm), noise and inhomogeneity over the contrast.
@@ -123,9 +123,7 @@ def find_air(data: np.ndarray, inside: np.ndarray, zooms: np.ndarray, white: flo
 
     Face and neck, and what defacing put there, lie below. It stands for MRIQC's "hat" mask.
     """
-    bright = ndimage.binary_opening(data > HEAD * white) | inside
-    labels, _ = ndimage.label(bright)
-    head = labels == np.bincount(labels[inside]).argmax()
+    head = ndimage.binary_opening(data > HEAD * white) | inside  # bone is dark, but less than 20 mm thick
     away = ndimage.distance_transform_edt(~head, sampling=zooms) > AIR_MM
     away[:, :, : int(ndimage.center_of_mass(inside)[2])] = False
     return away

@@ -60,3 +60,26 @@ def phantom():
         zoom=zoom,
         image=image,
     )
+
+
+@pytest.fixture(scope="session", params=["young", "old"])
+def head(request):
+    """A head with dura, skull and scalp, 2 mm: a thin layer of fluid over the cortex, or a wide one and wide sulci."""
+    shape, zoom = (72, 72, 72), 2.0
+    edge = {"young": 45, "old": 50}[request.param]
+    wm, gm, csf, dura, bone, scalp, air = shells([34, 42, edge, edge + 1, edge + 9, edge + 15], shape, zoom)
+    if request.param == "old":  # sulci: fluid in between grey matter
+        x, y, z = np.meshgrid(*(np.arange(n) for n in shape), indexing="ij", sparse=True)
+        sulcus = np.clip(3 * np.sin(x * 0.8) * np.cos(y * 0.7) * np.sin(z * 0.9 + 1) - 0.5, 0, 1)
+        csf, gm = csf + gm * sulcus, gm * (1 - sulcus)
+    fractions = np.stack([csf, gm, wm])
+    clean = np.tensordot([0.25, 0.70, 1.0, 0.60, 0.05, 0.95], [csf, gm, wm, dura, bone, scalp], 1) * 500
+    noisy = clean + np.random.default_rng(5).normal(0, 10, shape)
+    return SimpleNamespace(
+        age=request.param,
+        fractions=fractions.astype(np.float32),
+        data=noisy.astype(np.float32),
+        inside=fractions.sum(0) > 0.5,
+        zooms=np.full(3, zoom),
+        air=air > 0.99,
+    )

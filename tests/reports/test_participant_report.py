@@ -123,6 +123,20 @@ def test_cohort_gives_a_percentile(two_sessions):
     assert "median 625 of n = 4; this scan at percentile 75" in text
 
 
+def test_what_the_cohort_says_stands_under_the_verdict(two_sessions):
+    (first, second) = find_scans(two_sessions, "01")
+    sessions = [f"ses-{scan.entities['ses']}" for scan in (first, second)]
+    cohort = pd.DataFrame(
+        {
+            "participant_id": ["sub-01", "sub-01", "sub-02"],
+            "session_id": [*sessions, sessions[0]],
+            "CohortReasons": [None, "noise <of> 0.2", "another's"],
+        }
+    )
+    assert "Beside its cohort" not in scan_summary(first, cohort)
+    assert "Beside its cohort: noise &lt;of&gt; 0.2" in scan_summary(second, cohort)
+
+
 def test_limits_of_the_sidecar_win(tmp_path):
     write_scan(tmp_path, "01", QualityLimits={"MaskOverlap": [0.99, None]})
     (scan,) = find_scans(tmp_path, "01")
