@@ -67,7 +67,7 @@ def head(request):
     """A head with dura, skull and scalp, 2 mm: a thin layer of fluid over the cortex, or a wide one and wide sulci."""
     shape, zoom = (72, 72, 72), 2.0
     edge = {"young": 45, "old": 50}[request.param]
-    wm, gm, csf, dura, bone, scalp, air = shells([34, 42, edge, edge + 1, edge + 9, edge + 15], shape, zoom)
+    wm, gm, csf, dura, bone, scalp, air = shells([34, 42, edge, edge + 2, edge + 9, edge + 15], shape, zoom)
     if request.param == "old":  # sulci: fluid in between grey matter
         x, y, z = np.meshgrid(*(np.arange(n) for n in shape), indexing="ij", sparse=True)
         sulcus = np.clip(3 * np.sin(x * 0.8) * np.cos(y * 0.7) * np.sin(z * 0.9 + 1) - 0.5, 0, 1)
@@ -79,7 +79,7 @@ def head(request):
         age=request.param,
         fractions=fractions.astype(np.float32),
         data=noisy.astype(np.float32),
-        inside=fractions.sum(0) > 0.5,
+        inside=fractions.sum(0) > 0.7,
         zooms=np.full(3, zoom),
         air=air > 0.99,
     )
