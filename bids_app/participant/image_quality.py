@@ -123,10 +123,15 @@ def find_air(data: np.ndarray, inside: np.ndarray, zooms: np.ndarray, white: flo
 
     Face and neck, and what defacing put there, lie below. It stands for MRIQC's "hat" mask.
     """
-    head = ndimage.binary_opening(data > HEAD * white) | inside  # bone is dark, but less than 20 mm thick
-    away = ndimage.distance_transform_edt(~head, sampling=zooms) > AIR_MM
-    away[:, :, : int(ndimage.center_of_mass(inside)[2])] = False
-    return away
+    middle = int(ndimage.center_of_mass(inside)[2])
+    first = max(0, middle - int(np.ceil(AIR_MM / zooms[2])))  # what lies lower is too far away to matter
+    upper = (slice(None), slice(None), slice(first, None))
+    # Bone is dark, but less than 20 mm thick.
+    head = ndimage.binary_opening(data[upper] > HEAD * white) | inside[upper]
+    air = np.zeros(data.shape, bool)
+    air[upper] = ndimage.distance_transform_edt(~head, sampling=zooms) > AIR_MM
+    air[:, :, :middle] = False
+    return air
 
 
 def mark(value: float, limits: tuple[float, float]) -> float:

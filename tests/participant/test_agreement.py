@@ -57,9 +57,7 @@ def test_physical_shares_of_exact_mixels():
 
 
 def levels_of(levels, n):
-    return agreement.Levels(
-        levels.fluid, levels.grey, levels.white, levels.local_grey[:n], levels.local_white[:n]
-    )
+    return agreement.Levels(levels.fluid, levels.grey, levels.white, levels.local_grey[:n], levels.local_white[:n])
 
 
 def test_levels_are_those_that_were_mixed(head):
@@ -111,7 +109,6 @@ def test_the_rim_counted_voxel_by_voxel(head):
     axes = np.meshgrid(*(np.arange(40) - 19.5,) * 3, indexing="ij")
     r = 2.0 * np.sqrt(sum(a**2 for a in axes))
     data = np.where(r < 20, 500.0, np.where(r < 26, 350.0, np.where(r < 32, 125.0, 10.0))).astype(np.float32)
-    gm, wm = ((r >= 20) & (r < 26)).astype(np.float32), (r < 20).astype(np.float32)
     inside = r < 33
     inside[:20] = (r < 31)[:20]
     csf = ((r >= 26) & (r < 32)).astype(np.float32)

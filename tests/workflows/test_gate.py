@@ -25,8 +25,8 @@ def cohort(tmp_path_factory):
 
 
 def analyse(root):
-    command = [root / "maps", root / "out", "group", "-w", root / "work", "--group-column", "diagnosis", "--latent-dim", "4",
-               "--epochs", "1", "--folds", "3", "--permutations", "100"]  # fmt: skip
+    command = [root / "maps", root / "out", "group", "-w", root / "work", "--group-column", "diagnosis", "--latent-dim",
+               "4", "--epochs", "1", "--folds", "3", "--permutations", "100"]  # fmt: skip
     assert main([str(c) for c in command]) == 0
     quality = pd.read_csv(root / "out/phenotype/quality.tsv", sep="\t").set_index("participant_id")
     return quality, pd.read_csv(root / "out/group/verdicts.tsv", sep="\t")
