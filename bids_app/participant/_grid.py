@@ -8,6 +8,18 @@ from scipy import ndimage
 from scipy.interpolate import CubicSpline, make_interp_spline
 
 
+LONG_NECK_MM = 140.0  # in the field of view below the brain; heads have some 50 to 100
+KEPT_NECK_MM = 60.0  # of it are kept
+
+
+def below_the_head(brain: np.ndarray, height_mm: float) -> int:
+    """Number of axial slices (the last axis, upwards) below the head: none, unless the neck is long."""
+    filled = np.flatnonzero(brain.any(axis=(0, 1)))
+    if filled.size == 0 or filled[0] * height_mm < LONG_NECK_MM:
+        return 0
+    return int(filled[0] - round(KEPT_NECK_MM / height_mm))
+
+
 def bounding_box(mask: np.ndarray) -> tuple[slice, ...]:
     """Slices round the voxels of a mask (not empty), with one more voxel on each side where there is one."""
     found = ndimage.find_objects(mask.astype(np.uint8))[0]

@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from bids_app.errors import ScanError
 from bids_app.participant._ants import image_like, voxel_volume
-from bids_app.participant._grid import bounding_box
+from bids_app.participant._grid import below_the_head, bounding_box
 
 logger = logging.getLogger("latentatlas")
 
@@ -179,6 +179,19 @@ def _network(use_gpu: bool):
 
 
 def _deepbet_mask(t1w: nib.Nifti1Image, n_threads: int, use_gpu: bool) -> np.ndarray:
+    """Brain by the network; where much neck is in the field of view it looks a second time, without it.
+
+    The network sees the field of view squeezed into a cube: 200 mm of neck made brains up to 4.5 % larger.
+    """
+    mask = _run_network(t1w, n_threads, use_gpu)
+    start = below_the_head(mask, float(t1w.header.get_zooms()[2]))
+    if start:
+        mask = np.zeros_like(mask)
+        mask[..., start:] = _run_network(t1w.slicer[..., start:], n_threads, use_gpu)
+    return mask
+
+
+def _run_network(t1w: nib.Nifti1Image, n_threads: int, use_gpu: bool) -> np.ndarray:
     import torch
 
     previous = torch.get_num_threads()

@@ -7,12 +7,16 @@ from pathlib import Path
 from .stage import stage
 
 
-@stage("t1w")
+@stage("t1w", "facts")
 def conform(folder: Path, image: Path) -> dict:
-    """Check a T1w image and bring it to RAS, float32."""
-    from ..participant.inputs import load_t1w
+    """Check a T1w image and bring it to RAS, float32, air at zero."""
+    from ..participant.inputs import read_t1w
 
-    return {"t1w": _save(load_t1w(image), folder / "t1w.nii")}
+    t1w, scale = read_t1w(image)
+    facts = {"IntensityZero": scale.zero, "IntensityFactor": scale.factor}
+    if scale.fill is not None:
+        facts["IntensityFill"] = scale.fill
+    return {"t1w": _save(t1w, folder / "t1w.nii"), "facts": facts}
 
 
 @stage("mask", "facts")
@@ -167,6 +171,7 @@ def write(
     output_dir: str,
     labels: dict,
     fingerprint: str,
+    conformed: dict,
     quality: dict,
     t1w: Path,
     mask: Path,
@@ -194,8 +199,8 @@ def write(
     files = {kind: _zipped(given[kind], folder) for kind in NAMES if given[kind] is not None}
     stripped = quality["SkullStripped"]
     metadata = {
-        "t1w": {"SkullStripped": stripped},
-        "t1w_std": {"SkullStripped": stripped},
+        "t1w": {"SkullStripped": stripped, **conformed},
+        "t1w_std": {"SkullStripped": stripped, **conformed},
         "modulated": {
             **quality,
             "Modulated": True,
