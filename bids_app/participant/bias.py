@@ -40,7 +40,8 @@ def correct_bias(
     factors = np.maximum(1, np.round(WORKING_MM / zooms)).astype(int)
     positive = inside & (data > 0)
     weight = block_mean(positive.astype(np.float32), factors)
-    low = block_mean(np.where(positive, data, 0), factors) / np.maximum(weight, 1e-3)
+    low = block_mean(data * positive, factors) / np.maximum(weight, 1e-3)
+    del positive
     # N4 works on logarithms: only blocks that are mostly brain take part.
     brain = weight > 0.5
     # Its splines span the whole field of view: a long neck would make them stiffer in the brain.
@@ -59,5 +60,5 @@ def correct_bias(
     log_low = np.pad(log_low, ((0, 0), (0, 0), (start, 0)), mode="edge")
     log_field = interpolate(log_low, factors, data.shape)
     log_field -= log_field[inside].mean()
-    field = np.exp(log_field)
+    field = np.exp(log_field, out=log_field)
     return image_like(data / field, t1w), image_like(field, t1w)
