@@ -72,13 +72,14 @@ def tissues(
 ) -> dict:
     """Segment grey matter, white matter and fluid with the template's priors."""
     from ..participant.tissue import segment
-    from ..participant.transforms import Transforms, warp_priors
+    from ..participant.transforms import Transforms, in_mask, warp_priors, whole
     from ..space.templates import get_template
 
-    image = _load(corrected)
+    head = _load(corrected)
+    inside, image = in_mask(_load(mask), head)  # priors are wanted nowhere else, and a head is several brains large
     priors = warp_priors(get_template(template, resolution), image, Transforms(forward, inverse))
-    found = segment(image, _load(mask), *priors, sloppy=sloppy)
-    return {k: _save(getattr(found, k), folder / f"{k}.nii") for k in ("gm", "wm", "csf")}
+    found = segment(image, inside, *priors, sloppy=sloppy)
+    return {k: _save(whole(getattr(found, k), head), folder / f"{k}.nii") for k in ("gm", "wm", "csf")}
 
 
 @stage("t1w_std", "mask_std", "gm_std", "wm_std", "csf_std", "modulated", "jacobian", "smoothed")
