@@ -222,7 +222,7 @@ def _to_grid(data: np.ndarray, source: np.ndarray, target: np.ndarray, shape) ->
         return data
     linear = matrix[:3, :3]
     with warnings.catch_warnings():
-        # The same values in half the time where the axes stay what they are; of that SciPy warns, for it was once wrong.
+        # The same values in half the time where axes stay what they are; SciPy warns of it, for it was once wrong.
         warnings.filterwarnings("ignore", message="The behavior of affine_transform with a 1-D array")
         if not np.any(linear - np.diag(np.diag(linear))):
             linear = np.diag(linear)
