@@ -7,11 +7,23 @@ import numpy as np
 from scipy import ndimage
 from scipy.interpolate import CubicSpline, make_interp_spline
 
+LONG_NECK_MM = 140.0  # in the field of view below the brain; heads have some 50 to 100
+KEPT_NECK_MM = 60.0  # of it are kept
 
-def bounding_box(mask: np.ndarray) -> tuple[slice, ...]:
-    """Slices round the voxels of a mask (not empty), with one more voxel on each side where there is one."""
-    found = ndimage.find_objects(mask.astype(np.uint8))[0]
-    return tuple(slice(max(0, s.start - 1), s.stop + 1) for s in found)
+
+def below_the_head(brain: np.ndarray, height_mm: float) -> int:
+    """Number of axial slices (the last axis, upwards) below the head: none, unless the neck is long."""
+    filled = np.flatnonzero(brain.any(axis=(0, 1)))
+    if filled.size == 0 or filled[0] * height_mm < LONG_NECK_MM:
+        return 0
+    return int(filled[0] - round(KEPT_NECK_MM / height_mm))
+
+
+def bounding_box(mask: np.ndarray, margin: int | np.ndarray = 1) -> tuple[slice, ...]:
+    """Slices round the voxels of a mask (not empty), with ``margin`` more voxels on each side where there are any."""
+    found = ndimage.find_objects(mask.view(np.uint8) if mask.dtype == bool else mask.astype(np.uint8))[0]
+    margins = np.broadcast_to(margin, mask.ndim)
+    return tuple(slice(max(0, s.start - int(m)), s.stop + int(m)) for s, m in zip(found, margins, strict=True))
 
 
 def coarse_affine(affine: np.ndarray, factors: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ import numpy as np
 from nibabel.processing import resample_from_to
 
 from bids_app.errors import ScanError
+from bids_app.participant.intensity import Scale, canonical
 
 logger = logging.getLogger("latentatlas")
 
@@ -19,10 +20,16 @@ MAX_VOXEL = 6.0  # mm; nothing can be segmented beyond
 
 
 def load_t1w(path: str | PathLike) -> nib.Nifti1Image:
-    """Load a T1w image as 3D float32 in RAS order.
+    """Load a T1w image; see :func:`read_t1w`."""
+    return read_t1w(path)[0]
+
+
+def read_t1w(path: str | PathLike) -> tuple[nib.Nifti1Image, Scale]:
+    """Load a T1w image as 3D float32 in RAS order, air at zero.
 
     Trailing axes of length one are dropped, single NaN or infinite voxels become zero, an sform with shear is
-    replaced by the qform (or the image resampled on an orthogonal grid).
+    replaced by the qform (or the image resampled on an orthogonal grid). An offset of the intensities is taken away
+    (:func:`bids_app.participant.intensity.canonical`); a scan without one keeps its values.
 
     Parameters
     ----------
@@ -31,8 +38,10 @@ def load_t1w(path: str | PathLike) -> nib.Nifti1Image:
 
     Returns
     -------
-    Nifti1Image
+    image : Nifti1Image
         float32, 3D, finite, closest to RAS, sform and qform equal.
+    scale : Scale
+        What was done to the intensities.
 
     Raises
     ------
@@ -62,7 +71,15 @@ def load_t1w(path: str | PathLike) -> nib.Nifti1Image:
             file=path,
             remedy="Keep one volume, or average the repetitions after aligning them.",
         )
-    data = _check_values(data, path)
+    finite = np.isfinite(data)
+    data = _check_values(data, finite, path)
+    data, scale = canonical(data, finite)
+    if scale.changed:
+        filled = "" if scale.fill is None else f", empty space held {scale.fill:g}"
+        logger.info(
+            "%s: intensities brought to the usual scale: zero was at %g, factor %g%s",
+            path.name, scale.zero, scale.factor, filled,
+        )  # fmt: skip
     image = _with_usable_affine(data, source, path)
     image = nib.as_closest_canonical(image)
     _check_grid(image, path)
@@ -71,11 +88,10 @@ def load_t1w(path: str | PathLike) -> nib.Nifti1Image:
     clean.header.set_xyzt_units("mm")
     clean.set_sform(image.affine, code)
     clean.set_qform(image.affine, code)
-    return clean
+    return clean, scale
 
 
-def _check_values(data: np.ndarray, path: Path) -> np.ndarray:
-    finite = np.isfinite(data)
+def _check_values(data: np.ndarray, finite: np.ndarray, path: Path) -> np.ndarray:
     if not finite.any():
         raise ScanError("The image has no finite value.", file=path, remedy="Convert it again from DICOM.")
     if not finite.all():

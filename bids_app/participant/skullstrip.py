@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from bids_app.errors import ScanError
 from bids_app.participant._ants import image_like, voxel_volume
-from bids_app.participant._grid import bounding_box
+from bids_app.participant._grid import below_the_head, block_mean, bounding_box, coarse_affine, interpolate
 
 logger = logging.getLogger("latentatlas")
 
@@ -23,6 +23,7 @@ EMPTY = 0.02  # the same for a hole in the brain: fluid may be dark, too, but no
 MISSING_MM = 3.0  # a hole this far from anything is no sulcus, however tight the stripping
 NECK_MM = 3.0  # beyond the outline that the network sees
 NECK_SHARE = 0.02  # of what the stripping left; less is a matter of where to draw the outline
+NETWORK_MM = 1.0  # it works on 256 voxels across the brain, and takes the nearest ones of a scan
 PIECE_ML = 1.0  # a part of the brain that the stripping left apart from the rest
 PLAUSIBLE_ML = (500.0, 2600.0)
 
@@ -107,8 +108,10 @@ def background_share(t1w: nib.Nifti1Image, brain: np.ndarray) -> float:
     A head has scalp and skull there, a stripped scan nothing. Where a scan ends at the brain (a cropped field of
     view) the missing part of the shell counts neither way.
     """
-    data = np.asarray(t1w.dataobj)
-    distance = ndimage.distance_transform_edt(~brain, sampling=t1w.header.get_zooms()[:3])
+    zooms = t1w.header.get_zooms()[:3]
+    box = bounding_box(brain, np.ceil(SHELL_MM[1] / np.asarray(zooms)).astype(int))
+    background, brain = _is_background(np.asarray(t1w.dataobj))[box], brain[box]
+    distance = ndimage.distance_transform_edt(~brain, sampling=zooms)
     shell = (distance > SHELL_MM[0]) & (distance < SHELL_MM[1])
     if not shell.any():
         return 0.0
@@ -118,7 +121,7 @@ def background_share(t1w: nib.Nifti1Image, brain: np.ndarray) -> float:
     vault = shell & ((axes[2] > centre[2]) | (axes[1] < centre[1]))
     if np.count_nonzero(vault) > 0.2 * np.count_nonzero(shell):
         shell = vault
-    return float(np.mean(_is_background(data)[shell]))
+    return float(np.mean(background[shell]))
 
 
 def missing_share(t1w: nib.Nifti1Image, brain: np.ndarray) -> float:
@@ -158,7 +161,8 @@ def support(t1w: nib.Nifti1Image, brain: np.ndarray | None = None) -> np.ndarray
 def _is_background(data: np.ndarray, faint: float = FAINT) -> np.ndarray:
     """Voxels of (about) the value that fills a stripped or defaced scan: the median on its border."""
     border = np.concatenate([np.take(data, [0, -1], axis=axis).ravel() for axis in range(3)])
-    distance = np.abs(data - np.median(border))
+    distance = data - np.median(border)
+    np.abs(distance, out=distance)
     return distance <= faint * np.percentile(distance, 98)
 
 
@@ -179,8 +183,29 @@ def _network(use_gpu: bool):
 
 
 def _deepbet_mask(t1w: nib.Nifti1Image, n_threads: int, use_gpu: bool) -> np.ndarray:
+    """Brain by the network; where much neck is in the field of view it looks a second time, without it.
+
+    The network sees the field of view squeezed into a cube: 200 mm of neck made brains up to 4.5 % larger.
+    """
+    mask = _run_network(t1w, n_threads, use_gpu)
+    start = below_the_head(mask, float(t1w.header.get_zooms()[2]))
+    if start:
+        mask = np.zeros_like(mask)
+        mask[..., start:] = _run_network(t1w.slicer[..., start:], n_threads, use_gpu)
+    return mask
+
+
+def _run_network(t1w: nib.Nifti1Image, n_threads: int, use_gpu: bool) -> np.ndarray:
+    """Brain as the network sees it, on the voxels of the scan; fine ones go to it as means of blocks of up to 1 mm."""
     import torch
 
+    zooms = np.asarray(t1w.header.get_zooms()[:3], dtype=float)
+    factors = np.maximum(1, np.floor(NETWORK_MM / zooms + 0.01)).astype(int)
+    if factors.max() > 1:
+        data = block_mean(np.asarray(t1w.dataobj, dtype=np.float32), factors)
+        coarse = nib.Nifti1Image(data, coarse_affine(t1w.affine, factors))
+        found = _run_network(coarse, n_threads, use_gpu).astype(np.float32)
+        return interpolate(found, factors, t1w.shape, order=1) > 0.5
     previous = torch.get_num_threads()
     torch.set_num_threads(max(1, n_threads))
     try:

@@ -9,9 +9,12 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
+from bids_app.errors import ScanError
 from bids_app.participant._ants import from_ants, image_like, scratch, to_ants
+from bids_app.participant._grid import bounding_box
 from bids_app.space.templates import Template
 
+CUT_MARGIN_MM = 5.0
 INTERPOLATION = {"linear": "linear", "nearest": "nearestNeighbor", "label": "genericLabel", "spline": "bSpline"}
 
 
@@ -82,7 +85,9 @@ def _write_single(source: Path, target: Path) -> None:
             if "TransformParameters" in group:
                 group.copy("TransformFixedParameters", copy)
                 values = group["TransformParameters"][:].astype("f4")
-                copy.create_dataset("TransformParameters", data=values, compression="gzip", shuffle=True)
+                copy.create_dataset(
+                    "TransformParameters", data=values, compression="gzip", compression_opts=1, shuffle=True
+                )
 
 
 def warp(
@@ -120,6 +125,24 @@ def warp_priors(
     gm, wm, csf = (warp(getattr(template, key), native, transforms.inverse) for key in ("gm", "wm", "csf"))
     deep = None if template.deep is None else warp(template.deep, native, transforms.inverse)
     return gm, wm, csf, deep
+
+
+def in_mask(mask: nib.Nifti1Image, *images: nib.Nifti1Image) -> tuple[nib.Nifti1Image, ...]:
+    """A mask and images on its grid, cut to the mask's bounding box and a margin of 5 mm or a little more."""
+    inside = np.asarray(mask.dataobj) > 0
+    if not inside.any():
+        raise ScanError("The brain mask is empty.", remedy="Look at the brain mask; try --skull-strip force.")
+    margin = np.ceil(CUT_MARGIN_MM / np.asarray(mask.header.get_zooms()[:3])).astype(int)
+    box = bounding_box(inside, margin)
+    return tuple(image.slicer[box] for image in (mask, *images))
+
+
+def whole(part: nib.Nifti1Image, like: nib.Nifti1Image) -> nib.Nifti1Image:
+    """What :func:`in_mask` has cut out, back on the grid it was cut from; zero elsewhere."""
+    start = np.round(np.linalg.inv(like.affine) @ part.affine[:, 3]).astype(int)[:3]
+    data = np.zeros(like.shape, np.float32)
+    data[tuple(slice(a, a + n) for a, n in zip(start, part.shape, strict=True))] = np.asarray(part.dataobj)
+    return image_like(data, like)
 
 
 def jacobian(reference: nib.Nifti1Image, transform: str | PathLike, work_dir: str | PathLike) -> nib.Nifti1Image:

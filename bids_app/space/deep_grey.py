@@ -52,7 +52,7 @@ def deep_grey(
     box = tuple(slice(max(0, a), b) for a, b in zip(first, last, strict=True))
     zooms = np.linalg.norm(affine[:3, :3], axis=0)
     relative = brain[box] / np.median(brain[wm > 0.95])
-    depth = ndimage.distance_transform_edt(mask, sampling=zooms)[box]
+    depth = _depth(mask, zooms)[box]
     grid = affine.copy()
     grid[:3, 3] = nib.affines.apply_affine(affine, [s.start for s in box])
     regions = _Regions.on(relative.shape, grid)
@@ -88,7 +88,7 @@ def _nuclei(relative: np.ndarray, regions: _Regions, zooms: np.ndarray) -> np.nd
     prior = np.zeros(relative.shape, np.float32)
     for name, (agreeing, margin) in NUCLEI.items():
         votes = sum(np.isin(side, regions.both(name)).astype(np.uint8) for side in regions.sides)
-        core = ndimage.distance_transform_edt(votes >= agreeing, sampling=zooms) > margin
+        core = _depth(votes >= agreeing, zooms) > margin
         prior = np.maximum(prior, core * contrast)
     return ndimage.gaussian_filter(prior, BLUR_MM / zooms).astype(np.float32)
 
@@ -104,5 +104,27 @@ def _ventricle_walls(
     nuclei = [label for name in NUCLEI for label in regions.both(name)]
     cortex = np.any([(labels > 0) & ~np.isin(labels, nuclei) for labels in regions.sides], axis=0)
     ventricles = (csf > 0.5) & (depth > DEPTH_MM) & ~cortex
-    near = ndimage.distance_transform_edt(~ventricles, sampling=zooms) < WALL_MM
+    near = _within(ventricles, WALL_MM, zooms)
     return near & (depth > 0) & ~cortex & (deep < 0.05)
+
+
+def _depth(mask: np.ndarray, zooms: np.ndarray) -> np.ndarray:
+    """Way from every voxel of a mask to the nearest one outside, mm; measured in the mask's bounding box only."""
+    depth = np.zeros(mask.shape)
+    for box in _box(mask, 1):
+        depth[box] = ndimage.distance_transform_edt(mask[box], sampling=zooms)
+    return depth
+
+
+def _within(mask: np.ndarray, mm: float, zooms: np.ndarray) -> np.ndarray:
+    """Voxels less than ``mm`` away from a mask."""
+    near = np.zeros(mask.shape, bool)
+    for box in _box(mask, int(np.ceil(mm / zooms.min()))):
+        near[box] = ndimage.distance_transform_edt(~mask[box], sampling=zooms) < mm
+    return near
+
+
+def _box(mask: np.ndarray, margin: int) -> list[tuple[slice, ...]]:
+    """Bounding box of a mask with so many more voxels on every side; none of an empty mask."""
+    found = ndimage.find_objects(mask.astype(np.uint8))
+    return [tuple(slice(max(0, s.start - margin), s.stop + margin) for s in box) for box in found]

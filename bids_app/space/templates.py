@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import math
+import warnings
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import nibabel as nib
@@ -104,10 +106,7 @@ def get_template(name: str = BUNDLED, resolution: float | None = None) -> Templa
     UnavailableError
         TemplateFlow has no such template, or it is not cached and cannot be fetched.
     """
-    if resolution is not None and not 0.3 <= resolution <= 10:
-        raise ConfigError(
-            f"A template resolution of {resolution:g} mm is out of range.", remedy="Choose 0.3 to 10 mm (default 1.5)."
-        )
+    _check_resolution(resolution)
     t1w, brain, head, priors, deep = _native(name)
     resolution = float(resolution or np.min(t1w.header.get_zooms()[:3]))
     identifier, modifiers = parse_name(name)
@@ -134,6 +133,24 @@ def get_template(name: str = BUNDLED, resolution: float | None = None) -> Templa
         deep=deep,
         full_name=name,
     )
+
+
+def check_template(name: str, resolution: float) -> None:
+    """Make sure that a template is at hand, fetched if need be, without the seconds that preparing it takes.
+
+    Raises as :func:`get_template` does.
+    """
+    _check_resolution(resolution)
+    identifier, modifiers = parse_name(name)
+    if identifier != BUNDLED or modifiers:
+        _load_templateflow(identifier, modifiers)
+
+
+def _check_resolution(resolution: float | None) -> None:
+    if resolution is not None and not 0.3 <= resolution <= 10:
+        raise ConfigError(
+            f"A template resolution of {resolution:g} mm is out of range.", remedy="Choose 0.3 to 10 mm (default 1.5)."
+        )
 
 
 @lru_cache(maxsize=1)
@@ -203,7 +220,13 @@ def _to_grid(data: np.ndarray, source: np.ndarray, target: np.ndarray, shape) ->
     matrix = np.linalg.inv(source) @ target
     if np.allclose(matrix, np.eye(4), atol=1e-6) and tuple(shape) == data.shape:
         return data
-    return ndimage.affine_transform(data, matrix[:3, :3], matrix[:3, 3], output_shape=shape, order=1, mode="constant")
+    linear = matrix[:3, :3]
+    with warnings.catch_warnings():
+        # The same values in half the time where axes stay what they are; SciPy warns of it, for it was once wrong.
+        warnings.filterwarnings("ignore", message="The behavior of affine_transform with a 1-D array")
+        if not np.any(linear - np.diag(np.diag(linear))):
+            linear = np.diag(linear)
+        return ndimage.affine_transform(data, linear, matrix[:3, 3], output_shape=shape, order=1, mode="constant")
 
 
 def _image(data: np.ndarray, affine: np.ndarray, dtype=np.float32) -> nib.Nifti1Image:
@@ -215,10 +238,10 @@ def _image(data: np.ndarray, affine: np.ndarray, dtype=np.float32) -> nib.Nifti1
 
 def _load_bundled() -> tuple[nib.Nifti1Image, ...]:
     """The ICBM 152 symmetric template (Fonov et al. 2011) in nilearn: brain, GM and WM priors; CSF is the rest."""
-    from nilearn.datasets import struct  # slow to import, and only needed here
-
+    # Only the data is wanted: to import nilearn takes a second.
+    folder = Path(find_spec("nilearn").submodule_search_locations[0]) / "datasets" / "data"
     t1w, gm, wm = (
-        nib.load(path) for path in (struct.MNI152_FILE_PATH, struct.GM_MNI152_FILE_PATH, struct.WM_MNI152_FILE_PATH)
+        nib.load(folder / f"mni_icbm152_{part}_tal_nlin_sym_09a_converted.nii.gz") for part in ("t1", "gm", "wm")
     )
     mask = np.asarray(t1w.dataobj) > 0
     gm_data, wm_data = (np.asarray(image.dataobj, dtype=np.float32) / 255 * mask for image in (gm, wm))

@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from multiprocessing import forkserver, get_context
 from pathlib import Path
 
 from ..config import Config
@@ -27,7 +28,17 @@ def prepare(config: Config, threads_per_step: int) -> None:
         os.environ[f"{library}_NUM_THREADS"] = str(threads_per_step)
     os.environ.setdefault("MPLBACKEND", "Agg")
     _writable_caches(config)
+    start_workers()
     _configure_nipype(config)
+
+
+def start_workers() -> None:
+    """Start the process that workers are forked from: it imports what all of them need while this one goes on.
+
+    Nothing that has threads of its own is imported there (torch, ANTs): a fork would wait for them for ever.
+    """
+    get_context("forkserver").set_forkserver_preload([f"{__package__}.preload"])
+    forkserver.ensure_running()
 
 
 def processors() -> int:
@@ -151,7 +162,7 @@ def _configure_nipype(config: Config) -> None:
                 "crashfile_format": "txt",
                 "remove_unnecessary_outputs": "False",
                 "hash_method": "timestamp",
-                "poll_sleep_duration": "0.5",
+                "poll_sleep_duration": "0.1",
                 "parameterize_dirs": "False",
             },
             "monitoring": {"enabled": str(config.resource_monitor)},

@@ -125,9 +125,9 @@ def _process(config: Config, sources: Sequence[Scan], logs: Path) -> list[Failur
     memory = config.mem or memory_limit_gb()
     prepare(config, threads)
     if not all(isinstance(s, GreyMatterMap) for s in todo):
-        from ..space.templates import get_template
+        from ..space.templates import check_template
 
-        get_template(config.template, config.grid_mm)  # an unavailable template stops the run here, not in each scan
+        check_template(config.template, config.grid_mm)  # what is not available stops the run here, not in each scan
     from .participant_graph import init_participant_wf
 
     workflow = init_participant_wf(config, todo, labels=labels, n_threads=min(threads, nprocs))

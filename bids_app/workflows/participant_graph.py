@@ -11,6 +11,7 @@ from ..bids.query import Scan, check_dataset
 from ..config import Config
 from ..space.templates import parse_name
 from . import participant_steps as steps
+from .memory import count_voxels, memory_gb
 from .participant import adopted_kind, adopted_labels, fingerprint
 
 
@@ -108,25 +109,23 @@ def init_scan_wf(config: Config, scan: Scan, *, labels: Mapping[str, str], n_thr
     """
     workflow = pe.Workflow(name=scan.prefix.replace("-", "_"))
     space = {"template": config.template, "resolution": config.grid_mm}
+    voxels = count_voxels(scan.path)
 
-    def node(interface, name, *, threads=1, memory_gb=1.0, **more):
-        return pe.Node(interface, name=name, n_procs=threads, mem_gb=memory_gb, **more)
+    def node(interface, name, *, threads=1, **more):
+        return pe.Node(interface, name=name, n_procs=threads, mem_gb=memory_gb(name, voxels), **more)
 
     conform = node(steps.conform(image=str(scan.path)), "conform")
-    brain = node(
-        steps.brain_mask(mode=config.skull_strip, n_threads=n_threads), "brain_mask", threads=n_threads, memory_gb=2.5
-    )
+    brain = node(steps.brain_mask(mode=config.skull_strip, n_threads=n_threads), "brain_mask", threads=n_threads)
     # ANTs and Greedy take their threads from the environment (workflows.environment.prepare).
-    bias = node(steps.bias_field(sloppy=config.sloppy), "bias_field", threads=n_threads, memory_gb=1.5)
+    bias = node(steps.bias_field(sloppy=config.sloppy), "bias_field", threads=n_threads)
     normalise = node(
         steps.normalise(**space, seed=config.random_seed, sloppy=config.sloppy),
         "normalise",
         threads=n_threads,
-        memory_gb=2.5,
     )
-    tissues = node(steps.tissues(**space, sloppy=config.sloppy), "tissues", memory_gb=3.0)
-    modulate = node(steps.modulate(**space, fwhm=config.smoothing_fwhm), "modulate", memory_gb=2.0)
-    quality = node(steps.quality(**space), "quality", memory_gb=1.5)
+    tissues = node(steps.tissues(**space, sloppy=config.sloppy), "tissues")
+    modulate = node(steps.modulate(**space, fwhm=config.smoothing_fwhm), "modulate")
+    quality = node(steps.quality(**space), "quality")
     # Only unfinished scans are here: their outputs are written again even where the work folder knows every step.
     write = node(
         steps.write(
@@ -149,6 +148,7 @@ def init_scan_wf(config: Config, scan: Scan, *, labels: Mapping[str, str], n_thr
         [
             (conform, brain, [("t1w", "t1w")]),
             (conform, bias, [("t1w", "t1w")]),
+            (conform, write, [("facts", "conformed")]),
             (brain, bias, [("mask", "mask")]),
             (bias, normalise, [("corrected", "corrected")]),
             (brain, normalise, [("mask", "mask")]),

@@ -7,12 +7,16 @@ from pathlib import Path
 from .stage import stage
 
 
-@stage("t1w")
+@stage("t1w", "facts")
 def conform(folder: Path, image: Path) -> dict:
-    """Check a T1w image and bring it to RAS, float32."""
-    from ..participant.inputs import load_t1w
+    """Check a T1w image and bring it to RAS, float32, air at zero."""
+    from ..participant.inputs import read_t1w
 
-    return {"t1w": _save(load_t1w(image), folder / "t1w.nii")}
+    t1w, scale = read_t1w(image)
+    facts = {"IntensityZero": scale.zero, "IntensityFactor": scale.factor}
+    if scale.fill is not None:
+        facts["IntensityFill"] = scale.fill
+    return {"t1w": _save(t1w, folder / "t1w.nii"), "facts": facts}
 
 
 @stage("mask", "facts")
@@ -68,13 +72,14 @@ def tissues(
 ) -> dict:
     """Segment grey matter, white matter and fluid with the template's priors."""
     from ..participant.tissue import segment
-    from ..participant.transforms import Transforms, warp_priors
+    from ..participant.transforms import Transforms, in_mask, warp_priors, whole
     from ..space.templates import get_template
 
-    image = _load(corrected)
+    head = _load(corrected)
+    inside, image = in_mask(_load(mask), head)  # priors are wanted nowhere else, and a head is several brains large
     priors = warp_priors(get_template(template, resolution), image, Transforms(forward, inverse))
-    found = segment(image, _load(mask), *priors, sloppy=sloppy)
-    return {k: _save(getattr(found, k), folder / f"{k}.nii") for k in ("gm", "wm", "csf")}
+    found = segment(image, inside, *priors, sloppy=sloppy)
+    return {k: _save(whole(getattr(found, k), head), folder / f"{k}.nii") for k in ("gm", "wm", "csf")}
 
 
 @stage("t1w_std", "mask_std", "gm_std", "wm_std", "csf_std", "modulated", "jacobian", "smoothed")
@@ -168,6 +173,7 @@ def write(
     output_dir: str,
     labels: dict,
     fingerprint: str,
+    conformed: dict,
     quality: dict,
     t1w: Path,
     mask: Path,
@@ -195,8 +201,8 @@ def write(
     files = {kind: _zipped(given[kind], folder) for kind in NAMES if given[kind] is not None}
     stripped = quality["SkullStripped"]
     metadata = {
-        "t1w": {"SkullStripped": stripped},
-        "t1w_std": {"SkullStripped": stripped},
+        "t1w": {"SkullStripped": stripped, **conformed},
+        "t1w_std": {"SkullStripped": stripped, **conformed},
         "modulated": {
             **quality,
             "Modulated": True,

@@ -6,6 +6,7 @@ import pytest
 from scipy import ndimage
 
 from bids_app.errors import ScanError
+from bids_app.participant._grid import below_the_head
 from bids_app.participant.bias import correct_bias
 from bids_app.participant.skullstrip import STRIPPED_SHARE, background_share, extract_brain, missing_share, support
 
@@ -137,3 +138,27 @@ def test_skip_takes_the_scan_as_stripped_and_checks_its_volume(phantom):
     assert brain.method == "support"
     with pytest.raises(ScanError, match="ml"):
         extract_brain(phantom.scan, "skip")
+
+
+def test_a_long_neck_changes_no_field(phantom):
+    """The brain's field of a scan with 200 mm of neck below it, beside that of the scan as it is."""
+    axes = np.meshgrid(*[np.linspace(-1, 1, 60)] * 3, indexing="ij")
+    biased = phantom.scan.get_fdata() * np.exp(0.2 * axes[0] + 0.2 * axes[2] ** 2)
+    before = correct_bias(phantom.image(biased), phantom.mask)[1].get_fdata()
+
+    def with_neck(data, value):
+        below = np.full((60, 60, 100), value)
+        return nib.Nifti1Image(np.concatenate([below, data], axis=2).astype(np.float32), phantom.affine)
+
+    after = correct_bias(with_neck(biased, 300.0), with_neck(phantom.inside, 0.0))[1].get_fdata()[..., 100:]
+    inside = phantom.inside
+    assert before[inside].std() > 0.05
+    assert np.abs(np.log(after / before))[inside].max() < 0.02
+
+
+def test_slices_below_the_head():
+    brain = np.zeros((4, 4, 300), bool)
+    brain[1:3, 1:3, 200:260] = True
+    assert below_the_head(brain, 0.5) == 0  # 100 mm
+    assert below_the_head(brain, 1.0) == 140
+    assert below_the_head(np.zeros_like(brain), 1.0) == 0

@@ -8,7 +8,7 @@ from scipy import ndimage
 from bids_app.participant._ants import image_like, to_ants
 from bids_app.participant._grid import block_mean, coarse_affine, interpolate
 from bids_app.participant.modulate import modulate, smooth
-from bids_app.participant.transforms import Transforms, displacement_jacobian, jacobian, warp
+from bids_app.participant.transforms import Transforms, displacement_jacobian, in_mask, jacobian, warp, whole
 from bids_app.space.templates import Template
 
 
@@ -125,3 +125,20 @@ def test_blocks_and_back():
     affine = np.diag([1.0, 2, 3, 1])
     np.testing.assert_allclose(coarse_affine(affine, factors)[:3, 3], [1.5, 2, 1.5])
     assert ndimage.mean(low[:5]) == pytest.approx(data[:20].mean(), rel=1e-5)
+
+
+def test_what_was_cut_to_the_mask_returns_to_its_place():
+    rng = np.random.default_rng(0)
+    affine = np.diag([1.0, 2.0, 1.5, 1])
+    affine[:3, 3] = [-20, 13, 4]
+    inside = np.zeros((40, 30, 34), np.uint8)
+    inside[12:20, 3:9, 20:33] = 1
+    mask, image = nib.Nifti1Image(inside, affine), nib.Nifti1Image(rng.random(inside.shape, np.float32), affine)
+    cut_mask, cut = in_mask(mask, image)
+    assert cut.shape == (8 + 10, 9 + 3, 13 + 4 + 1)  # 5 mm on every side, and no further than the scan
+    assert np.asarray(cut_mask.dataobj).sum() == inside.sum()
+    back = whole(cut, image)
+    np.testing.assert_array_equal(back.affine, affine)
+    full, found = np.asarray(image.dataobj), np.asarray(back.dataobj)
+    np.testing.assert_array_equal(found[inside > 0], full[inside > 0])
+    assert np.count_nonzero(found) == cut.shape[0] * cut.shape[1] * cut.shape[2]
