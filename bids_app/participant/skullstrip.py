@@ -141,6 +141,16 @@ def missing_share(t1w: nib.Nifti1Image, brain: np.ndarray) -> float:
     return float(np.count_nonzero(open_hole) / np.count_nonzero(brain))
 
 
+def cut_area(mask: nib.Nifti1Image) -> float:
+    """Area of the brain on the faces of the field of view, cm2: 0 where the scan holds all of it.
+
+    A few cm2 are a medulla that goes on below; more is brain that was not measured.
+    """
+    inside, zooms = np.asarray(mask.dataobj) > 0, np.asarray(mask.header.get_zooms()[:3], dtype=float)
+    faces = (np.count_nonzero(np.take(inside, [0, -1], axis=axis)) * zooms.prod() / zooms[axis] for axis in range(3))
+    return float(sum(faces)) / 100
+
+
 def support(t1w: nib.Nifti1Image, brain: np.ndarray | None = None) -> np.ndarray:
     """Brain of a stripped scan: its largest non-background component, holes filled.
 

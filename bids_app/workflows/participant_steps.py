@@ -22,10 +22,11 @@ def conform(folder: Path, image: Path) -> dict:
 @stage("mask", "facts")
 def brain_mask(folder: Path, t1w: Path, mode: str, n_threads: int) -> dict:
     """Strip the skull, or find that it was stripped."""
-    from ..participant.skullstrip import extract_brain
+    from ..participant.skullstrip import cut_area, extract_brain
 
     found = extract_brain(_load(t1w), mode=mode, n_threads=n_threads)
     facts = {"SkullStripMethod": found.method, "SkullStripped": bool(found.input_was_stripped)}
+    facts["CutArea"] = round(cut_area(found.mask), 1)
     if found.missing_share is not None:
         facts["MissingShare"] = round(found.missing_share, 4)
     return {"mask": _save(found.mask, folder / "mask.nii"), "facts": facts}

@@ -8,7 +8,14 @@ from scipy import ndimage
 from bids_app.errors import ScanError
 from bids_app.participant._grid import below_the_head
 from bids_app.participant.bias import correct_bias
-from bids_app.participant.skullstrip import STRIPPED_SHARE, background_share, extract_brain, missing_share, support
+from bids_app.participant.skullstrip import (
+    STRIPPED_SHARE,
+    background_share,
+    cut_area,
+    extract_brain,
+    missing_share,
+    support,
+)
 
 
 def test_a_known_field_is_removed(phantom):
@@ -162,3 +169,12 @@ def test_slices_below_the_head():
     assert below_the_head(brain, 0.5) == 0  # 100 mm
     assert below_the_head(brain, 1.0) == 140
     assert below_the_head(np.zeros_like(brain), 1.0) == 0
+
+
+def test_area_of_brain_that_the_field_of_view_cuts():
+    mask = np.zeros((20, 30, 25), np.uint8)
+    mask[5:15, 5:25, 5:20] = 1
+    image = nib.Nifti1Image(mask, np.diag([2.0, 1.0, 3.0, 1]))
+    assert cut_area(image) == 0
+    assert cut_area(image.slicer[:, :, :18]) == pytest.approx(20 * 20 / 100)  # the top: 10 x 2 mm by 20 x 1 mm
+    assert cut_area(image.slicer[6:, :, :18]) == pytest.approx((18 * 20 + 20 * 39) / 100)
