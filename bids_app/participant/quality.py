@@ -57,6 +57,7 @@ RULES = (
         0.6,
         "{:.2f} of the brain's rim is as bright as grey matter on both sides (brain cut off?)",
     ),
+    ("CutArea", 0, 5, *NEVER, "{:.0f} cm² of the brain lie on the border of the field of view (is the scan cut?)"),
     (
         "MissingShare",
         0,

@@ -13,6 +13,7 @@ from scipy import ndimage
 from bids_app.errors import ScanError
 from bids_app.participant._ants import image_like, voxel_volume
 from bids_app.participant._grid import below_the_head, block_mean, bounding_box, coarse_affine, interpolate
+from bids_app.participant.membranes import trim_membranes
 
 logger = logging.getLogger("latentatlas")
 
@@ -36,7 +37,8 @@ class BrainMask:
     ----------
     mask : Nifti1Image, uint8
     method : str
-        ``"deepbet"``, or ``"support"``: the non-background voxels of a stripped scan, in mode auto less a neck.
+        ``"deepbet"``, of a full head less the membranes; or ``"support"``: the non-background voxels of a stripped
+        scan, in mode auto less a neck.
     input_was_stripped : bool
     background_share : float
         Share of background in the shell round the brain, on which the automatic choice rests.
@@ -88,6 +90,9 @@ def extract_brain(t1w: nib.Nifti1Image, mode: str = "auto", n_threads: int = 1, 
     share = background_share(t1w, brain)
     stripped = share > STRIPPED_SHARE
     missing = missing_share(t1w, brain)
+    if not stripped:
+        brain = trim_membranes(t1w, brain)
+        _check_volume(brain, t1w)
     if mode != "auto" or not stripped:
         return BrainMask(image_like(brain, t1w, np.uint8), "deepbet", stripped, share, missing)
     # What the stripping left is taken as it is, less a neck that the network sees to be none of the brain. Its outline

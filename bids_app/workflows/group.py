@@ -47,6 +47,7 @@ QUALITY = {
     "GreyWhiteContrast": {"Description": "Distance of grey and white matter", "Units": "standard deviations"},
     "SurfaceBrightness": {"Description": "Brightness of the mask's rim, as a share of that of white matter"},
     "CutShare": {"Description": "Share of the mask's rim where brain seems cut off"},
+    "CutArea": {"Description": "Brain on the border of the field of view", "Units": "cm2"},
     "MissingShare": {"Description": "Share of the brain that the scan does not hold, cut off by stripping or defacing"},
     "FoldedShare": {"Description": "Share of the brain that the deformation folds"},
     "Noise": {"Description": "Noise of the white matter relative to its mean"},

@@ -22,7 +22,7 @@ from .execute import Failure, execute
 logger = logging.getLogger("latentatlas")
 
 #: Goes up with every change of the method that changes maps, so that finished scans are made again.
-MAPS = 4
+MAPS = 5
 #: What a finished scan consists of; with --smoothing-fwhm and --model there is more.
 KINDS = (
     "t1w", "mask", "gm", "wm", "csf", "t1w_std", "mask_std", "gm_std", "wm_std", "csf_std", "forward", "inverse",

@@ -51,6 +51,8 @@ def phantom():
 
     return SimpleNamespace(
         fractions=fractions,
+        means=MEANS,
+        shells=shells,
         inside=inside,
         clean=clean,
         scan=image(noisy),

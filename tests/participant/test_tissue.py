@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 
 from bids_app.errors import ScanError
-from bids_app.participant.tissue import Settings, segment, segment_arrays
+from bids_app.participant.tissue import segment, segment_arrays
 
 
 def fractions_of(phantom, scan=None, settings=None, zoom=None):
@@ -17,7 +17,7 @@ def fractions_of(phantom, scan=None, settings=None, zoom=None):
 
 
 def test_partial_volume_is_recovered(phantom):
-    found = fractions_of(phantom, settings=Settings(pial=1.0))
+    found = fractions_of(phantom)
     inside = phantom.inside
     for tissue in range(3):
         truth = phantom.fractions[tissue]
@@ -73,7 +73,7 @@ def test_fine_voxels_go_through_the_coarse_grid(phantom):
         zoom=1.0,
     )
     data = phantom.image(finer(phantom.clean) + np.random.default_rng(0).normal(0, 15, (120, 120, 120)))
-    found = fractions_of(fine, data, Settings(pial=1.0))
+    found = fractions_of(fine, data)
     for tissue in range(3):
         assert found[tissue].sum() / 8 == pytest.approx(phantom.fractions[tissue][phantom.inside].sum(), rel=0.05)
 
@@ -98,3 +98,29 @@ def test_no_template_white_matter_in_the_mask_is_an_error(phantom):
         segment(phantom.scan, phantom.mask, nothing, nothing, phantom.priors[0])
     with pytest.raises(ScanError, match="empty"):
         segment(phantom.scan, nothing, *phantom.priors)
+
+
+@pytest.mark.parametrize("thinner_mm", [1.0, 2.0])
+def test_thinner_cortex_under_wider_fluid_is_measured_in_full(phantom, thinner_mm):
+    """Cortex that lost a seventh and more at its outer border, in the same skull, with the unchanged priors."""
+    wm, gm, csf, _ = phantom.shells([30, 38 - thinner_mm, 46], phantom.inside.shape, phantom.zoom)
+    noise = np.random.default_rng(4).normal(0, 15, gm.shape)
+    scan = phantom.image((np.tensordot(phantom.means, np.stack([csf, gm, wm]), 1) * 500 + noise) * phantom.inside)
+    before, after = fractions_of(phantom), fractions_of(phantom, scan)
+    planted = np.log(gm[phantom.inside].sum() / phantom.fractions[1][phantom.inside].sum())
+    assert planted < -0.13
+    assert np.log(after[1].sum() / before[1].sum()) / planted == pytest.approx(1, abs=0.05)
+    assert after[2].sum() == pytest.approx(before[2].sum(), rel=0.01)
+
+
+@pytest.mark.parametrize("darker", [0.05, 0.10])
+def test_darker_white_matter_is_no_loss(phantom, darker):
+    """White matter darker by a part of its contrast to grey, everywhere or as a band under the cortex."""
+    plain = fractions_of(phantom)
+    white = phantom.fractions[2]
+    deep = ndimage.distance_transform_edt(white > 0.5, sampling=phantom.zoom)
+    fall = darker * (phantom.means[2] - phantom.means[1]) * 500 * white
+    for where in (np.ones_like(white), deep < 4):
+        found = fractions_of(phantom, phantom.image(np.asarray(phantom.scan.dataobj) - fall * where))
+        assert found[1].sum() == pytest.approx(plain[1].sum(), rel=0.01)
+        assert found[2].sum() == pytest.approx(plain[2].sum(), rel=0.01)
