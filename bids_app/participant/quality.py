@@ -23,8 +23,8 @@ RULES = (
     ("CSFFraction", 0.02, 0.35, *NEVER, "fluid is {:.2f} of the intracranial volume"),
     (
         "GMIntensityAgreement",
-        0.88,
-        1.06,
+        0.85,
+        1.03,
         *NEVER,
         "the map has {:.2f} times the grey matter that the intensities speak for",
     ),
