@@ -56,7 +56,10 @@ def test_failures_come_first():
     assert len(reasons) == 2
 
 
-NORMS = {"GMFraction", "WMFraction", "CSFFraction", "GMIntensityAgreement", "RimOutsideShare", "ImageQualityMark"}
+NORMS = {
+    *("GMFraction", "WMFraction", "CSFFraction"),
+    *("GMIntensityAgreement", "RimOutsideShare", "ImageQualityMark", "CutArea"),
+}
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule[0])
