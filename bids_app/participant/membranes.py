@@ -17,6 +17,7 @@ WORKING_MM = 2.0  # coarse enough for noise to average out, fine enough for the 
 SHELL_MM, LOOK_MM = 6, 5  # how deep the shell may reach, and how far further in the fluid may lie
 NOISE_MM = 0.8  # standard deviation of the Gaussian that takes noise off the profiles
 DIRECTION_MM = 3.0  # standard deviation that makes the outline's inward direction smooth
+# The constants below were chosen on 35 scans by their intracranial volume (docs/methods.md says what that is worth).
 # In units of the median brain intensity, which lies between grey and white matter; fluid is at 0.3 to 0.5.
 FALL, FLUID, WHITE = 0.06, 0.7, 1.08
 CORTEX_MM = 3.0  # nearer to white matter than this it is cortex, however dark a sulcus under it
