@@ -23,6 +23,7 @@ from bids_app.space.templates import FWHM_TO_SIGMA
 
 CSF, GM, WM = range(3)
 DEEP = 3  # the state of deep grey matter, which counts as GM
+CHUNK = 2**15  # voxels of which all states are in memory at once: some 2 MB, which a processor's cache holds
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def segment(
     box = bounding_box(inside)
     zooms = np.asarray(corrected.header.get_zooms()[:3], dtype=float)
     images = (csf_prior, gm_prior, wm_prior)
-    priors = np.stack([np.asarray(image.dataobj, dtype=np.float32)[box] for image in images])
+    priors = [np.asarray(image.dataobj, dtype=np.float32)[box] for image in images]
     deep = np.zeros(inside[box].shape, np.float32)
     if deep_prior is not None:
         deep = np.asarray(deep_prior.dataobj, dtype=np.float32)[box]
@@ -136,7 +137,7 @@ def segment_arrays(data, inside, priors, deep, zooms, settings: Settings | None 
         Intensities.
     inside : (X, Y, Z) bool array
         Brain mask, not touching the border of the array.
-    priors : (3, X, Y, Z) array
+    priors : (3, X, Y, Z) array, or three of (X, Y, Z)
         CSF, GM and WM priors.
     deep : (X, Y, Z) array
         Deep grey prior, 0 to 1.
@@ -170,6 +171,7 @@ def segment_arrays(data, inside, priors, deep, zooms, settings: Settings | None 
         )
         coarse.run(settings.iterations)
         mixture = _Mixture(data, inside, priors, deep, zooms, settings)
+        del data
         mixture.start_from(coarse, factors)
         mixture.run(settings.fine_iterations, keep_offsets=True)
     stats = {
@@ -177,7 +179,10 @@ def segment_arrays(data, inside, priors, deep, zooms, settings: Settings | None 
         "ClassDeviations": [round(float(value), 4) for value in mixture.sd],
         "WhiteMatterIntensity": float(scale),
     }
-    return mixture.maps(), stats
+    # The maps are as large as all of the mixture, which is done with.
+    share = mixture.share
+    del mixture
+    return _volume(share, inside), stats
 
 
 def _white_median(data, inside, priors) -> float:
@@ -199,11 +204,14 @@ class _Mixture:
     def __init__(self, data, inside, priors, deep, zooms, settings):
         self.inside, self.zooms, self.settings = inside, np.asarray(zooms, dtype=float), settings
         self.y = np.ascontiguousarray(data[inside], dtype=np.float32)
-        priors = np.ascontiguousarray(priors[:, inside], dtype=np.float32)
+        priors = np.stack([prior[inside] for prior in priors], dtype=np.float32)
         total = priors.sum(0)
+        priors /= np.maximum(total, 1e-3)
         # Outside the warped template brain there can only be fluid.
-        priors = np.where(total > 0.05, priors / np.maximum(total, 1e-3), np.float32([[1], [0], [0]]))
+        priors[:, total <= 0.05] = np.float32([[1], [0], [0]])
         self.fractions, self.pairs = _states(settings)
+        # All mixels of a pair have the same prior, so it is kept once.
+        self.prior_of = [CSF, GM, WM, DEEP, *(4 + list(settings.mixing).index(pair) for pair in self.pairs)]
         self.log_prior = self._log_prior(priors, np.clip(deep[inside], 0, 1))
         self.mean = np.array(
             [self._first_mean(priors[CSF] > 0.6, 25, 0.4), self._first_mean(priors[GM] > 0.7, 50, 0.75), 1.0, 0.93]
@@ -211,7 +219,9 @@ class _Mixture:
         self.sd = np.array([0.1, 0.08, 0.05, 0.05])
         self.offset = np.zeros((4, self.y.size), np.float32)
         self.around = None
-        self.posterior = None
+        # Of the posterior only what is needed later is kept: the four pure states, and the expected fractions.
+        self.pure = np.zeros((4, self.y.size), np.float32)
+        self.share = np.zeros((3, self.y.size), np.float32)
 
     def _first_mean(self, where, percentile, default) -> float:
         return float(np.percentile(self.y[where], percentile)) if np.count_nonzero(where) > 50 else default
@@ -223,16 +233,17 @@ class _Mixture:
         deep = 0.9 * deep
         cg, gw = s.mixing[CSF, GM], s.mixing[GM, WM]
         shared = (cg * relaxed[GM], cg * relaxed[CSF] + gw * relaxed[WM], gw * relaxed[GM])
-        prior = np.zeros((len(self.fractions), self.y.size), np.float32)
+        prior = np.zeros((4 + len(s.mixing), self.y.size), np.float32)
         for tissue in (CSF, GM, WM):
             prior[tissue] = relaxed[tissue] * np.maximum(1 - shared[tissue], 0.03)
-        for state, (i, j) in enumerate(self.pairs, start=4):
-            prior[state] = 2 * s.mixing[i, j] / s.levels * relaxed[i] * relaxed[j]
+        for row, (i, j) in enumerate(s.mixing, start=4):
+            prior[row] = 2 * s.mixing[i, j] / s.levels * relaxed[i] * relaxed[j]
             if (i, j) == (CSF, WM):  # only round the ventricles, where the template sees no cortex
-                prior[state] *= (1 - relaxed[GM]) ** 2
+                prior[row] *= (1 - relaxed[GM]) ** 2
         prior *= 1 - deep
         prior[DEEP] = deep
-        return np.log(prior + 1e-8)
+        prior += np.float32(1e-8)
+        return np.log(prior, out=prior)
 
     def run(self, iterations: int, keep_offsets: bool = False) -> None:
         for iteration in range(iterations):
@@ -243,18 +254,24 @@ class _Mixture:
             if iteration >= 2 or keep_offsets:
                 if not keep_offsets:
                     self._update_offsets()
-                self.around = _neighbourhood(self._volume(self.fractions.T @ self.posterior), self.zooms)[
-                    :, self.inside
-                ]
+                self._update_around()
 
     def _expect(self) -> None:
-        log_p = self.log_prior.copy()
-        means = self.mean[:, None].astype(np.float32) + self.offset
+        for start in range(0, self.y.size, CHUNK):
+            part = slice(start, start + CHUNK)
+            posterior = self._posterior(part)
+            self.pure[:, part] = posterior[:4]
+            self.share[:, part] = self.fractions.T @ posterior
+
+    def _posterior(self, part: slice) -> np.ndarray:
+        """Probabilities of all states in some of the voxels, (S, n)."""
+        log_p, y = self.log_prior[self.prior_of, part], self.y[part]
+        means = self.mean[:, None].astype(np.float32) + self.offset[:, part]
         variance = self.sd**2
         if self.around is not None:
             # |f - a|^2 up to a term common to all states: |f|^2 - 2 f.a
             log_p -= self.settings.beta * (
-                (self.fractions**2).sum(1)[:, None] - 2 * (self.fractions @ self.around)
+                (self.fractions**2).sum(1)[:, None] - 2 * (self.fractions @ self.around[:, part])
             ).astype(np.float32)
         for state, fraction in enumerate(self.fractions):
             if state == DEEP:
@@ -263,7 +280,7 @@ class _Mixture:
                 used = np.flatnonzero(fraction)
                 mean = sum(fraction[k] * means[k] for k in used)
                 v = float(fraction @ variance[:3])
-            difference = self.y - mean
+            difference = y - mean
             if state == CSF:  # darker than fluid is fluid
                 np.maximum(difference, 0, out=difference)
             elif state == WM:  # and brighter than white matter is white matter
@@ -272,12 +289,12 @@ class _Mixture:
         log_p -= log_p.max(0)
         np.exp(log_p, out=log_p)
         log_p /= log_p.sum(0)
-        self.posterior = log_p
+        return log_p
 
     def _update_classes(self) -> None:
         s = self.settings
         for state in (CSF, GM, WM, DEEP):
-            weight = self.posterior[state]
+            weight = self.pure[state]
             total = float(weight.sum(dtype=np.float64))
             if total < 20:
                 continue
@@ -290,7 +307,7 @@ class _Mixture:
     def _update_offsets(self) -> None:
         s = self.settings
         for state, fwhm, pull in ((GM, s.local_mm, 0.01), (WM, s.local_mm, 0.01), (DEEP, s.deep_local_mm, 0.05)):
-            weight = self.posterior[state]
+            weight = self.pure[state]
             sigma = fwhm * FWHM_TO_SIGMA / self.zooms
             pair = [weight * (self.y - np.float32(self.mean[state])), weight]
             top, bottom = (ndimage.gaussian_filter(self._volume(x), sigma, mode="constant", truncate=3) for x in pair)
@@ -305,19 +322,24 @@ class _Mixture:
             # The nearest brain value goes on outside the mask, so that interpolation at its rim sees no zeros.
             whole = coarse._volume(coarse.offset[state])[tuple(nearest)]
             self.offset[state] = interpolate(whole, factors, shape, order=1)[self.inside]
-        around = coarse._volume(coarse.fractions.T @ coarse.posterior)
+        around = coarse._volume(coarse.share)
         self.around = np.stack(
             [interpolate(part[tuple(nearest)], factors, shape, order=1)[self.inside] for part in around]
         )
 
-    def maps(self) -> np.ndarray:
-        return self._volume(self.fractions.T @ self.posterior)
+    def _update_around(self) -> None:
+        """Mean of the six neighbours' fractions weighted by 1 / distance; outside the mask is fluid."""
+        weight = ((1 / self.zooms) / (2 / self.zooms).sum()).astype(np.float32)
+        if self.around is None:
+            self.around = np.empty_like(self.share)
+        for tissue in (CSF, GM, WM):
+            volume = self._volume(self.share[tissue])
+            if tissue == CSF:
+                volume[~self.inside] = 1
+            self.around[tissue] = _mean_of_neighbours(volume, weight)[self.inside]
 
     def _volume(self, values: np.ndarray) -> np.ndarray:
-        """Voxel values (..., V) in their places, zero elsewhere."""
-        volume = np.zeros((*values.shape[:-1], *self.inside.shape), np.float32)
-        volume[..., self.inside] = values
-        return volume
+        return _volume(values, self.inside)
 
 
 def _states(settings: Settings):
@@ -332,14 +354,20 @@ def _states(settings: Settings):
     return np.array(fractions, np.float32), pairs
 
 
-def _neighbourhood(volume: np.ndarray, zooms: np.ndarray) -> np.ndarray:
-    """Mean of the six neighbours weighted by 1 / distance; outside the mask is fluid. ``volume`` is (3, X, Y, Z)."""
-    volume[CSF] += volume.sum(0) == 0
-    weight = (1 / zooms) / (2 / zooms).sum()
+def _volume(values: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Voxel values (..., V) in their places, zero elsewhere."""
+    volume = np.zeros((*values.shape[:-1], *inside.shape), np.float32)
+    # One by one: a mask among other indices is turned into numbers of voxels, six times as large as the values.
+    for part, value in zip(volume.reshape(-1, *inside.shape), values.reshape(-1, values.shape[-1]), strict=True):
+        part[inside] = value
+    return volume
+
+
+def _mean_of_neighbours(volume: np.ndarray, weight: np.ndarray) -> np.ndarray:
     mean = np.zeros_like(volume)
     for axis in range(3):
-        ahead, behind = [slice(None)] * 4, [slice(None)] * 4
-        ahead[axis + 1], behind[axis + 1] = slice(1, None), slice(None, -1)
-        mean[tuple(behind)] += np.float32(weight[axis]) * volume[tuple(ahead)]
-        mean[tuple(ahead)] += np.float32(weight[axis]) * volume[tuple(behind)]
+        ahead, behind = [slice(None)] * 3, [slice(None)] * 3
+        ahead[axis], behind[axis] = slice(1, None), slice(None, -1)
+        mean[tuple(behind)] += weight[axis] * volume[tuple(ahead)]
+        mean[tuple(ahead)] += weight[axis] * volume[tuple(behind)]
     return mean

@@ -1,5 +1,7 @@
 """Tissue maps of phantoms whose fractions are known."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -124,3 +126,17 @@ def test_darker_white_matter_is_no_loss(phantom, darker):
         found = fractions_of(phantom, phantom.image(np.asarray(phantom.scan.dataobj) - fall * where))
         assert found[1].sum() == pytest.approx(plain[1].sum(), rel=0.01)
         assert found[2].sum() == pytest.approx(plain[2].sum(), rel=0.01)
+
+
+def test_states_are_taken_in_chunks_and_never_all_in_memory(phantom, monkeypatch):
+    """Any size of chunks gives the same maps, and 13 states of a large mask are never there at once."""
+    whole = fractions_of(phantom)
+    monkeypatch.setattr("bids_app.participant.tissue.CHUNK", 1000)
+    np.testing.assert_allclose(fractions_of(phantom), whole, atol=1e-5)
+    data = np.asarray(phantom.scan.dataobj, dtype=np.float32)
+    priors = [np.asarray(p.dataobj, dtype=np.float32) for p in phantom.priors]
+    tracemalloc.start()
+    segment_arrays(data, phantom.inside, priors, np.zeros_like(data), np.full(3, phantom.zoom))
+    peak = tracemalloc.get_traced_memory()[1] / 4
+    tracemalloc.stop()
+    assert peak < 30 * np.count_nonzero(phantom.inside) + 6 * data.size  # all states at once: 60
