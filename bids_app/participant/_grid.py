@@ -26,6 +26,11 @@ def bounding_box(mask: np.ndarray, margin: int | np.ndarray = 1) -> tuple[slice,
     return tuple(slice(max(0, s.start - int(m)), s.stop + int(m)) for s, m in zip(found, margins, strict=True))
 
 
+def fine_factors(zooms: np.ndarray) -> np.ndarray:
+    """Voxels a block whose sides come near 1 mm and do not exceed it: 1 unless voxels are of 0.5 mm or less."""
+    return np.maximum(1, np.floor(1 / np.asarray(zooms, dtype=float) + 0.01)).astype(int)
+
+
 def coarse_affine(affine: np.ndarray, factors: np.ndarray) -> np.ndarray:
     """Affine of the grid whose voxels are blocks of ``factors`` voxels."""
     coarse = affine @ np.diag([*factors, 1.0])

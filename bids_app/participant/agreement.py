@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from bids_app.participant._grid import bounding_box
+from bids_app.participant._grid import block_mean, bounding_box, fine_factors
 from bids_app.space.templates import FWHM_TO_SIGMA
 
 PURE = 0.9  # of a voxel: its intensity is that of the tissue
@@ -163,11 +163,13 @@ def measure_agreement(
     stripped : bool
         The scan came without a skull: its rim is an edge of another program's making, and is not looked at.
     """
-    box = tuple(
-        slice(max(0, s.start - pad), s.stop + pad)
-        for s, pad in zip(bounding_box(inside), np.ceil(MARGIN_MM / zooms).astype(int), strict=True)
-    )
+    box = bounding_box(inside, np.ceil(MARGIN_MM / zooms).astype(int))
     data, inside, gm, wm = data[box], inside[box], gm[box], wm[box]
+    # Distances and wide filters of a fine scan would take minutes and GBs, for a look with the sharpness of 2 mm.
+    factors = fine_factors(zooms)
+    if factors.max() > 1:
+        data, share, gm, wm = (block_mean(part, factors) for part in (data, inside, gm, wm))
+        inside, zooms = share > 0.5, zooms * factors
     try:
         levels = find_levels(data, inside, gm, wm, zooms)
     except ValueError:

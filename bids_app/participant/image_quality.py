@@ -18,7 +18,7 @@ import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
-from bids_app.participant._grid import block_mean
+from bids_app.participant._grid import block_mean, bounding_box, fine_factors
 
 TISSUES = ("csf", "gm", "wm")
 MAD_TO_SD = 1 / 0.6744897501960817  # of a normal distribution
@@ -93,10 +93,14 @@ def efc(data: np.ndarray) -> float:
     With N voxels, x >= 0 and E = sqrt(sum x^2) it is sum((x / E) ln(x / E)) / (sqrt(N) ln(1 / sqrt(N))): 0 where one
     voxel has all the energy, 1 where all voxels are equal.
     """
-    x = np.maximum(data, 0).astype(np.float64).ravel()
-    energy = np.sqrt(x @ x)
-    shares = x[x > 0] / energy  # x ln x is 0 at 0
-    return float(shares @ np.log(shares) / (np.sqrt(x.size) * np.log(1 / np.sqrt(x.size))))
+
+    def slices():
+        for part in data:  # one by one: in double precision all of a fine scan is large
+            yield part[part > 0].astype(np.float64)  # x ln x is 0 at 0
+
+    energy = np.sqrt(sum(x @ x for x in slices()))
+    entropy = sum((x / energy) @ np.log(x / energy) for x in slices())
+    return float(entropy / (np.sqrt(data.size) * np.log(1 / np.sqrt(data.size))))
 
 
 def icvs(*fractions: np.ndarray) -> list[float]:
@@ -129,7 +133,12 @@ def find_air(data: np.ndarray, inside: np.ndarray, zooms: np.ndarray, white: flo
     # Bone is dark, but less than 20 mm thick.
     head = ndimage.binary_opening(data[upper] > HEAD * white) | inside[upper]
     air = np.zeros(data.shape, bool)
-    air[upper] = ndimage.distance_transform_edt(~head, sampling=zooms) > AIR_MM
+    # On blocks of up to 1 mm, a block with head in it being head: distances take 20 bytes a voxel.
+    factors = fine_factors(zooms)
+    far = ndimage.distance_transform_edt(block_mean(head, factors) == 0, sampling=zooms * factors) > AIR_MM
+    for axis, factor in enumerate(factors):
+        far = np.repeat(far, factor, axis=axis)
+    air[upper] = far[tuple(slice(n) for n in head.shape)]
     air[:, :, :middle] = False
     return air
 
@@ -187,15 +196,19 @@ def measure_image(
         head (stripped scans, and those whose background was set to one value) there is no ``cnr``. Not finite is left
         out.
     """
-    data = np.maximum(np.nan_to_num(np.asarray(corrected.dataobj, dtype=np.float32)), 0)
+    data = np.nan_to_num(np.asarray(corrected.dataobj, dtype=np.float32))
+    np.maximum(data, 0, out=data)
     inside = np.asarray(mask.dataobj) > 0
     zooms = np.asarray(corrected.header.get_zooms()[:3], dtype=float)
-    fractions = {key: np.asarray(getattr(tissues, key).dataobj) for key in TISSUES}
-    of = {key: summarise(data, fraction) for key, fraction in fractions.items()}
+    # Tissues are looked at in the brain's box: a head is several brains large.
+    box = bounding_box(inside)
+    fractions = {key: np.asarray(getattr(tissues, key).dataobj[box]) for key in TISSUES}
+    of = {key: summarise(data[box], fraction) for key, fraction in fractions.items()}
     found: dict[str, float] = {}
     with np.errstate(divide="ignore", invalid="ignore"):
         found["cjv"] = cjv(of["wm"], of["gm"])
-        air = summarise(data, find_air(data, inside, zooms, of["wm"].median).astype(np.float32))
+        around = data[find_air(data, inside, zooms, of["wm"].median)]
+        air = summarise(around, np.ones_like(around))
         if air.n > 1000 and air.sd > 0:
             found["cnr"] = cnr(of["wm"], of["gm"], air)
         found["efc"] = efc(data)
@@ -204,7 +217,7 @@ def measure_image(
         found |= {f"icvs_{key}": share for key, share in zip(TISSUES, icvs(*fractions.values()), strict=True)}
         found |= {f"rpve_{key}": rpve(f) for key, f in fractions.items() if f.any()}
         contrast = abs(of["wm"].median - of["gm"].median)
-        uneven = inhomogeneity(data * np.asarray(field.dataobj), fractions["wm"] > 0.9, zooms) / contrast
+        uneven = inhomogeneity(data[box] * field.dataobj[box], fractions["wm"] > 0.9, zooms) / contrast
         found |= marks(zooms, noise / contrast, uneven)
     return {key: round(float(value), 4) for key, value in found.items() if np.isfinite(value)}
 

@@ -7,7 +7,8 @@ import numpy as np
 from scipy import ndimage
 
 from bids_app.participant._ants import total_volume, voxel_volume
-from bids_app.participant.agreement import measure_agreement
+from bids_app.participant._grid import bounding_box
+from bids_app.participant.agreement import MARGIN_MM, measure_agreement
 from bids_app.participant.image_quality import measure_image
 
 NEVER = (-np.inf, np.inf)
@@ -104,12 +105,16 @@ def measure(
         98th to the 2nd percentile of the field; ``GMFraction WMFraction CSFFraction`` of TIV; ``SurfaceBrightness``;
         ``CutShare``; those of :func:`agreement.measure_agreement` and of :func:`image_quality.measure_image`.
     """
-    data = np.asarray(corrected.dataobj, dtype=np.float32)
     inside = np.asarray(mask.dataobj) > 0
-    csf, gm, wm = (np.asarray(getattr(tissues, key).dataobj) for key in ("csf", "gm", "wm"))
+    tiv = float(np.count_nonzero(inside)) * voxel_volume(corrected)
+    zooms = np.asarray(corrected.header.get_zooms()[:3], dtype=float)
+    # Of a head, which is several brains large, the brain with a margin.
+    box = bounding_box(inside, np.ceil(MARGIN_MM / zooms).astype(int))
+    inside = inside[box]
+    data = np.asarray(corrected.dataobj[box], dtype=np.float32)
+    csf, gm, wm = (np.asarray(getattr(tissues, key).dataobj[box]) for key in ("csf", "gm", "wm"))
     ml = voxel_volume(corrected)
     volumes = {name: float(part.sum(dtype=np.float64)) * ml for name, part in (("GM", gm), ("WM", wm), ("CSF", csf))}
-    tiv = float(np.count_nonzero(inside)) * ml
     modulated_ml = total_volume(modulated.gm)
 
     determinant = np.asarray(modulated.jacobian.dataobj)
@@ -126,8 +131,9 @@ def measure(
         contrast = float(abs(white_mean - grey.mean()) / np.sqrt((white.var() + grey.var()) / 2 + 1e-12))
         noise = _noise(data, ndimage.binary_erosion(wm > 0.9)) / white_mean
     surface, cut = _rim(data, inside, white_mean, grey.mean() if grey.size else float("nan"))
-    low, high = np.percentile(np.asarray(field.dataobj)[inside], [2, 98])
-    zooms = np.asarray(corrected.header.get_zooms()[:3], dtype=float)
+    low, high = np.percentile(np.asarray(field.dataobj[box])[inside], [2, 98])
+    agreement = measure_agreement(data, inside, gm, wm, zooms, stripped)
+    del data, csf, gm, wm  # the next reads its own
     return {
         **{f"{name}Volume": round(value, 3) for name, value in volumes.items()},
         "TIV": round(tiv, 3),
@@ -145,7 +151,7 @@ def measure(
         **{f"{name}Fraction": round(value / tiv, 4) for name, value in volumes.items()},
         "SurfaceBrightness": round(surface, 3),
         "CutShare": round(cut, 3),
-        **measure_agreement(data, inside, gm, wm, zooms, stripped),
+        **agreement,
         **measure_image(corrected, mask, field, tissues, noise * white_mean),
     }
 

@@ -15,7 +15,7 @@ MEMORY = {
     "normalise": (1.35, 15),
     "tissues": (0.6, 26),
     "modulate": (0.85, 16),
-    "quality": (0.6, 28),
+    "quality": (0.6, 26),
     "write": (0.3, 5),
     "figures": (0.6, 22),
 }

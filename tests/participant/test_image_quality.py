@@ -121,6 +121,10 @@ def test_a_head_in_air_and_a_stripped_one(head):
     air = iq.find_air(scan, head.inside, head.zooms, 500.0)
     assert air.sum() > 1000
     assert head.air[air].all()
+    finer = lambda a: a.repeat(2, axis=0).repeat(2, axis=1).repeat(2, axis=2)  # noqa: E731
+    coarse = iq.find_air(scan, head.inside, np.full(3, 1.0), 500.0)
+    fine = iq.find_air(finer(scan), finer(head.inside), np.full(3, 0.5), 500.0)
+    assert np.mean(fine != finer(coarse)) < 0.02  # its first slice may halve a block
     # Half-normal noise in air, sd 10 sqrt(1 - 2 / pi); the tissues' deviations hold their mixels, here from the truth.
     deviation = [np.sqrt(np.average((scan - np.average(scan, weights=w)) ** 2, weights=w)) for w in head.fractions[1:]]
     in_air = 10 * math.sqrt(1 - 2 / math.pi)
