@@ -28,38 +28,40 @@ CHUNK = 2**15  # voxels of which all states are in memory at once: some 2 MB, wh
 
 @dataclass(frozen=True)
 class Settings:
-    """Constants of the mixture. The weights of mixels were narrowed down by planted change in a phantom and chosen with
-    the volumes of 18 scans in view (docs/methods.md), the others on ten 2 mm scans.
+    """Constants of the mixture, chosen by planted change alone (docs/methods.md, "Planted change").
 
     Attributes
     ----------
     levels : int
         Mixel states between two tissues.
     mixing : dict
-        Prior weight of mixels of a pair of tissues; it does not depend on the voxel size. Heavier ones fit an unchanged
-        brain better, but where a brain has shrunk away from the template's cortex they turn fluid into cortex: of a
-        planted thinning of the cortex 0.86 was measured with 0.8 and 1.0, 0.95 with these.
+        Prior weight of mixels of a pair of tissues; it does not depend on the voxel size. Heavier ones of fluid and
+        grey matter fit an unchanged brain better, but where a brain has shrunk away from the template's cortex they
+        turn fluid into cortex.
     gamma, epsilon : float
         Template priors enter as (prior + epsilon) ** gamma: registration is not exact, so they are relaxed.
     beta : float
         Strength of the neighbourhood.
-    local_mm, deep_local_mm : float
-        FWHM over which the tissues' mean intensities are averaged.
-    sd_floor : float
-        Smallest standard deviation of a tissue, in units of the white-matter intensity; the GM class keeps it, so that
-        mixels rather than a wide class explain intermediate intensities.
+    gm_local_mm, wm_local_mm, deep_local_mm : float
+        FWHM over which a tissue's mean intensity is averaged. That of white matter follows a rim under the cortex that
+        is darker than the rest, as in old brains, which would otherwise pass for grey matter.
+    sd_floor, sd_gm, sd_deep : float
+        Smallest standard deviation of a tissue (of fluid and white matter), and those of grey matter, which are fixed
+        so that mixels rather than a wide class explain intermediate intensities. In units of the contrast between white
+        and grey matter: a scan of less contrast is then measured alike.
     """
 
     levels: int = 3
-    mixing: dict = field(default_factory=lambda: {(CSF, GM): 0.15, (GM, WM): 0.4, (CSF, WM): 3.0})
+    mixing: dict = field(default_factory=lambda: {(CSF, GM): 0.15, (GM, WM): 0.7, (CSF, WM): 3.0})
     gamma: float = 0.7
     epsilon: float = 0.03
     beta: float = 2.0
-    local_mm: float = 10.0
+    gm_local_mm: float = 20.0
+    wm_local_mm: float = 4.0
     deep_local_mm: float = 12.0
-    sd_floor: float = 0.065
-    sd_gm: float = 0.06
-    sd_deep: float = 0.04
+    sd_floor: float = 0.26
+    sd_gm: float = 0.24
+    sd_deep: float = 0.16
     iterations: int = 12
     fine_iterations: int = 3
     coarse_mm: float = 2.0
@@ -293,6 +295,8 @@ class _Mixture:
 
     def _update_classes(self) -> None:
         s = self.settings
+        # In units of the white-matter intensity; usually 0.25.
+        contrast = float(np.clip(self.mean[WM] - self.mean[GM], 0.1, 0.4))
         for state in (CSF, GM, WM, DEEP):
             weight = self.pure[state]
             total = float(weight.sum(dtype=np.float64))
@@ -300,13 +304,13 @@ class _Mixture:
                 continue
             self.mean[state] = float(weight @ (self.y - self.offset[state])) / total
             residual = self.y - self.offset[state] - np.float32(self.mean[state])
-            floor = s.sd_deep if state == DEEP else s.sd_floor
+            floor = contrast * (s.sd_deep if state == DEEP else s.sd_floor)
             self.sd[state] = max(float(np.sqrt(weight @ residual**2 / total)), floor)
-        self.sd[GM] = s.sd_gm
+        self.sd[GM] = contrast * s.sd_gm
 
     def _update_offsets(self) -> None:
         s = self.settings
-        for state, fwhm, pull in ((GM, s.local_mm, 0.01), (WM, s.local_mm, 0.01), (DEEP, s.deep_local_mm, 0.05)):
+        for state, fwhm, pull in ((GM, s.gm_local_mm, 0.01), (WM, s.wm_local_mm, 0.01), (DEEP, s.deep_local_mm, 0.05)):
             weight = self.pure[state]
             sigma = fwhm * FWHM_TO_SIGMA / self.zooms
             pair = [weight * (self.y - np.float32(self.mean[state])), weight]
