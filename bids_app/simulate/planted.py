@@ -1,0 +1,159 @@
+"""Plant a known change into a real scan: thinner cortex, wider ventricles, opened sulci, darker white matter.
+
+The truth is never a tissue map of this program. A segmentation from elsewhere says where grey and white matter lie, the
+scan's own brightness how much of them a place at a border holds. What is planted is worked out on voxels a third as
+wide, so that a border moves by less than a voxel, and averaged back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+FINE = 3  # fine voxels along the side of one
+BAND_MM = 2.2  # so near a border of the segmentation the scan decides where it runs
+OUTWARDS_MM = 1.0  # and so far out of it
+FLUID, GREY, WHITE, OUTSIDE = 0, 1, 2, 255
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """A brain on fine voxels.
+
+    Attributes
+    ----------
+    scan : (X, Y, Z) float32 array
+        The bias-corrected scan.
+    bright : (3X, 3Y, 3Z) float32 array
+        Its intensities, interpolated.
+    tissue : (3X, 3Y, 3Z) uint8 array
+        FLUID, GREY, WHITE or OUTSIDE (of the brain mask).
+    ventricles : (3X, 3Y, 3Z) bool array
+        Fluid of the ventricles.
+    means : (3,) array
+        Intensities of pure fluid, grey and white matter.
+    mm : float
+        Side of a fine voxel.
+    """
+
+    scan: np.ndarray
+    bright: np.ndarray
+    tissue: np.ndarray
+    ventricles: np.ndarray
+    means: np.ndarray
+    mm: float
+
+    @property
+    def contrast(self) -> float:
+        """Intensity of white matter less that of grey matter."""
+        return float(self.means[WHITE] - self.means[GREY])
+
+
+def anatomy(scan, mask, grey, white, ventricles, mm: float) -> Anatomy:
+    """Find tissues on fine voxels by an independent segmentation and the scan's brightness.
+
+    Parameters
+    ----------
+    scan : (X, Y, Z) array
+        Bias-corrected scan.
+    mask, grey, white, ventricles : (X, Y, Z) bool arrays
+        Brain mask; the segmentation's grey and white matter; lateral ventricles.
+    mm : float
+        Side of a voxel; voxels are cubes.
+
+    Returns
+    -------
+    Anatomy
+    """
+    scan = np.asarray(scan, np.float32)
+    means = np.array(
+        [
+            np.median(scan[ndimage.binary_erosion(ventricles)]),
+            np.median(scan[grey & (ndimage.uniform_filter(grey.astype(np.float32), 3) > 0.85)]),
+            np.median(scan[ndimage.binary_erosion(white, iterations=2)]),
+        ]
+    )
+    bright, mm = _fine(scan), mm / FINE
+    brain, matter = _smooth(mask) > 0.5, _smooth(grey | white) > 0.5
+    is_white = _smooth(white) > _smooth(grey)
+    depth = mm * (ndimage.distance_transform_edt(matter) - ndimage.distance_transform_edt(~matter))
+    # Half-way between fluid and grey matter runs the border.
+    by_scan = (bright > (means[FLUID] + means[GREY]) / 2) & (depth > -OUTWARDS_MM)
+    matter = np.where(np.abs(depth) < BAND_MM, by_scan, matter)
+    tissue = np.where(matter, np.where(is_white, WHITE, GREY), FLUID).astype(np.uint8)
+    tissue[~brain] = OUTSIDE
+    return Anatomy(scan, bright, tissue, (_smooth(ventricles) > 0.5) & (tissue == FLUID), means, mm)
+
+
+def thinner_cortex(brain: Anatomy, mm: float, spared=None) -> np.ndarray:
+    """Fine voxels of cortex within ``mm`` of the fluid about it, but where ``spared`` (X, Y, Z) is true."""
+    outer = (brain.tissue == FLUID) & ~ndimage.binary_dilation(brain.ventricles, iterations=2)
+    lost = (brain.tissue == GREY) & (ndimage.distance_transform_edt(~outer) * brain.mm <= mm + 0.01)
+    return lost if spared is None else lost & ~(_smooth(spared) > 0.5)
+
+
+def wider_ventricles(brain: Anatomy, mm: float) -> np.ndarray:
+    """Fine voxels of brain matter within ``mm`` of the ventricles."""
+    near = ndimage.distance_transform_edt(~brain.ventricles) * brain.mm <= mm
+    return near & np.isin(brain.tissue, (GREY, WHITE))
+
+
+def opened_sulci(brain: Anatomy) -> np.ndarray:
+    """Fine voxels of closed sulci: where two banks of cortex meet and the scan shows no fluid between them."""
+    to_white = ndimage.distance_transform_edt(brain.tissue != WHITE) * brain.mm
+    to_fluid = ndimage.distance_transform_edt(brain.tissue != FLUID) * brain.mm
+    ridge = ndimage.laplace(ndimage.gaussian_filter(to_white, 1.0)) / brain.mm**2 < -0.6
+    return ridge & (brain.tissue == GREY) & (to_white > 1.6) & (to_fluid > 1.5)
+
+
+def fill_with_fluid(brain: Anatomy, lost: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Turn fine voxels into fluid.
+
+    Parameters
+    ----------
+    brain : Anatomy
+    lost : (3X, 3Y, 3Z) bool array
+        Fine voxels of brain matter that become fluid.
+
+    Returns
+    -------
+    scan : (X, Y, Z) float32 array
+    change : (3,) array
+        Planted change of fluid, grey and white matter in voxels of the scan. A place at a border loses only what its
+        brightness, between fluid and the tissue, says it held.
+    """
+    fluid = float(brain.means[FLUID])
+    scan = brain.scan + _coarse(np.where(lost, np.minimum(fluid - brain.bright, 0), 0))
+    change = np.zeros(3)
+    for tissue in (GREY, WHITE):
+        share = np.clip((brain.bright - fluid) / (brain.means[tissue] - fluid), 0, 1)
+        change[tissue] = -share[lost & (brain.tissue == tissue)].sum(dtype=np.float64) / FINE**3
+    change[FLUID] = -change.sum()
+    return scan.astype(np.float32), change
+
+
+def darker_white_matter(brain: Anatomy, share: float, band_mm: float | None = None) -> np.ndarray:
+    """Scan whose white matter is darker by a share of the grey-white contrast; no tissue is lost.
+
+    ``band_mm``: only as near as this to grey matter, as a rim under the cortex.
+    """
+    where = brain.tissue == WHITE
+    if band_mm is not None:
+        where &= ndimage.distance_transform_edt(brain.tissue != GREY) * brain.mm <= band_mm
+    return brain.scan - np.float32(share * brain.contrast) * _coarse(where)
+
+
+def _fine(volume: np.ndarray) -> np.ndarray:
+    return ndimage.zoom(np.asarray(volume, np.float32), FINE, order=1, mode="nearest", grid_mode=True)
+
+
+def _smooth(mask: np.ndarray) -> np.ndarray:
+    """A mask's borders without the corners of its voxels, on fine voxels."""
+    return _fine(ndimage.gaussian_filter(np.asarray(mask, np.float32), 0.5))
+
+
+def _coarse(volume: np.ndarray) -> np.ndarray:
+    x, y, z = (n // FINE for n in volume.shape)
+    return volume.reshape(x, FINE, y, FINE, z, FINE).mean((1, 3, 5), dtype=np.float32)

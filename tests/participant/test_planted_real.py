@@ -1,0 +1,88 @@
+"""Change planted into a real young head: all of it is measured, and nothing where nothing is lost."""
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from bids_app.participant import bias, inputs, normalize, skullstrip, tissue, transforms
+from bids_app.participant._ants import image_like
+from bids_app.simulate import planted
+from bids_app.space.templates import get_template
+
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture(scope="module")
+def head(real_data, tmp_path_factory):
+    """An ixi10 scan, what DLMUSE says of it, and a function that measures a changed scan with the same priors."""
+    from test_participant_real import _labels, first
+
+    path = first(real_data, "ixi10/sub-IXI012/anat/*_T1w.nii.gz")
+    t1w, template = inputs.load_t1w(path), get_template(resolution=2.0)
+    mask = skullstrip.extract_brain(t1w).mask
+    corrected, _ = bias.correct_bias(t1w, mask)
+    found = normalize.register(corrected, mask, template, tmp_path_factory.mktemp("planted"))
+    priors = transforms.warp_priors(template, corrected, found)
+    image, parts = _labels(path)
+    labels = np.asarray(image.dataobj).astype(int)
+    grey, white, ventricles = (np.isin(labels, ids) for ids in (parts["601"], parts["604"], (51, 52)))
+    inside = np.asarray(mask.dataobj) > 0
+    brain = planted.anatomy(np.asarray(corrected.dataobj), inside, grey, white, ventricles, 2.0)
+
+    def volumes(scan):
+        """Voxels of fluid, grey and white matter."""
+        maps = tissue.segment(image_like(np.asarray(scan, np.float32), corrected), mask, *priors)
+        return np.array([np.asarray(m.dataobj).sum(dtype=np.float64) for m in (maps.csf, maps.gm, maps.wm)])
+
+    spared = np.isin(labels, (23, 30, 36, 37, 55, 56, 57, 58, 59, 60))
+    return brain, spared, inside, volumes, volumes(brain.scan)
+
+
+@pytest.mark.parametrize(("mm", "ventricles"), [(0.7, 0.0), (1.34, 2.0)])
+def test_thinner_cortex_is_measured_in_full(head, mm, ventricles):
+    brain, spared, _, volumes, before = head
+    lost = planted.thinner_cortex(brain, mm, spared) | planted.wider_ventricles(brain, ventricles)
+    scan, change = planted.fill_with_fluid(brain, lost)
+    assert change[1] < -0.05 * before[1]  # something was planted
+    measured = volumes(scan) - before
+    assert measured[1] / change[1] == pytest.approx(1, abs=0.15)
+    assert measured[2] - change[2] == pytest.approx(0, abs=0.01 * before[2])
+
+
+def test_opened_sulci_are_measured_in_full(head):
+    brain, _, _, volumes, before = head
+    scan, change = planted.fill_with_fluid(brain, planted.opened_sulci(brain))
+    assert (volumes(scan) - before)[1] / change[1] == pytest.approx(1, abs=0.15)
+
+
+@pytest.mark.parametrize(("share", "band"), [(0.05, None), (0.1, None), (0.05, 3.0)])
+def test_darker_white_matter_stays_white_matter(head, share, band):
+    brain, _, _, volumes, before = head
+    after = volumes(planted.darker_white_matter(brain, share, band))
+    assert after[1] == pytest.approx(before[1], rel=0.01)
+    assert after[2] == pytest.approx(before[2], rel=0.012)
+
+
+def test_noise_and_contrast_change_nothing(head):
+    brain, _, inside, volumes, before = head
+    white = float(brain.means[planted.WHITE])
+    noise = np.random.default_rng(1).normal(0, 0.03 * white, brain.scan.shape) * inside
+    assert volumes(brain.scan + noise)[1] == pytest.approx(before[1], rel=0.01)
+    assert volumes(0.8 * brain.scan + 0.2 * white * inside)[1] == pytest.approx(before[1], rel=0.002)
+
+
+def test_planted_losses_lie_where_they_should(head):
+    """The planting itself: only the rim of the cortex, only about the ventricles, only inside the brain."""
+    brain, spared, inside, _, _ = head
+    thin = planted.thinner_cortex(brain, 0.7, spared)
+    assert (brain.tissue[thin] == planted.GREY).all()
+    fluid = brain.tissue == planted.FLUID
+    assert thin[ndimage.binary_dilation(fluid, iterations=1)].sum() > 0.8 * thin.sum()
+    scan, change = planted.fill_with_fluid(brain, thin)
+    assert change.sum() == pytest.approx(0, abs=1e-6)
+    lost = brain.scan - scan
+    assert lost.min() > -1e-3
+    assert not lost[~inside].any()
+    # Brightness lost, in units of what a voxel of grey matter has over fluid, is what was planted.
+    over = brain.means[planted.GREY] - brain.means[planted.FLUID]
+    assert lost.sum() / over == pytest.approx(-change[1], rel=0.1)
