@@ -13,9 +13,8 @@ cache. Then each model gets the same corrected scan in the same mask:
 Grey matter is compared with reference labels (see ``references.py``): ratio of the totals by dataset, trend of the log
 ratio with age in % per decade (datasets of one scanner pooled), Dice. Labels have biases of their own, so there is a
 last column without them: scans in which a known change of grey matter was planted, and the slope of the measured log
-change on the planted one. 1 is right. It is there where ``planted.py`` lies beside this file, whose
-``cases(scan, image, mask, priors, reference)`` yields (name, image, mask, priors, planted log change); a name stands
-for one head, of which two cases or more are needed.
+change on the planted one, over the cases of all heads. 1 is right. It is there where ``planted.py`` lies beside this
+file. Cases of other making go to :func:`measure`: two or more of a name, which stands for a head.
 
 cat-surf is under the GPL. It serves here to measure with; the program neither needs nor imports it.
 """
@@ -180,13 +179,31 @@ def percent(trend: Line | None) -> str:
     return f"{1000 * trend.slope:+.2f} ± {1000 * trend.error:.2f}" if trend else "-"
 
 
-def planted_cases() -> Callable | None:
-    """``planted.cases``, where the module is there."""
+def planted_cases(name: str, image, mask, priors, reference) -> list[Case]:
+    """The scan as it is, and those of ``planted.cases`` that lose grey matter; none where that module is missing."""
     if importlib.util.find_spec("planted") is None:
-        return None
+        return []
     import planted
 
-    return planted.cases
+    from bids_app.participant._ants import image_like
+    from bids_app.simulate import planted as anatomy
+
+    labels, inside = reference.labels, np.asarray(mask.dataobj) > 0
+    brain = anatomy.anatomy(
+        np.asarray(image.dataobj),
+        inside,
+        reference.grey,
+        reference.white,
+        np.isin(labels, planted.VENTRICLES),
+        float(image.header.get_zooms()[0]),
+    )
+    whole_ml = np.count_nonzero(brain.tissue == anatomy.GREY) * brain.mm**3 / 1000
+    found = [Case(name, image, mask, priors)]
+    for case in planted.cases(brain, np.isin(labels, planted.DEEP_GREY), inside):
+        if case.change is not None:
+            change = float(np.log1p(case.change[1] / whole_ml))
+            found.append(Case(name, image_like(case.scan, image), mask, priors, change))
+    return found
 
 
 def main() -> None:
@@ -208,7 +225,7 @@ def main() -> None:
         scans = find_scans(dataset)
         count = min(args.scans or len(scans), len(scans))
         chosen += [(dataset, scans[i]) for i in np.linspace(0, len(scans) - 1, count).round().astype(int)]
-    plant, rows, planted, start = planted_cases(), [], [], time.perf_counter()
+    rows, planted, start = [], [], time.perf_counter()
     for dataset, scan in tqdm(chosen, unit="scan"):
         name = f"{scan.dataset}/{scan.participant}"
         image, mask, priors = prepare(scan.path, args.cache / scan.dataset / scan.participant, args.resolution)
@@ -218,8 +235,7 @@ def main() -> None:
             [Case(name, image, mask, priors)],
             lambda grey, known=known, truth=reference.grey: {**known, "dice": dice(grey > 0.5, truth)},
         )
-        if plant:
-            planted += measure(plant(scan, image, mask, priors, reference))
+        planted += measure(planted_cases(name, image, mask, priors, reference))
     found = summarise(pd.DataFrame(rows), pd.DataFrame(planted) if planted else None)
     print(table(found))
     print(f"{len(chosen)} scans, {time.perf_counter() - start:.0f} s; errors of slopes are standard errors")
