@@ -18,11 +18,13 @@ CSF, GM, WM = range(3)
 TERRITORY, TERRITORY_MM = 0.6, 10.0
 PLACE = 0.5  # the template has grey matter here, more likely than not
 DEEP = 0.3  # less for deep grey matter, so that the caudate's border, where caps lie, is left alone
-TIE_MM = 2.0  # grey matter goes on for so far beyond the template's: the misfit of a good registration
+TIE_MM = 6.0  # cortex goes on for so far beyond the template's: the depth of a sulcus that registration missed
 SHARED_MM = 2.0  # fluid reaches so far into the tissue beside it, by partial volume and the scanner's blur
 # Spots are larger than noise: the evidence within some 5 mm (FWHM) amounts to 6 mm3, half a ball of 3 mm.
 EVIDENCE, EVIDENCE_MM = 0.05, 5.0
-RIM_MM = 3.0  # grey matter so near to a spot is its rim, unless the template has grey matter there
+# Grey matter so near to a spot is its rim, unless the template has grey matter there; of a spot of twice that evidence,
+# because the tip of a fold can be as dark as the smallest.
+RIM_EVIDENCE, RIM_MM = 0.1, 3.0
 QUARTER = 0.25  # share of a voxel from which it counts as part of a spot: the smallest of a mixel
 
 
@@ -70,9 +72,9 @@ def give_back(
     fluid = inside & (data < (means[CSF] + means[GM]) / 2)
     from_csf = np.where(white & ~_grown(fluid, SHARED_MM, zooms), csf, 0)
     from_gm = np.where(white & ~_tied(gm, place, zooms), gm, 0)
-    evidence = _smooth(from_csf + from_gm, EVIDENCE_MM, zooms) > EVIDENCE
-    from_csf, from_gm = np.where(evidence, from_csf, 0), np.where(evidence, from_gm, 0)
-    rim = _grown(from_csf + from_gm >= QUARTER, RIM_MM, zooms) & white & ~place
+    evidence = _smooth(from_csf + from_gm, EVIDENCE_MM, zooms)
+    from_csf, from_gm = (np.where(evidence > EVIDENCE, part, 0) for part in (from_csf, from_gm))
+    rim = _grown(evidence > RIM_EVIDENCE, RIM_MM, zooms) & white & ~place
     from_gm = np.where(rim, gm, from_gm)
     found = np.stack([csf - from_csf, gm - from_gm, wm + from_csf + from_gm]).astype(np.float32)
     spots = from_csf + from_gm >= QUARTER
