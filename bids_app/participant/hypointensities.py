@@ -13,14 +13,16 @@ from scipy import ndimage
 from bids_app.space.templates import FWHM_TO_SIGMA
 
 CSF, GM, WM = range(3)
-# White matter is where most of what the template has within some 10 mm (FWHM) is white: 0.6 rather than 0.5, because a
-# thin gyrus's white matter and the cortex round it differ less than registrations do.
+# Constants were set with hyperintensities found on FLAIR and with labelled cortex, deep grey matter and ventricles in
+# view (docs/methods.md), none by a volume of tissue.
+# Within some 10 mm (FWHM) the template has mostly white matter; 0.6 rather than 0.5 as a margin for registration, which
+# leaves thin gyri out.
 TERRITORY, TERRITORY_MM = 0.6, 10.0
 PLACE = 0.5  # the template has grey matter here, more likely than not
 DEEP = 0.3  # less for deep grey matter, so that the caudate's border, where caps lie, is left alone
 TIE_MM = 6.0  # cortex goes on for so far beyond the template's: the depth of a sulcus that registration missed
 SHARED_MM = 2.0  # fluid reaches so far into the tissue beside it, by partial volume and the scanner's blur
-# Spots are larger than noise: the evidence within some 5 mm (FWHM) amounts to 6 mm3, half a ball of 3 mm.
+# Spots are larger than noise: within some 5 mm (FWHM) there are at least 7 mm3, half a ball of 3 mm across.
 EVIDENCE, EVIDENCE_MM = 0.05, 5.0
 # Grey matter so near to a spot is its rim, unless the template has grey matter there; of a spot of twice that evidence,
 # because the tip of a fold can be as dark as the smallest.

@@ -86,7 +86,8 @@ def draw_tissues(scan: Scan) -> Path | None:
     axes.imshow(mosaic(data, layout), cmap="gray", vmin=low, vmax=high)
     for colour, tissue in tissues.items():
         if (tissue > 0.5).any():
-            axes.contour(mosaic(tissue, layout), levels=[0.5], colors=colour, linewidths=1.0)
+            width = 1.4 if colour == PINK else 1.0  # a pale line on white matter
+            axes.contour(mosaic(tissue, layout), levels=[0.5], colors=colour, linewidths=width)
     return save_png(figure, scan.figure("tissues", ".png"))
 
 

@@ -13,7 +13,7 @@ from bids_app.participant._ants import image_like
 from bids_app.space.templates import get_template
 
 pytestmark = pytest.mark.real
-OLD = ("sub-Subj5", "sub-Subj11", "sub-Subj15", "sub-Subj17")
+OLD = ("sub-Subj5", "sub-Subj11", "sub-Subj17")
 YOUNG = ("ixi10/sub-IXI012", "ixi15/sub-IXI383")
 
 

@@ -31,19 +31,20 @@ def cohort(tmp_path_factory):
 
 
 def test_volumes_that_the_scans_know_are_covariates(cohort):
-    config = Config(bids_dir=cohort / "maps", output_dir=cohort / "out", level="group")
+    config = Config(bids_dir=cohort / "maps", output_dir=cohort / "out", analysis_level="group")
     maps = find_maps([cohort / "maps"])
     facts = [read_sidecar(one.path) for one in maps]
     table = group._cohort(config, maps, facts)
     assert table["tiv"].tolist() == [one["TIV"] for one in facts]
     assert sorted(table["WMHypointensityVolume"]) == [1 + 0.5 * number for number in range(24)]
-    covariates = build_covariates(table, ["age", "WMHypointensityVolume"])
-    assert len(covariates) == 24
+    found = build_covariates(table, ["age", "WMHypointensityVolume"])
+    assert found.names == ("age", "WMHypointensityVolume")
+    assert found.complete.all()
     # A column of participants.tsv comes first.
     (cohort / "own").mkdir()
     own = pd.read_csv(cohort / "maps" / "participants.tsv", sep="\t").assign(WMHypointensityVolume=7.0)
     own.to_csv(cohort / "own" / "participants.tsv", sep="\t", index=False)
-    elsewhere = Config(bids_dir=cohort / "own", output_dir=cohort / "out", level="group")
+    elsewhere = Config(bids_dir=cohort / "own", output_dir=cohort / "out", analysis_level="group")
     assert (group._cohort(elsewhere, maps, facts)["WMHypointensityVolume"] == 7).all()
 
 
