@@ -206,7 +206,7 @@ class Config:
     )
     covariates: tuple[str, ...] = _option(
         (),
-        "columns whose influence is removed (age, sex, site, ...); tiv is known from the scans",
+        "columns whose influence is removed (age, sex, site, ...); the scans know tiv and WMHypointensityVolume",
         "group level",
         many=True,
         metavar="COLUMN",

@@ -17,6 +17,7 @@ NAMES = {
     "gm": "label-GM_probseg.nii.gz",
     "wm": "label-WM_probseg.nii.gz",
     "csf": "label-CSF_probseg.nii.gz",
+    "hypointensities": "desc-hypointensities_mask.nii.gz",
     "t1w_std": "{std}_desc-preproc_T1w.nii.gz",
     "mask_std": "{std}_desc-brain_mask.nii.gz",
     "gm_std": "{std}_label-GM_probseg.nii.gz",
@@ -35,6 +36,7 @@ _DESCRIPTION = {
     "gm": "Grey-matter probability",
     "wm": "White-matter probability",
     "csf": "Cerebrospinal-fluid probability",
+    "hypointensities": "White matter that is as dark as grey matter or darker",
     "smoothed": "Modulated grey matter after Gaussian smoothing",
     "recon": "Modulated grey matter as reconstructed by the autoencoder",
     "modulated": "Grey-matter probability scaled by the Jacobian determinant of the whole native-to-template transform "
@@ -97,6 +99,8 @@ def write_outputs(
         content = {"Description": _DESCRIPTION[kind.removesuffix("_std")], **source}
         if kind.startswith("mask"):
             content["Type"] = "Brain"
+        elif kind == "hypointensities":
+            content["Type"] = "Lesion"
         if "{std}" in NAMES[kind]:
             content["Resolution"] = space["resolution"]
         write_json(sidecar_path(target), {**content, **metadata.get(kind, {})})

@@ -97,7 +97,8 @@ def measure(
     Returns
     -------
     dict
-        ``GMVolume WMVolume CSFVolume TIV ModulatedGMVolume`` in ml; ``GMVolumeConservation`` modulated / native;
+        ``GMVolume WMVolume CSFVolume TIV ModulatedGMVolume`` in ml; ``WMHypointensityVolume``, part of WMVolume,
+        where the tissues tell it; ``GMVolumeConservation`` modulated / native;
         ``JacobianRange`` [min, max] in the template mask; ``FoldedShare`` share of it with a determinant <= 0;
         ``MaskOverlap`` Dice of the warped mask with the template's; ``PriorCorrelation`` of unmodulated GM with the
         template's; ``Noise`` robust standard deviation of white matter against its neighbours, over the white-matter
@@ -115,6 +116,7 @@ def measure(
     csf, gm, wm = (np.asarray(getattr(tissues, key).dataobj[box]) for key in ("csf", "gm", "wm"))
     ml = voxel_volume(corrected)
     volumes = {name: float(part.sum(dtype=np.float64)) * ml for name, part in (("GM", gm), ("WM", wm), ("CSF", csf))}
+    spots = tissues.hypointensities
     modulated_ml = total_volume(modulated.gm)
 
     determinant = np.asarray(modulated.jacobian.dataobj)
@@ -123,7 +125,9 @@ def measure(
     unmodulated = np.asarray(modulated.gm.dataobj) / np.maximum(determinant, 0.05)
     both = brain | warped
 
-    white, grey = data[(wm > 0.9) & inside], data[(gm > 0.9) & inside]
+    # Contrast is that of healthy white matter: spots in it widen its class, not the scanner's noise.
+    healthy = inside if spots is None else inside & (np.asarray(spots.dataobj) == 0)
+    white, grey = data[(wm > 0.9) & healthy], data[(gm > 0.9) & inside]
     if white.size < 100 or grey.size < 100:
         noise = contrast = white_mean = float("nan")
     else:
@@ -136,6 +140,7 @@ def measure(
     del data, csf, gm, wm  # the next reads its own
     return {
         **{f"{name}Volume": round(value, 3) for name, value in volumes.items()},
+        **({"WMHypointensityVolume": round(total_volume(spots), 3)} if spots is not None else {}),
         "TIV": round(tiv, 3),
         "ModulatedGMVolume": round(modulated_ml, 3),
         "GMVolumeConservation": round(modulated_ml / max(volumes["GM"], 1e-6), 5),

@@ -19,6 +19,7 @@ from scipy import ndimage
 from bids_app.errors import ScanError
 from bids_app.participant._ants import image_like
 from bids_app.participant._grid import block_mean, bounding_box, interpolate
+from bids_app.participant.hypointensities import give_back
 from bids_app.space.templates import FWHM_TO_SIGMA
 
 CSF, GM, WM = range(3)
@@ -69,12 +70,16 @@ class Settings:
 
 @dataclass(frozen=True)
 class Tissues:
-    """Tissue fractions in native space, float32, 0 to 1; they sum to one in the brain mask and are zero outside."""
+    """Tissue fractions in native space, float32, 0 to 1; they sum to one in the brain mask and are zero outside.
+
+    ``hypointensities`` is one where white matter is as dark as grey matter (:mod:`.hypointensities`), uint8.
+    """
 
     csf: nib.Nifti1Image
     gm: nib.Nifti1Image
     wm: nib.Nifti1Image
     stats: dict = field(default_factory=dict)
+    hypointensities: nib.Nifti1Image | None = None
 
 
 def segment(
@@ -122,12 +127,14 @@ def segment(
     settings = Settings(iterations=6, fine_iterations=2) if sloppy else Settings()
     data = np.asarray(corrected.dataobj, dtype=np.float32)[box]
     fractions, stats = segment_arrays(data, inside[box], priors, deep, zooms, settings)
+    relative, means = data / stats["WhiteMatterIntensity"], stats["ClassMeans"]
+    fractions, spots = give_back(fractions, relative, inside[box], priors, deep, zooms, means)
     maps = []
-    for fraction in fractions:
-        full = np.zeros(inside.shape, np.float32)
-        full[box] = fraction
-        maps.append(image_like(full, corrected))
-    return Tissues(*maps, stats)
+    for part in (*fractions, spots.astype(np.uint8)):
+        full = np.zeros(inside.shape, part.dtype)
+        full[box] = part
+        maps.append(image_like(full, corrected, part.dtype))
+    return Tissues(*maps[:3], stats, maps[3])
 
 
 def segment_arrays(data, inside, priors, deep, zooms, settings: Settings | None = None):

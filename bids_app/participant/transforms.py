@@ -140,9 +140,9 @@ def in_mask(mask: nib.Nifti1Image, *images: nib.Nifti1Image) -> tuple[nib.Nifti1
 def whole(part: nib.Nifti1Image, like: nib.Nifti1Image) -> nib.Nifti1Image:
     """What :func:`in_mask` has cut out, back on the grid it was cut from; zero elsewhere."""
     start = np.round(np.linalg.inv(like.affine) @ part.affine[:, 3]).astype(int)[:3]
-    data = np.zeros(like.shape, np.float32)
+    data = np.zeros(like.shape, part.get_data_dtype())
     data[tuple(slice(a, a + n) for a, n in zip(start, part.shape, strict=True))] = np.asarray(part.dataobj)
-    return image_like(data, like)
+    return image_like(data, like, data.dtype)
 
 
 def jacobian(reference: nib.Nifti1Image, transform: str | PathLike, work_dir: str | PathLike) -> nib.Nifti1Image:

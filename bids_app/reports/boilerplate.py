@@ -37,7 +37,10 @@ PACKAGES = (
     "templateflow",
 )
 ATLASES = {"AAL1": "aal1", "AAL": "aal1", "AAL2": "aal2", "AAL3": "aal3"}
-SPELT = {"tiv": "total intracranial volume"}
+SPELT = {
+    "tiv": "total intracranial volume",
+    "WMHypointensityVolume": "the volume of hypointense white matter",
+}
 TEMPLATES = {"MNI152NLin2009": "@fonov2009; @fonov2011", "MNIPediatricAsym": "@fonov2011"}
 PIPELINES = {"fMRIPrep": "@fmriprep", "sMRIPrep": "@fmriprep", "CAT12": "@cat12"}
 BUNDLED = "MNI152NLin2009aSym"

@@ -15,7 +15,7 @@ from matplotlib.colors import Normalize
 from ..space.templates import Template
 from .scans import Scan, load
 from .slices import Layout, canonical, mosaic, on_grid, open_figure, plan_layout, window
-from .style import GREEN, ORANGE, SKY, data_uri, esc, save_png, styled
+from .style import GREEN, ORANGE, PINK, SKY, data_uri, esc, save_png, styled
 
 DIVERGING = "PuOr"
 JACOBIAN_LIMIT = 2.0  # colours end at half and at twice the volume
@@ -69,7 +69,7 @@ def draw_mask(scan: Scan) -> Path | None:
 
 
 def draw_tissues(scan: Scan) -> Path | None:
-    """Where grey and white matter are more likely than not, on the native T1w."""
+    """Where grey and white matter are more likely than not, and dark spots of white matter, on the native T1w."""
     t1w = load(scan.find("desc-preproc", "T1w"))
     gm, wm = (load(scan.find(f"label-{tissue}", "probseg")) for tissue in ("GM", "WM"))
     if t1w is None or gm is None or wm is None:
@@ -77,13 +77,17 @@ def draw_tissues(scan: Scan) -> Path | None:
     data, affine = canonical(t1w)
     tissues = {ORANGE: canonical(on_grid(gm, t1w))[0], SKY: canonical(on_grid(wm, t1w))[0]}
     brain = sum(tissues.values()) > 0.5
+    spots = load(scan.find("desc-hypointensities", "mask"))
+    if spots is not None:  # an earlier version wrote none
+        tissues[PINK] = canonical(on_grid(spots, t1w, order=0))[0]
     low, high = window(data, brain)
     layout = plan_layout(brain, affine, columns=5, pixel=0.8)
     figure, axes, _ = open_figure(layout)
     axes.imshow(mosaic(data, layout), cmap="gray", vmin=low, vmax=high)
     for colour, tissue in tissues.items():
         if (tissue > 0.5).any():
-            axes.contour(mosaic(tissue, layout), levels=[0.5], colors=colour, linewidths=1.0)
+            width = 1.4 if colour == PINK else 1.0  # a pale line on white matter
+            axes.contour(mosaic(tissue, layout), levels=[0.5], colors=colour, linewidths=width)
     return save_png(figure, scan.figure("tissues", ".png"))
 
 

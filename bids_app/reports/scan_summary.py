@@ -77,6 +77,7 @@ VERDICTS = {
 _TISSUES = {"csf": "fluid", "gm": "grey matter", "wm": "white matter", "total": "mean of the three"}
 _THREE = ("csf", "gm", "wm")
 NAMES = {
+    "WMHypointensityVolume": "White matter as dark as grey matter (hypointensities), ml",
     "FoldedShare": "Share of the brain that the deformation folds",
     "Noise": "Noise, share of the brightness of white matter",
     "BiasRange": "Uneven brightness taken out, brightest over darkest place",

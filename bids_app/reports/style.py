@@ -17,7 +17,7 @@ from PIL import Image
 
 # Okabe and Ito's palette: told apart by people with any of the common colour-vision deficiencies.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5195", "#000000")
-BLUE, VERMILION, GREEN, _, ORANGE, SKY, *_ = PALETTE
+BLUE, VERMILION, GREEN, PINK, ORANGE, SKY, *_ = PALETTE
 INK, FAINT = "#1f2933", "#52606d"
 
 MIME = {".svg": "image/svg+xml", ".png": "image/png", ".jpg": "image/jpeg", ".webp": "image/webp"}

@@ -32,6 +32,10 @@ QUALITY = {
     "GMVolume": {"Description": "Grey matter, native space", "Units": "ml"},
     "WMVolume": {"Description": "White matter, native space", "Units": "ml"},
     "CSFVolume": {"Description": "Cerebrospinal fluid, native space", "Units": "ml"},
+    "WMHypointensityVolume": {
+        "Description": "White matter as dark as grey matter or darker (part of WMVolume), native space",
+        "Units": "ml",
+    },
     "TIV": {"Description": "Total intracranial volume, native space", "Units": "ml"},
     "ModulatedGMVolume": {"Description": "Sum of the modulated map", "Units": "ml"},
     "GMVolumeConservation": {"Description": "Modulated over native grey-matter volume; 1 is exact"},
@@ -74,6 +78,8 @@ QUALITY = {
     "QualityVerdict": {"Description": "pass, look or fail, by the scan itself and by its cohort"},
     "QualityReasons": {"Description": "Why the verdict is not pass"},
 }
+#: Columns of the cohort that the scans know -> the key of the sidecar; a column of participants.tsv comes first.
+KNOWN = {"tiv": "TIV", "WMHypointensityVolume": "WMHypointensityVolume"}
 #: What the group level adds to it; no sidecar has it.
 COHORT = {"CohortReasons": {"Description": "Those of the reasons that come from the spread of the cohort"}}
 
@@ -174,12 +180,13 @@ def _trusted(maps: list[GreyMatterMap]) -> tuple[list[GreyMatterMap], list[dict]
 
 
 def _cohort(config: Config, maps: Sequence[GreyMatterMap], quality: Sequence[dict]) -> pd.DataFrame:
-    """One row a scan: identifiers, what participants.tsv knows, and ``tiv`` from the scans."""
+    """One row a scan: identifiers, what participants.tsv knows, and the volumes in ``KNOWN`` from the scans."""
     roots = [config.bids_dir, config.output_dir, *config.derivatives]
     table = read_participants(roots, [m.subject for m in maps], [m.session for m in maps])
-    tiv = pd.Series([facts.get("TIV") for facts in quality], dtype=float)
-    if "tiv" not in table and tiv.notna().any():
-        table["tiv"] = tiv
+    for column, key in KNOWN.items():
+        volume = pd.Series([facts.get(key) for facts in quality], dtype=float)
+        if column not in table and volume.notna().any():
+            table[column] = volume
     return table
 
 

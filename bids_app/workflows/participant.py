@@ -25,8 +25,8 @@ logger = logging.getLogger("latentatlas")
 MAPS = 5
 #: What a finished scan consists of; with --smoothing-fwhm and --model there is more.
 KINDS = (
-    "t1w", "mask", "gm", "wm", "csf", "t1w_std", "mask_std", "gm_std", "wm_std", "csf_std", "forward", "inverse",
-    "modulated",
+    "t1w", "mask", "gm", "wm", "csf", "hypointensities", "t1w_std", "mask_std", "gm_std", "wm_std", "csf_std",
+    "forward", "inverse", "modulated",
 )  # fmt: skip
 
 

@@ -143,6 +143,7 @@ def init_scan_wf(config: Config, scan: Scan, *, labels: Mapping[str, str], n_thr
         steps.figures(prefix=scan.prefix, output_dir=str(config.output_dir), template=config.template), "figures"
     )
     native = [("gm", "gm"), ("wm", "wm"), ("csf", "csf")]
+    spots = ("hypointensities", "hypointensities")
     standard = [(k, k) for k in ("t1w_std", "mask_std", "gm_std", "wm_std", "csf_std", "modulated")]
     workflow.connect(
         [
@@ -161,11 +162,11 @@ def init_scan_wf(config: Config, scan: Scan, *, labels: Mapping[str, str], n_thr
             (normalise, modulate, [("forward", "forward"), ("inverse", "inverse")]),
             (bias, quality, [("corrected", "corrected"), ("field", "field")]),
             (brain, quality, [("mask", "mask"), ("facts", "facts")]),
-            (tissues, quality, native),
+            (tissues, quality, [*native, spots]),
             (modulate, quality, [("modulated", "modulated"), ("jacobian", "jacobian"), ("mask_std", "mask_std")]),
             (bias, write, [("corrected", "t1w")]),
             (brain, write, [("mask", "mask")]),
-            (tissues, write, native),
+            (tissues, write, [*native, spots]),
             (normalise, write, [("forward", "forward"), ("inverse", "inverse")]),
             (modulate, write, [*standard, ("smoothed", "smoothed")] if config.smoothing_fwhm > 0 else standard),
             (quality, write, [("quality", "quality")]),

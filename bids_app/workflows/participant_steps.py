@@ -60,7 +60,7 @@ def normalise(
     return {"forward": found.forward, "inverse": found.inverse}
 
 
-@stage("gm", "wm", "csf")
+@stage("gm", "wm", "csf", "hypointensities")
 def tissues(
     folder: Path,
     corrected: Path,
@@ -80,7 +80,8 @@ def tissues(
     inside, image = in_mask(_load(mask), head)  # priors are wanted nowhere else, and a head is several brains large
     priors = warp_priors(get_template(template, resolution), image, Transforms(forward, inverse))
     found = segment(image, inside, *priors, sloppy=sloppy)
-    return {k: _save(whole(getattr(found, k), head), folder / f"{k}.nii") for k in ("gm", "wm", "csf")}
+    kinds = "gm", "wm", "csf", "hypointensities"
+    return {k: _save(whole(getattr(found, k), head), folder / f"{k}.nii") for k in kinds}
 
 
 @stage("t1w_std", "mask_std", "gm_std", "wm_std", "csf_std", "modulated", "jacobian", "smoothed")
@@ -122,6 +123,7 @@ def quality(
     gm: Path,
     wm: Path,
     csf: Path,
+    hypointensities: Path,
     modulated: Path,
     jacobian: Path,
     mask_std: Path,
@@ -139,7 +141,7 @@ def quality(
         _load(corrected),
         _load(mask),
         _load(field),
-        Tissues(csf=_load(csf), gm=_load(gm), wm=_load(wm)),
+        Tissues(csf=_load(csf), gm=_load(gm), wm=_load(wm), hypointensities=_load(hypointensities)),
         Modulated(gm=_load(modulated), jacobian=_load(jacobian)),
         _load(mask_std),
         get_template(template, resolution),
@@ -181,6 +183,7 @@ def write(
     gm: Path,
     wm: Path,
     csf: Path,
+    hypointensities: Path,
     forward: Path,
     inverse: Path,
     t1w_std: Path,

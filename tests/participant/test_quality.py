@@ -116,6 +116,7 @@ def test_a_right_mask_passes_with_right_volumes(ideal):
     assert metrics["GMVolumeConservation"] == pytest.approx(1)
     assert metrics["MaskOverlap"] == 1
     assert metrics["BiasRange"] == 1
+    assert metrics["WMHypointensityVolume"] < 0.005 * metrics["WMVolume"]  # none is there
 
 
 @pytest.mark.parametrize("damage", ["half", "scalp", "shifted", "eroded"])

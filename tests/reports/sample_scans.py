@@ -19,13 +19,21 @@ SPACE = "MNI152NLin2009aSym"
 
 
 def tissues() -> dict[str, np.ndarray]:
-    """Shells of white matter, grey matter and fluid; a bright spot lies in the left, front, upper part."""
+    """Shells of white matter, grey matter and fluid; a spot in white matter, left."""
     x, y, z = np.meshgrid(*(np.linspace(-1, 1, n) for n in SHAPE), indexing="ij")
     radius = np.sqrt((x / 0.8) ** 2 + (y / 0.9) ** 2 + (z / 0.8) ** 2)
     wm = (radius < 0.6).astype(np.float32)
     gm = ((radius >= 0.6) & (radius < 0.85)).astype(np.float32)
     csf = ((radius >= 0.85) & (radius < 1)).astype(np.float32)
-    return {"gm": gm, "wm": wm, "csf": csf, "mask": (radius < 1).astype(np.uint8), "t1w": 60 * gm + 100 * wm + 20 * csf}
+    spot = ((x + 0.3) ** 2 + y**2 + z**2 < 0.15**2).astype(np.uint8)
+    return {
+        "spot": spot,
+        "gm": gm,
+        "wm": wm,
+        "csf": csf,
+        "mask": (radius < 1).astype(np.uint8),
+        "t1w": 60 * gm + 100 * wm + 20 * csf,
+    }
 
 
 def image(data: np.ndarray) -> nib.Nifti1Image:
@@ -52,6 +60,7 @@ def write_scan(
         f"{prefix}_label-GM_probseg": parts["gm"],
         f"{prefix}_label-WM_probseg": parts["wm"],
         f"{prefix}_label-CSF_probseg": parts["csf"],
+        f"{prefix}_desc-hypointensities_mask": parts["spot"],
         f"{std}_desc-preproc_T1w": parts["t1w"],
         f"{std}_label-GM_probseg": parts["gm"],
         f"{std}_label-GM_desc-modulated_probseg": parts["gm"] * 0.9,

@@ -117,6 +117,22 @@ def test_the_mask_outline_lies_on_the_brain(tmp_path):
     assert not tile[tile.shape[0] // 2, tile.shape[1] // 2]
 
 
+def test_hypointensities_are_outlined_where_they_are(tmp_path):
+    write_scan(tmp_path, "01")
+    (scan,) = find_scans(tmp_path, "01")
+
+    def pink():
+        make_scan_figures(scan, None)
+        pixels = np.asarray(Image.open(scan.figure("tissues", ".png")).convert("RGB")).astype(int)
+        red, green, blue = np.moveaxis(pixels, -1, 0)
+        return (red - green > 50) & (blue - green > 25) & (red - blue > 10)
+
+    with_spot = pink()
+    assert with_spot.sum() > 30
+    scan.find("desc-hypointensities", "mask").unlink()
+    assert pink().sum() < 0.1 * with_spot.sum()
+
+
 def test_cohort_gives_a_percentile(two_sessions):
     (scan, _) = find_scans(two_sessions, "01")
     text = scan_summary(scan, pd.DataFrame({"GMVolume": [600.0, 620, 630, 650], "QualityVerdict": "pass"}))

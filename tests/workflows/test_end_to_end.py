@@ -98,6 +98,9 @@ def test_grey_matter_is_conserved_and_plausible(processed):
         assert facts["QualityVerdict"] in ("pass", "look")
         assert facts["GMVolume"] == pytest.approx(volumes["GM"], rel=0.15)
         assert facts["TIV"] == pytest.approx(volumes["TIV"], rel=0.1)
+        spots = nib.load(root / "out" / f"sub-{label}" / "anat" / f"sub-{label}_desc-hypointensities_mask.nii.gz")
+        voxel = abs(np.linalg.det(spots.affine)) / 1000
+        assert facts["WMHypointensityVolume"] == pytest.approx(np.asarray(spots.dataobj).sum() * voxel, abs=0.001)
 
 
 def test_the_output_is_a_valid_dataset(processed):

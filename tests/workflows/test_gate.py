@@ -5,8 +5,13 @@ import json
 import pandas as pd
 import pytest
 
+from bids_app.bids.anat import read_sidecar
+from bids_app.bids.maps import find_maps
 from bids_app.cli import main
+from bids_app.config import Config
+from bids_app.group.design import build_covariates
 from bids_app.simulate.cli import main as simulate
+from bids_app.workflows import group
 
 
 @pytest.fixture(scope="module")
@@ -18,10 +23,29 @@ def cohort(tmp_path_factory):
     for number, sidecar in enumerate(sorted(root.glob("maps/sub-*/anat/*.json"))):
         facts = json.loads(sidecar.read_text())
         facts |= {"GMIntensityAgreement": 1 + 0.002 * (number % 7), "QualityVerdict": "pass", "QualityReasons": []}
+        facts |= {"WMHypointensityVolume": 1 + 0.5 * number}
         if "sub-03" in sidecar.name:
             facts["GMIntensityAgreement"] = 1.15
         sidecar.write_text(json.dumps(facts))
     return root
+
+
+def test_volumes_that_the_scans_know_are_covariates(cohort):
+    config = Config(bids_dir=cohort / "maps", output_dir=cohort / "out", analysis_level="group")
+    maps = find_maps([cohort / "maps"])
+    facts = [read_sidecar(one.path) for one in maps]
+    table = group._cohort(config, maps, facts)
+    assert table["tiv"].tolist() == [one["TIV"] for one in facts]
+    assert sorted(table["WMHypointensityVolume"]) == [1 + 0.5 * number for number in range(24)]
+    found = build_covariates(table, ["age", "WMHypointensityVolume"])
+    assert found.names == ("age", "WMHypointensityVolume")
+    assert found.complete.all()
+    # A column of participants.tsv comes first.
+    (cohort / "own").mkdir()
+    own = pd.read_csv(cohort / "maps" / "participants.tsv", sep="\t").assign(WMHypointensityVolume=7.0)
+    own.to_csv(cohort / "own" / "participants.tsv", sep="\t", index=False)
+    elsewhere = Config(bids_dir=cohort / "own", output_dir=cohort / "out", analysis_level="group")
+    assert (group._cohort(elsewhere, maps, facts)["WMHypointensityVolume"] == 7).all()
 
 
 def analyse(root):
@@ -34,6 +58,7 @@ def analyse(root):
 
 def test_the_verdicts_follow_participants_tsv(cohort):
     quality, verdicts = analyse(cohort)
+    assert sorted(quality["WMHypointensityVolume"]) == [1 + 0.5 * number for number in range(24)]
     assert quality.loc["sub-03", "QualityVerdict"] == "look"
     assert "the cohort's median" in quality.loc["sub-03", "CohortReasons"]
     assert quality.loc["sub-03", "QualityReasons"] == quality.loc["sub-03", "CohortReasons"]
