@@ -51,7 +51,7 @@ def give_back(
         Intensities, in the units of ``means``.
     inside : (X, Y, Z) bool array
         Brain mask.
-    priors : (3, X, Y, Z) array
+    priors : (3, X, Y, Z) array, or three of (X, Y, Z)
         CSF, GM and WM priors of the template, on the scan's grid.
     deep : (X, Y, Z) array
         Its prior of deep grey matter.
@@ -70,16 +70,19 @@ def give_back(
     """
     csf, gm, wm = fractions
     white = _territory(priors, deep, inside, zooms)
-    place = (priors[GM] > PLACE * np.maximum(priors.sum(0), 1e-3)) | (deep > DEEP)
+    place = (priors[GM] > PLACE * np.maximum(sum(priors), 1e-3)) | (deep > DEEP)
     fluid = inside & (data < (means[CSF] + means[GM]) / 2)
-    from_csf = np.where(white & ~_grown(fluid, SHARED_MM, zooms), csf, 0)
-    from_gm = np.where(white & ~_tied(gm, place, zooms), gm, 0)
-    evidence = _smooth(from_csf + from_gm, EVIDENCE_MM, zooms)
+    beside_fluid, tied = _grown(fluid, SHARED_MM, zooms), _tied(gm, place, zooms)
+    from_csf = np.where(white & ~beside_fluid, csf, 0)
+    from_gm = np.where(white & ~tied, gm, 0)
+    # White matter's local mean follows a large spot, which is then white matter already.
+    dark = white & ~beside_fluid & ~tied & (wm > 1 - QUARTER) & (data < (means[GM] + means[WM]) / 2)
+    evidence = _smooth(from_csf + from_gm + dark, EVIDENCE_MM, zooms)
     from_csf, from_gm = (np.where(evidence > EVIDENCE, part, 0) for part in (from_csf, from_gm))
     rim = _grown(evidence > RIM_EVIDENCE, RIM_MM, zooms) & white & ~place
     from_gm = np.where(rim, gm, from_gm)
     found = np.stack([csf - from_csf, gm - from_gm, wm + from_csf + from_gm]).astype(np.float32)
-    spots = from_csf + from_gm >= QUARTER
+    spots = (from_csf + from_gm >= QUARTER) | (dark & (evidence > EVIDENCE))
     dark = white & (found[WM] > 1 - QUARTER) & (data < (means[GM] + means[WM]) / 2)
     return found, spots | (dark & _grown(spots, SHARED_MM, zooms))
 
@@ -87,7 +90,7 @@ def give_back(
 def _territory(priors: np.ndarray, deep: np.ndarray, inside: np.ndarray, zooms: np.ndarray) -> np.ndarray:
     """Where the template has mostly white matter, well away from grey matter and ventricles of its own."""
     around = _smooth(priors[WM] * inside, TERRITORY_MM, zooms)
-    whole = _smooth(priors.sum(0) * inside, TERRITORY_MM, zooms)
+    whole = _smooth(sum(priors) * inside, TERRITORY_MM, zooms)
     return inside & (around > TERRITORY * np.maximum(whole, 1e-3)) & (deep < DEEP)
 
 

@@ -46,6 +46,9 @@ class Settings:
     gm_local_mm, wm_local_mm, deep_local_mm : float
         FWHM over which a tissue's mean intensity is averaged. That of white matter follows a rim under the cortex that
         is darker than the rest, as in old brains, which would otherwise pass for grey matter.
+    wm_darker : float
+        White matter is locally darker than its mean by no more than this share of the contrast; what is darker is
+        another tissue, or a lesion.
     sd_floor, sd_gm, sd_deep : float
         Smallest standard deviation of a tissue (of fluid and white matter), and those of grey matter, which are fixed
         so that mixels rather than a wide class explain intermediate intensities. In units of the contrast between white
@@ -60,8 +63,9 @@ class Settings:
     gm_local_mm: float = 20.0
     wm_local_mm: float = 4.0
     deep_local_mm: float = 12.0
-    sd_floor: float = 0.26
-    sd_gm: float = 0.24
+    wm_darker: float = 0.3
+    sd_floor: float = 0.2
+    sd_gm: float = 0.2
     sd_deep: float = 0.16
     iterations: int = 12
     fine_iterations: int = 3
@@ -300,10 +304,14 @@ class _Mixture:
         log_p /= log_p.sum(0)
         return log_p
 
+    @property
+    def contrast(self) -> float:
+        """Between white and grey matter, in units of the white-matter intensity; usually 0.25."""
+        return float(np.clip(self.mean[WM] - self.mean[GM], 0.1, 0.4))
+
     def _update_classes(self) -> None:
         s = self.settings
-        # In units of the white-matter intensity; usually 0.25.
-        contrast = float(np.clip(self.mean[WM] - self.mean[GM], 0.1, 0.4))
+        contrast = self.contrast
         for state in (CSF, GM, WM, DEEP):
             weight = self.pure[state]
             total = float(weight.sum(dtype=np.float64))
@@ -323,6 +331,8 @@ class _Mixture:
             pair = [weight * (self.y - np.float32(self.mean[state])), weight]
             top, bottom = (ndimage.gaussian_filter(self._volume(x), sigma, mode="constant", truncate=3) for x in pair)
             self.offset[state] = (top / (bottom + pull))[self.inside]
+        darker = np.float32(s.wm_darker * self.contrast)
+        np.maximum(self.offset[WM], -darker, out=self.offset[WM])
 
     def start_from(self, coarse: _Mixture, factors: np.ndarray) -> None:
         """Take over classes, local means and neighbourhood from a mixture on blocks of voxels."""
