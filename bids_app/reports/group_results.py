@@ -158,12 +158,7 @@ def read_group_results(output_dir: str | Path) -> GroupResults:
                 tables[name] = read_tsv(path)
     path = output_dir / "group" / "summary.json"
     summary = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    named = summary.get("participants_tsv")
-    places = [
-        output_dir / "phenotype" / "cohort.tsv",
-        output_dir / "participants.tsv",
-        *([Path(named)] if named else []),
-    ]
+    places = [output_dir / "phenotype" / "cohort.tsv", output_dir / "participants.tsv"]
     people = next((read_tsv(path) for path in places if path.exists()), pd.DataFrame())
     return GroupResults(output_dir, tables, summary, people)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ..bids.versions import map_version
 from .scans import Scan
 from .style import Markup, definition_list, esc, number
 
@@ -219,7 +220,7 @@ def _anchor(x: float) -> str:
 def _facts(scan: Scan) -> list[tuple[str, object]]:
     meta = scan.sidecar
     facts: list[tuple[str, object]] = []
-    stripped = meta.get("SkullStripped", meta.get("InputSkullStripped"))
+    stripped = meta.get("SkullStripped")
     if stripped is not None:
         facts.append(
             ("The head came", "already stripped of its skull" if stripped else "whole; the brain was extracted here")
@@ -249,13 +250,13 @@ def _facts(scan: Scan) -> list[tuple[str, object]]:
     for key, value in meta.items():
         simple = isinstance(value, int | float) and not isinstance(value, bool)
         if simple and key not in _SHOWN_ELSEWHERE:
-            facts.append((NAMES.get(key) or _words(key), number(float(value) if isinstance(value, float) else value)))
-    for generated in meta.get("GeneratedBy", [])[:3]:
-        facts.append(("Made by", f"{generated.get('Name', '')} {generated.get('Version', '')}"))
+            facts.append((NAMES.get(key) or in_words(key), number(float(value) if isinstance(value, float) else value)))
+    if version := map_version(meta):
+        facts.append(("Map made by", f"LatentAtlas {version}"))
     return facts
 
 
-def _words(key: str) -> str:
+def in_words(key: str) -> str:
     """``BiasRange`` -> ``Bias range``."""
     out = "".join(f" {c.lower()}" if c.isupper() and i and not key[i - 1].isupper() else c for i, c in enumerate(key))
     return out.strip()

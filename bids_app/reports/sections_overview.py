@@ -121,8 +121,8 @@ def validation(results: GroupResults) -> Iterator[Item]:
     table = results.table("validation")
     if table is None:
         return
-    eta = float(results.summary.get("eta", results.summary.get("alpha", 0.05)))
-    yield item("forest", charts.forest_figure(table), confidence=f"{1 - eta:g}")
+    alpha = float(results.summary.get("alpha", 0.05))
+    yield item("forest", charts.forest_figure(table), confidence=f"{1 - alpha:g}")
     table = table.drop(columns="contrast", errors="ignore")  # the claims name it
     headers = {"claim": "Claim", "method": "Method", "error": "Error", "bound": "Upper bound", "alpha": "α"}
     headers |= {"chance": "Chance", "strict": "Strict", "note": "Note"}

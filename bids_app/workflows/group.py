@@ -133,7 +133,7 @@ def _analyse(config: Config, logs: Path) -> list[Failure]:
     _publish(work / workflow.name, set(done), config.output_dir, complete=not failures)
     _write_quality(config, table, quality)
     sloppy = any(facts.get("Sloppy") for facts in quality)
-    _write_summary(config, work / workflow.name, table, left_out, sloppy, done, time.monotonic() - start)
+    _write_summary(config, work / workflow.name, maps[0], table, left_out, sloppy, done, time.monotonic() - start)
     return failures
 
 
@@ -298,9 +298,18 @@ def _listed(config: Config, table: pd.DataFrame) -> np.ndarray | None:
 
 
 def _write_summary(
-    config, work: Path, table: pd.DataFrame, left_out: list[dict], sloppy: bool, done: dict, seconds: float
+    config: Config,
+    work: Path,
+    alike: GreyMatterMap,
+    table: pd.DataFrame,
+    left_out: list[dict],
+    sloppy: bool,
+    done: dict,
+    seconds: float,
 ) -> None:
-    """What the report says besides the tables."""
+    """What the report says besides the tables; all maps lie in the space and on the grid of ``alike``."""
+    import nibabel as nib
+
     kept = table
     if (file := work / "cohort" / "cohort.tsv").exists():
         kept = read_tsv(file)
@@ -324,7 +333,8 @@ def _write_summary(
             "covariates": list(config.covariates),
             "site_column": config.site_column,
             "harmonize": config.harmonize if config.site_column else None,
-            "template": config.template,
+            "template": alike.template,
+            "resolution": round(float(min(nib.load(alike.path).header.get_zooms()[:3])), 3),
             "atlas": re.search(r"_atlas-([a-zA-Z0-9]+)", drawn[0])[1] if drawn else None,
             "atlas_asked": config.atlas,
             "sloppy": sloppy,
