@@ -9,13 +9,14 @@ OUTPUT := $(DEMO)/derivatives/latentatlas
 # setuptools warns of every editable installation.
 PIP := PYTHONWARNINGS=ignore:Editable $(BIN)/python -m pip install --quiet
 
-.PHONY: help install demo test test-real test-container test-apptainer test-slurm coverage lint format docs pictures licences clean
+.PHONY: help install demo test test-real test-container test-apptainer test-slurm coverage lint format docs outputs pictures licences clean
 help:
 	@echo "make demo    install, simulate a cohort, run both levels, say where the report is"
 	@echo "make test    install, run the tests"
 	@echo "make lint    style, types, dead code, and the one-way rule of imports"
 	@echo "make docs    the documentation as HTML, in docs/_build/html"
 	@echo "make pictures    the documentation's pictures anew, from the demonstration (needs Chromium)"
+	@echo "make outputs     the tables of docs/outputs.md, after bids_app/schema has changed"
 	@echo "make coverage    how much of the science modules the fast tests run"
 	@echo "make test-container, test-apptainer, test-slurm    the images and a cluster, for real (see docs/containers.md)"
 
@@ -95,6 +96,10 @@ docs: $(VENV)/.installed-docs
 # Of the tutorial and the README, from the demonstration that is there.
 pictures: $(VENV)/.installed
 	$(BIN)/python docs/pictures.py $(OUTPUT)
+
+# The tables of docs/outputs.md.
+outputs: $(VENV)/.installed
+	$(BIN)/python docs/generate.py outputs
 
 licences: $(VENV)/.installed-dev $(VENV)/.installed-docs
 	$(BIN)/python docs/generate.py licences

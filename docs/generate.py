@@ -1,7 +1,7 @@
 """Pages that are made from the program itself: options, errors, modules, licences, and the picture of the imports.
 
-``python docs/generate.py`` writes them into ``docs/generated/`` (Sphinx calls it); ``licences.md`` is kept in git,
-because it is read without building anything.
+``python docs/generate.py`` writes them into ``docs/generated/`` (Sphinx calls it). ``licences.md`` and the generated
+parts of ``outputs.md`` are kept in git, because they are read without building anything.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 PACKAGE = ROOT / "bids_app"
-PACKAGES = ("bids", "space", "participant", "model", "stats", "group", "simulate", "workflows", "reports")
+PACKAGES = ("schema", "bids", "space", "participant", "model", "stats", "group", "simulate", "workflows", "reports")
 # What a wheel of a package holds besides code, or where its licence asks for something.
 REMARKS = {
     "antspyx": "ANTs and ITK inside",
@@ -141,6 +141,32 @@ def licences_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def outputs_page(text: str) -> str:
+    """``outputs.md`` with its generated parts, each between two comments, as the schema has them now."""
+    from bids_app.schema import measures
+    from bids_app.schema.catalogue import TABLES
+
+    numbers = [*measures.QUALITY_COLUMNS, *(measure.column for measure in measures.ENCODED)]
+    parts = {"numbers": _columns("key", numbers)}
+    for folder in ("group", "phenotype"):
+        lines = []
+        for table in TABLES:
+            if table.path.startswith(f"{folder}/"):
+                columns = [*table.columns, *([table.others] if table.others else [])]
+                lines += [f"#### `{table.path}`", "", f"One row per {table.row}.", "", _columns("column", columns), ""]
+        parts[folder] = "\n".join(lines).rstrip()
+    for name, part in parts.items():
+        start, end = f"<!-- made from bids_app/schema: {name} -->", "<!-- end -->"
+        head, rest = text.split(start)
+        text = f"{head}{start}\n\n{part}\n\n{end}{rest.split(end, 1)[1]}"
+    return text
+
+
+def _columns(kind: str, columns: list) -> str:
+    lines = [f"| {kind} | what | unit |", "|---|---|---|"]
+    return "\n".join([*lines, *(f"| `{c.name}` | {_cell(c.description)} | {c.units} |" for c in columns)])
+
+
 def licence(name: str) -> str:
     """SPDX expression, classifier or first line of the licence of an installed package."""
     try:
@@ -226,5 +252,8 @@ if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
     if sys.argv[1:] == ["licences"]:
         (DOCS / "licences.md").write_text(licences_page(), encoding="utf-8")
+    elif sys.argv[1:] == ["outputs"]:
+        outputs = DOCS / "outputs.md"
+        outputs.write_text(outputs_page(outputs.read_text(encoding="utf-8")), encoding="utf-8")
     else:
         write()

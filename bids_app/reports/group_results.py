@@ -14,14 +14,9 @@ import numpy as np
 import pandas as pd
 
 from ..bids.tables import IDENTIFIERS
+from ..schema.catalogue import TABLES
+from ..schema.scan_tables import COHORT
 from .participant_figures import template_or_none
-
-GROUP_TABLES = (
-    "verdicts", "validation", "baselines", "lrcp_regions", "lrcp_profile", "shap_regions", "shap_values", "sam_regions",
-    "projection_quality", "projection_seeds", "training", "cross_fit", "reconstructions",
-    "reconstructions_by_epoch", "traversals",
-)  # fmt: skip
-PHENOTYPE_TABLES = ("latents", "regional_gm", "reconstruction", "projections", "quality")
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
@@ -151,14 +146,12 @@ def read_group_results(output_dir: str | Path) -> GroupResults:
     """
     output_dir = Path(output_dir).absolute()
     tables = {}
-    for folder, names in (("group", GROUP_TABLES), ("phenotype", PHENOTYPE_TABLES)):
-        for name in names:
-            path = output_dir / folder / f"{name}.tsv"
-            if path.exists():
-                tables[name] = read_tsv(path)
+    for kind in TABLES:
+        if kind is not COHORT and (output_dir / kind.path).exists():
+            tables[kind.name] = read_tsv(output_dir / kind.path)
     path = output_dir / "group" / "summary.json"
     summary = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    places = [output_dir / "phenotype" / "cohort.tsv", output_dir / "participants.tsv"]
+    places = [output_dir / COHORT.path, output_dir / "participants.tsv"]
     people = next((read_tsv(path) for path in places if path.exists()), pd.DataFrame())
     return GroupResults(output_dir, tables, summary, people)
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ..bids.tables import IDENTIFIERS
+from ..schema.verdict_tables import BASELINES, VALIDATION, VERDICTS
 from . import charts
 from .group_results import GroupResults, numeric
 from .items import Item, item
@@ -35,17 +36,6 @@ SETTINGS = {
     "harmonize": "site handled by",
     "contrasts": "contrasts",
 }
-BASELINE_HEADERS = {
-    "n": "n",
-    "auc": "AUC",
-    "ci_low": "95 % low",
-    "ci_high": "95 % high",
-    "delta_vs_latent": "Latents minus these",
-    "delta_ci_low": "95 % low",
-    "delta_ci_high": "95 % high",
-    "delta_p": "p",
-    "delta_of": "of",
-}
 
 
 def verdicts(results: GroupResults) -> Iterator[Item]:
@@ -57,10 +47,9 @@ def verdicts(results: GroupResults) -> Iterator[Item]:
     if "decided_by" in table:
         pairs = zip(table["decided_by"], shown["deciding_number"], strict=True)
         shown["deciding_number"] = [f"{by}: {number(n)}" if isinstance(by, str) else number(n) for by, n in pairs]
-    names = ("Claim", "Verdict", "The number that decided", "In words")
     content = html_table(
         shown,
-        headers=dict(zip(shown, names, strict=True)),
+        headers=VERDICTS.headers(shown),
         formats={"verdict": _grade},
         caption=f"{len(table)} claims, {results.n_participants} participants",
         cards=True,
@@ -124,12 +113,12 @@ def validation(results: GroupResults) -> Iterator[Item]:
     alpha = float(results.summary.get("alpha", 0.05))
     yield item("forest", charts.forest_figure(table), confidence=f"{1 - alpha:g}")
     table = table.drop(columns="contrast", errors="ignore")  # the claims name it
-    headers = {"claim": "Claim", "method": "Method", "error": "Error", "bound": "Upper bound", "alpha": "α"}
-    headers |= {"chance": "Chance", "strict": "Strict", "note": "Note"}
     formats = {"p": p_value, "n": _count, "alpha": _exact, "method": _method}
     yield item(
         "validationTable",
-        html_table(table, headers=headers, formats=formats, sortable=True, max_height=len(table) > 14),
+        html_table(
+            table, headers=VALIDATION.headers(table), formats=formats, sortable=True, max_height=len(table) > 14
+        ),
     )
 
 
@@ -143,7 +132,7 @@ def baselines(results: GroupResults) -> Iterator[Item]:
     said = f"Differences are of {kinds[0]}" if len(kinds) == 1 else ""
     if said:  # a column that says one thing only
         table = table.drop(columns="delta_of")
-    headers = {column: column.replace("_", " ").capitalize() for column in table} | BASELINE_HEADERS
+    headers = BASELINES.headers(table)
     formats = {"n": _count, "delta_p": p_value, "features": _method}
     yield item(
         "baselinesTable",

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ..bids.tables import IDENTIFIERS
+from ..schema.model_tables import PROJECTION_QUALITY
 from .charts import group_colours
 from .group_results import GroupResults, numeric
 from .interactive import METHODS, projection_explorer
@@ -37,15 +38,7 @@ def projections(results: GroupResults) -> Iterator[Item]:
         count = seeds["seed"].nunique()
         yield item("seeds", seeds_figure(drawn, _disparities(quality)), seeds=count, n=len(table))
     if quality is not None:
-        headers = {
-            "method": "Projection",
-            "trustworthiness": "Trustworthiness",
-            "continuity": "Continuity",
-            "knn_auc": "AUC of neighbours",
-            "contrast": "Contrast",
-            "dimensions": "Dimensions",
-            "seed_disparity": "Disparity between seeds",
-        }
+        headers = PROJECTION_QUALITY.headers(quality)
         shown = quality.assign(method=quality["method"].map(lambda m: METHODS.get(m, m)))
         yield item("projectionQuality", html_table(shown, headers=headers, sortable=True, max_height=len(shown) > 14))
 

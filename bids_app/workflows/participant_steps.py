@@ -228,12 +228,13 @@ def adopt(folder: Path, image: Path, modulated: bool, transform: Path | None = N
     from ..bids.versions import map_version
     from ..participant._ants import total_volume
     from ..participant.precomputed import load_map, modulate_map
-    from .group import QUALITY
+    from ..schema.measures import QUALITY_COLUMNS
 
     found = load_map(image)
     if not modulated and transform is not None:
         found, modulated = modulate_map(found, transform, folder), True
-    told, sidecar = {*QUALITY, "QualityLimits", "JacobianRange"}, read_sidecar(image)
+    told = {"QualityLimits", "JacobianRange", *(column.name for column in QUALITY_COLUMNS)}
+    sidecar = read_sidecar(image)
     facts = {key: value for key, value in sidecar.items() if key in told}
     if version := map_version(sidecar):
         facts["SourceLatentAtlasVersion"] = version
