@@ -21,8 +21,8 @@ from bids_app.cli import main
 from bids_app.reports.group import PARTS
 from bids_app.reports.items import captions
 from bids_app.reports.participant import KINDS
-from bids_app.reports.scan_summary import MEASURES, NAMES, in_words
 from bids_app.reports.sections_overview import SETTINGS
+from bids_app.schema.measures import NAMED
 from bids_app.simulate.cli import main as simulate
 
 SPACE = "space-MNI152NLin2009aSym_res-3"
@@ -187,10 +187,10 @@ def test_the_pages_of_participants_show_all_that_was_computed(processed):
         (sidecar,) = (out / label / "anat").glob("*_desc-modulated_probseg.json")
         facts = json.loads(sidecar.read_text())
         assert f"LatentAtlas {facts['LatentAtlasVersion']}" in text
-        names = {measure.key: measure.name for measure in MEASURES} | NAMES
         numbers = {key for key, value in facts.items() if isinstance(value, float) and not key.endswith("Fraction")}
         assert len(numbers) > 25
-        assert [key for key in numbers - {"ModulatedGMVolume"} if names.get(key, in_words(key)) not in text] == []
+        assert numbers - set(NAMED) == set()
+        assert [key for key in numbers if NAMED[key].name not in text] == []
 
 
 def read_keys(names: tuple[str, ...]) -> set[str]:
@@ -326,7 +326,7 @@ def visits(tmp_path_factory):
     arguments = ["--maps-only", "--n-participants", "15", "--sessions", "2", "--resolution", "4", "--quiet"]
     assert simulate([str(root / "maps"), *arguments]) == 0
     for path in sorted((root / "maps").glob("sub-*/ses-*/anat/*")):
-        path.rename(path.with_name(path.name.replace("NLin2009aSym", "NLin2009cAsym")))
+        path.rename(path.with_name(path.name.replace("NLin2009aSym", "Lab")))
     command = ["group", "-w", str(root / "work"), "--group-column", "diagnosis", "--covariates", "age", "sex",
                "--latent-dim", "4", "--epochs", "1", "--folds", "3", "--permutations", "100"]  # fmt: skip
     assert main([str(root / "maps"), str(root / "out"), *command]) == 0
@@ -335,9 +335,9 @@ def visits(tmp_path_factory):
 
 def test_text_and_page_name_the_space_of_the_maps(visits):
     summary = json.loads((visits / "group" / "summary.json").read_text())
-    assert (summary["template"], summary["resolution"]) == ("MNI152NLin2009cAsym", 4)
+    assert (summary["template"], summary["resolution"]) == ("MNI152Lab", 4)
     text = (visits / "logs" / "CITATION.md").read_text()
-    assert "in the space of the MNI152NLin2009cAsym template" in text
+    assert "in the space of the MNI152Lab template" in text
     assert "2009aSym" not in text + (visits / "group.html").read_text().split('<section id="provenance"')[1]
 
 
