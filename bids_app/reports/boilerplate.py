@@ -18,6 +18,7 @@ import pandas as pd
 from .. import __version__
 from ..bids.files import read_json, write_text
 from ..config import Config
+from ..schema.claims import ALPHA
 from ..space.atlases import is_aal
 from .citations import cited, html_page, read_bibliography, tex_document, with_references
 from .group_results import error_is_explained
@@ -176,8 +177,8 @@ def describe_run(output_dir: Path, config: Config | Mapping | None = None) -> di
         "shap": bool(shap) or (output_dir / "group" / "shap_regions.tsv").exists(),
         "shap_supported": bool(shap.get("supported", True)) and error_is_explained(output_dir / "group"),
         "shap_model": shap.get("model", ""),
-        "alpha": summary.get("alpha", 0.05),
-        "confidence": number(1 - float(summary.get("alpha", 0.05)), 2),
+        "alpha": summary.get("alpha", ALPHA),
+        "confidence": number(1 - float(summary.get("alpha", ALPHA)), 2),
     }
 
 

@@ -10,6 +10,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from ..schema.claims import ALPHA
 from .group_results import numeric
 from .style import BLUE, FAINT, GREEN, ORANGE, PALETTE, VERMILION, p_value
 
@@ -136,7 +137,7 @@ def explained_figure(cross_fit: pd.DataFrame) -> Figure:
     return figure
 
 
-def lrcp_figure(regions: pd.DataFrame, n: int, top: int = 20, alpha: float = 0.05) -> Figure:
+def lrcp_figure(regions: pd.DataFrame, n: int, top: int = 20, alpha: float = ALPHA) -> Figure:
     """The highest LRCP values, and beside them how steady their rank is over fold models and bootstrap samples."""
     best = regions[numeric(regions, "lrcp") > 0].sort_values("lrcp", ascending=False).head(top).reset_index(drop=True)
     p = both_p(best)

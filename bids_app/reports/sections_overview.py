@@ -8,18 +8,13 @@ import numpy as np
 import pandas as pd
 
 from ..bids.tables import IDENTIFIERS
+from ..schema.claims import ALPHA, GRADES
 from ..schema.verdict_tables import BASELINES, VALIDATION, VERDICTS
 from . import charts
 from .group_results import GroupResults, numeric
 from .items import Item, item
 from .style import Markup, definition_list, esc, html_table, join_words, number, p_value
 
-GRADES = {
-    "supported in the worst case": ("worst-case", "even the strict upper bound of the error excludes chance"),
-    "supported": ("supported", "out-of-fold and permutation tests agree, but the bound does not exclude chance"),
-    "not supported": ("not-supported", "the data give no ground for this claim"),
-    "not testable": ("not-testable", "too few scans, no variation, or confounded"),
-}
 SETTINGS = {
     "template": "template",
     "resolution": "resolution (mm)",
@@ -54,7 +49,7 @@ def verdicts(results: GroupResults) -> Iterator[Item]:
         caption=f"{len(table)} claims, {results.n_participants} participants",
         cards=True,
     )
-    legend = "".join(f"<li>{_grade(name)} {meaning}</li>" for name, (_, meaning) in GRADES.items())
+    legend = "".join(f"<li>{_grade(grade.name)} {grade.meaning}</li>" for grade in GRADES)
     yield item("verdicts", content, before=f'<ul class="legend">{legend}</ul>')
 
 
@@ -110,7 +105,7 @@ def validation(results: GroupResults) -> Iterator[Item]:
     table = results.table("validation")
     if table is None:
         return
-    alpha = float(results.summary.get("alpha", 0.05))
+    alpha = float(results.summary.get("alpha", ALPHA))
     yield item("forest", charts.forest_figure(table), confidence=f"{1 - alpha:g}")
     table = table.drop(columns="contrast", errors="ignore")  # the claims name it
     formats = {"p": p_value, "n": _count, "alpha": _exact, "method": _method}
@@ -156,7 +151,7 @@ def settings(results: GroupResults) -> str:
 
 
 def _grade(verdict: object) -> Markup:
-    css = GRADES.get(str(verdict).strip().lower(), ("none", ""))[0]
+    css = next((grade.style for grade in GRADES if grade.name == verdict), "none")
     return Markup(f'<span class="grade {css}">{esc(verdict)}</span>')
 
 

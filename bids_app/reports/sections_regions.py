@@ -7,10 +7,11 @@ from collections.abc import Iterator
 import pandas as pd
 
 from ..bids.tables import IDENTIFIERS
+from ..schema.claims import ALPHA, ERROR_EXPLAINED
 from ..schema.region_tables import LRCP_REGIONS, SHAP_REGIONS
 from . import charts
 from .brain_maps import glass_figure, region_figure, viewer_html
-from .group_results import GroupResults, error_is_explained
+from .group_results import GroupResults, error_is_explained, rows_of_claim
 from .interactive import profile_heat_map
 from .items import Item, by_region, has_signal, item, truthy
 from .style import esc, html_table, join_words, number, p_value
@@ -50,7 +51,7 @@ def _lrcp_contrast(results: GroupResults, part: pd.DataFrame, contrast: str, i: 
     if not has_signal(values):
         yield Item(f"lrcpNone{i}", NO_LRCP, f"{contrast}: LRCP, n = {n} scans")
         return
-    alpha = float(results.summary.get("alpha", 0.05))
+    alpha = float(results.summary.get("alpha", ALPHA))
     significant = part["index"].astype(int)[charts.both_p(part) <= alpha].tolist()
     if results.atlas is not None:
         labels, unit = results.atlas[0], "LRCP (no unit)"
@@ -148,7 +149,7 @@ def _shap_support(results: GroupResults, table: pd.DataFrame) -> tuple[bool, str
     reason = str(facts.get("reason") or "")
     verdicts = results.table("verdicts")
     if not reason and verdicts is not None:
-        about = verdicts[verdicts["claim"].astype(str).str.contains("reconstruction error")]
+        about = rows_of_claim(verdicts, ERROR_EXPLAINED)
         reason = str(about["sentence"].iloc[0]) if len(about) else ""
     reason = reason or "The regression explains nothing of the held-out error"
     return bool(supported), reason[:1].upper() + reason[1:].rstrip(". ") + "."

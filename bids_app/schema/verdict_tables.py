@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from .claims import GRADES
+from .claims import CLAIMS, GRADES
 from .columns import CONTRAST, Column, N, Table
 
 _CLAIM = Column("claim", "The claim in words", header="Claim")
+_CLAIM_ID = Column("claim_id", f"What kind of claim it is: {', '.join(f'`{claim.id}`' for claim in CLAIMS)}")
 
 VERDICTS = Table(
     "group/verdicts.tsv",
@@ -19,6 +20,7 @@ VERDICTS = Table(
         Column("decided_by", "What that number is"),
         CONTRAST,
         N,
+        _CLAIM_ID,
     ),
 )  # fmt: skip
 VALIDATION = Table(
@@ -36,6 +38,7 @@ VALIDATION = Table(
         CONTRAST,
         Column("strict", "Whether the bound may give the top grade", header="Strict"),
         Column("note", "What else there is to know", header="Note"),
+        _CLAIM_ID,
     ),
 )
 BASELINES = Table(

@@ -21,6 +21,7 @@ from ..bids.query import check_dataset
 from ..bids.tables import identifiers, read_participants, read_tsv, write_table, write_tsv
 from ..config import Config
 from ..errors import ConfigError, DatasetError, NoInputError
+from ..schema.claims import ALPHA
 from ..schema.measures import QUALITY_COLUMNS
 from ..schema.scan_tables import QUALITY
 from .claims import claim, lock_folders, refuse, write_citation
@@ -292,7 +293,7 @@ def _write_summary(
             "latent_dim_asked": config.latent_dim,
             "folds": config.folds,
             "n_permutations": config.permutations,
-            "alpha": 0.05,
+            "alpha": ALPHA,
             "seed": config.random_seed,
             "device": config.device,
             "model": str(config.model) if config.model else None,

@@ -144,7 +144,7 @@ def test_maps_that_a_model_encoded(tmp_path):
 
 
 def test_the_verdict_on_the_error_decides_what_is_said_of_it(tmp_path):
-    claim = "claim\tverdict\nRegional grey matter explains the reconstruction error\t{}\n"
+    claim = "claim\tverdict\tclaim_id\nIn whatever words\t{}\terror_explained\n"
     (tmp_path / "group").mkdir()
     (tmp_path / "group" / "shap_regions.tsv").write_text("index\n1\n")
     for verdict, interpreted in (("supported", True), ("supported in the worst case", True), ("not supported", False)):

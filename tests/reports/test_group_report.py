@@ -17,7 +17,8 @@ from bids_app.reports.charts import lrcp_figure
 from bids_app.reports.group import PARTS, build_group_report
 from bids_app.reports.group_results import read_group_results
 from bids_app.reports.reconstructions import epochs_figure, epochs_shown, error_figure, error_map_names
-from bids_app.reports.sections_overview import GRADES, quality_outliers
+from bids_app.reports.sections_overview import quality_outliers
+from bids_app.schema.claims import GRADES
 
 
 def sections(page):
@@ -108,11 +109,11 @@ def test_verdicts_come_first_and_are_graded(cohort, own_cohort):
     first = page[page.index("<main") : page.index('<section id="cohort"')]
     for grade in set(read_tsv(cohort / "group" / "verdicts.tsv")["verdict"]):
         assert f'<span class="grade {grade.replace(" ", "-")}">{grade}</span></td>' in first
-    grades = [*GRADES] * 4
+    grades = [grade.name for grade in GRADES] * 4
     change(own_cohort / "group" / "verdicts.tsv", verdict=lambda column: grades[: len(column)])
     page = build_group_report(own_cohort).read_text()
-    for grade, (style, _) in GRADES.items():
-        assert f'<span class="grade {style}">{grade}</span></td>' in page
+    for grade in GRADES:
+        assert f'<span class="grade {grade.style}">{grade.name}</span></td>' in page
 
 
 def test_each_file_may_be_missing(cohort, own_cohort):

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from bids_app.schema.catalogue import TABLES
+from bids_app.schema.claims import CLAIMS, GRADES
 from bids_app.schema.columns import Column, Table
 from bids_app.schema.limits import RULES, USUAL
 from bids_app.schema.measures import ENCODED, MEASURES, NAMED
@@ -62,3 +63,8 @@ def test_placeholders_are_filled_in_dictionaries_and_headings():
     assert table.headers(names) == {"shap_a+b": "SHAP, a+b"}
     assert not shap.fits("shap_")
     assert Table("group/x.tsv", "region", (shap,)).column("other") is None
+
+
+def test_claims_and_grades_have_names_of_their_own():
+    assert len({claim.id for claim in CLAIMS}) == len(CLAIMS) == len({claim.groups for claim in CLAIMS})
+    assert len({grade.name for grade in GRADES}) == len({grade.style for grade in GRADES}) == len(GRADES)
