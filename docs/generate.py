@@ -153,7 +153,7 @@ def outputs_page(text: str) -> str:
         for table in TABLES:
             if table.path.startswith(f"{folder}/"):
                 columns = [*table.columns, *([table.others] if table.others else [])]
-                lines += [f"#### `{table.path}`", "", f"One row per {table.row}.", "", _columns("column", columns), ""]
+                lines += [f"### `{table.path}`", "", f"One row per {table.row}.", "", _columns("column", columns), ""]
         parts[folder] = "\n".join(lines).rstrip()
     for name, part in parts.items():
         start, end = f"<!-- made from bids_app/schema: {name} -->", "<!-- end -->"

@@ -69,7 +69,7 @@ def test_licences_of_all_direct_dependencies_are_listed():
 def test_the_generated_parts_of_the_outputs_page_are_current():
     page = (DOCS / "outputs.md").read_text()
     assert generate.outputs_page(page) == page, "python docs/generate.py outputs"
-    assert page.count("\n#### `") == len(TABLES)
+    assert page.count("\n### `") == len(TABLES)
 
 
 def test_versions_agree():

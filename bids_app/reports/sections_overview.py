@@ -9,6 +9,7 @@ import pandas as pd
 
 from ..bids.tables import IDENTIFIERS
 from ..schema.claims import ALPHA, GRADES
+from ..schema.methods import FEATURES, TESTS
 from ..schema.verdict_tables import BASELINES, VALIDATION, VERDICTS
 from . import charts
 from .group_results import GroupResults, numeric
@@ -108,7 +109,7 @@ def validation(results: GroupResults) -> Iterator[Item]:
     alpha = float(results.summary.get("alpha", ALPHA))
     yield item("forest", charts.forest_figure(table), confidence=f"{1 - alpha:g}")
     table = table.drop(columns="contrast", errors="ignore")  # the claims name it
-    formats = {"p": p_value, "n": _count, "alpha": _exact, "method": _method}
+    formats = {"p": p_value, "n": _count, "alpha": _exact, "method": lambda name: TESTS.get(name, name)}
     yield item(
         "validationTable",
         html_table(
@@ -128,7 +129,7 @@ def baselines(results: GroupResults) -> Iterator[Item]:
     if said:  # a column that says one thing only
         table = table.drop(columns="delta_of")
     headers = BASELINES.headers(table)
-    formats = {"n": _count, "delta_p": p_value, "features": _method}
+    formats = {"n": _count, "delta_p": p_value, "features": lambda name: FEATURES.get(name, name)}
     yield item(
         "baselinesTable",
         html_table(table, caption=said, headers=headers, formats=formats, sortable=True, max_height=len(table) > 14),
@@ -158,10 +159,6 @@ def _grade(verdict: object) -> Markup:
 def _exact(value: object) -> str:
     """A number that somebody set, as it was set."""
     return f"{value:g}" if isinstance(value, float) else number(value)
-
-
-def _method(value: object) -> str:
-    return charts.METHODS.get(str(value), str(value))
 
 
 def _count(value: object) -> str:

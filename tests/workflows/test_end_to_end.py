@@ -23,6 +23,7 @@ from bids_app.reports.items import captions
 from bids_app.reports.participant import KINDS
 from bids_app.reports.sections_overview import SETTINGS
 from bids_app.schema.measures import NAMED
+from bids_app.schema.methods import FEATURES, PROJECTIONS, TESTS
 from bids_app.simulate.cli import main as simulate
 
 SPACE = "space-MNI152NLin2009aSym_res-3"
@@ -159,6 +160,18 @@ def test_tables_have_the_promised_columns(analysed):
 def test_every_file_and_column_is_documented(level, request):
     made = request.getfixturevalue(level)
     assert undocumented((made[0] if level == "processed" else made) / "out") == []
+
+
+def test_every_method_has_a_name_for_the_page(analysed):
+    for table, column, named in (
+        ("validation", "method", TESTS),
+        ("baselines", "features", FEATURES),
+        ("projection_quality", "method", PROJECTIONS),
+        ("projection_seeds", "method", PROJECTIONS),
+    ):
+        found = set(pd.read_csv(analysed / f"out/group/{table}.tsv", sep="\t")[column])
+        assert len(found) > 1
+        assert found - set(named) == set(), table
 
 
 def sections(page: Path) -> list[str]:
