@@ -16,7 +16,7 @@ help:
 	@echo "make lint    style, types, dead code, and the one-way rule of imports"
 	@echo "make docs    the documentation as HTML, in docs/_build/html"
 	@echo "make pictures    the documentation's pictures anew, from the demonstration (needs Chromium)"
-	@echo "make outputs     the tables of docs/outputs.md, after bids_app/schema has changed"
+	@echo "make outputs     what docs/ has from bids_app/schema, after that has changed"
 	@echo "make coverage    how much of the science modules the fast tests run"
 	@echo "make test-container, test-apptainer, test-slurm    the images and a cluster, for real (see docs/containers.md)"
 
@@ -97,7 +97,7 @@ docs: $(VENV)/.installed-docs
 pictures: $(VENV)/.installed
 	$(BIN)/python docs/pictures.py $(OUTPUT)
 
-# The tables of docs/outputs.md.
+# The parts of docs/outputs.md and docs/participant.md that are made from bids_app/schema.
 outputs: $(VENV)/.installed
 	$(BIN)/python docs/generate.py outputs
 

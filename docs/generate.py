@@ -1,12 +1,13 @@
 """Pages that are made from the program itself: options, errors, modules, licences, and the picture of the imports.
 
 ``python docs/generate.py`` writes them into ``docs/generated/`` (Sphinx calls it). ``licences.md`` and the generated
-parts of ``outputs.md`` are kept in git, because they are read without building anything.
+parts of ``outputs.md`` and ``participant.md`` are kept in git, because they are read without building anything.
 """
 
 from __future__ import annotations
 
 import ast
+import math
 import re
 import sys
 import tomllib
@@ -155,6 +156,33 @@ def outputs_page(text: str) -> str:
                 columns = [*table.columns, *([table.others] if table.others else [])]
                 lines += [f"### `{table.path}`", "", f"One row per {table.row}.", "", _columns("column", columns), ""]
         parts[folder] = "\n".join(lines).rstrip()
+    return _fill(text, parts)
+
+
+def participant_page(text: str) -> str:
+    """``participant.md`` with the limits of the quality gate as the schema has them now."""
+    from bids_app.schema.limits import RULES
+    from bids_app.schema.measures import NAMED
+
+    lines = ["| number | `look` outside | `fail` outside |", "|---|---|---|"]
+    for rule in RULES:
+        measure = NAMED[rule.key]
+        unit = (measure.shown_unit or measure.units) if measure.units else ""
+        ranges = (_range(rule.low, rule.high, unit), _range(rule.fail_low, rule.fail_high, unit))
+        lines.append(f"| `{rule.key}` | {ranges[0]} | {ranges[1]} |")
+    lines.append("| distance from the cohort (group level) | 3.5 (1 + 10/n) robust standard deviations | never |")
+    return _fill(text, {"limits": "\n".join(lines)})
+
+
+def _range(low: float, high: float, unit: str) -> str:
+    if low == -math.inf:
+        return "never"
+    said = f"from {low:g}" if high == math.inf else f"up to {high:g}" if low == 0 else f"{low:g} to {high:g}"
+    return f"{said} {unit}".strip()
+
+
+def _fill(text: str, parts: dict[str, str]) -> str:
+    """Put each part between its two comments."""
     for name, part in parts.items():
         start, end = f"<!-- made from bids_app/schema: {name} -->", "<!-- end -->"
         head, rest = text.split(start)
@@ -253,7 +281,8 @@ if __name__ == "__main__":
     if sys.argv[1:] == ["licences"]:
         (DOCS / "licences.md").write_text(licences_page(), encoding="utf-8")
     elif sys.argv[1:] == ["outputs"]:
-        outputs = DOCS / "outputs.md"
-        outputs.write_text(outputs_page(outputs.read_text(encoding="utf-8")), encoding="utf-8")
+        for made in (outputs_page, participant_page):
+            path = DOCS / f"{made.__name__.removesuffix('_page')}.md"
+            path.write_text(made(path.read_text(encoding="utf-8")), encoding="utf-8")
     else:
         write()

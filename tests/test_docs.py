@@ -68,8 +68,16 @@ def test_licences_of_all_direct_dependencies_are_listed():
 
 def test_the_generated_parts_of_the_outputs_page_are_current():
     page = (DOCS / "outputs.md").read_text()
-    assert generate.outputs_page(page) == page, "python docs/generate.py outputs"
+    assert generate.outputs_page(page) == page, "make outputs"
     assert page.count("\n### `") == len(TABLES)
+
+
+def test_the_limits_of_the_gate_are_current():
+    page = (DOCS / "participant.md").read_text()
+    assert generate.participant_page(page) == page, "make outputs"
+    assert "| `FoldedShare` | up to 0.0001 | up to 0.01 |" in page
+    assert "| `TIV` | 1050 to 2000 ml | 400 to 3000 ml |" in page
+    assert "| `GMFraction` | 0.32 to 0.62 | never |" in page
 
 
 def test_versions_agree():
