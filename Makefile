@@ -9,7 +9,7 @@ OUTPUT := $(DEMO)/derivatives/latentatlas
 # setuptools warns of every editable installation.
 PIP := PYTHONWARNINGS=ignore:Editable $(BIN)/python -m pip install --quiet
 
-.PHONY: help install demo test test-real test-container test-apptainer test-slurm coverage lint format docs pictures licences clean \
+.PHONY: help install demo test test-real test-container test-apptainer test-slurm coverage lint format docs outputs pictures licences clean \
 	measure benchmark-tissues
 help:
 	@echo "make demo    install, simulate a cohort, run both levels, say where the report is"
@@ -17,6 +17,7 @@ help:
 	@echo "make lint    style, types, dead code, and the one-way rule of imports"
 	@echo "make docs    the documentation as HTML, in docs/_build/html"
 	@echo "make pictures    the documentation's pictures anew, from the demonstration (needs Chromium)"
+	@echo "make outputs     what docs/ has from bids_app/schema, after that has changed"
 	@echo "make coverage    how much of the science modules the fast tests run"
 	@echo "make measure    the participant level's grey matter against reference labels (needs LATENTATLAS_TEST_DATA)"
 	@echo "make benchmark-tissues    our tissue model beside AMAP and Atropos, on the same scans"
@@ -112,6 +113,10 @@ docs: $(VENV)/.installed-docs
 # Of the tutorial and the README, from the demonstration that is there.
 pictures: $(VENV)/.installed
 	$(BIN)/python docs/pictures.py $(OUTPUT)
+
+# The parts of docs/outputs.md and docs/participant.md that are made from bids_app/schema.
+outputs: $(VENV)/.installed
+	$(BIN)/python docs/generate.py outputs
 
 licences: $(VENV)/.installed-dev $(VENV)/.installed-docs $(VENV)/.installed-bench
 	$(BIN)/python docs/generate.py licences

@@ -33,7 +33,6 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from bids_app.group.baselines import baselines
-from bids_app.group.claims import ERROR_CLAIM
 from bids_app.group.design import build_contrasts, build_covariates
 from bids_app.group.explain import explain
 from bids_app.group.harmonise import build_sites, harmonise
@@ -41,6 +40,7 @@ from bids_app.group.lrcp import lrcp
 from bids_app.group.sam import sam
 from bids_app.group.validate import validate
 from bids_app.group.verdicts import SUPPORTED, WORST_CASE, verdicts
+from bids_app.schema import claims
 from bids_app.stats.linear import residualise
 
 SOURCES, FOLDS = 6, 5
@@ -108,12 +108,12 @@ def analyse(rng, n, effect, condition, *, latents, regions, permutations, share=
     compared = baselines(Z, Zf, None, None, G, fold, contrasts, covariates, who, Gf=Gf)
     graded = verdicts(validation, compared, contrasts, covariate_names=covariates.names, **tables)
     out = {}
-    for label, verdict in zip(_labels(graded["claim"]), graded["verdict"], strict=True):
+    for label, verdict in zip(_labels(graded["claim_id"]), graded["verdict"], strict=True):
         out[f"{label}: supported"] = verdict in (SUPPORTED, WORST_CASE)
         out[f"{label}: worst case"] = verdict == WORST_CASE
     bounds = validation.dropna(subset=["bound"])
     below = bounds["bound"] < bounds["chance"]
-    for label, method, claimed in zip(_labels(bounds["claim"]), bounds["method"], below, strict=True):
+    for label, method, claimed in zip(_labels(bounds["claim_id"]), bounds["method"], below, strict=True):
         out[f"{label}: bound {method}"] = bool(claimed)
     if effect:
         y, g = (residualise(x, covariates.matrix) for x in (contrasts[0].y, G))
@@ -132,16 +132,16 @@ def analyse(rng, n, effect, condition, *, latents, regions, permutations, share=
     return out
 
 
-def _labels(names) -> list[str]:
+def _labels(claim_ids) -> list[str]:
     """Short names of the claims, the same for all contrasts."""
     short = {
-        "The latent space separates": "separation",
-        "The latent space beats": "beats covariates",
-        "Regions carried": "LRCP",
-        "Single regions": "SAM",
-        ERROR_CLAIM: "error",
+        claims.SEPARATION.id: "separation",
+        claims.BEATS_COVARIATES.id: "beats covariates",
+        claims.REGIONS_CARRIED.id: "LRCP",
+        claims.SINGLE_REGIONS.id: "SAM",
+        claims.ERROR_EXPLAINED.id: "error",
     }
-    return [next(label for start, label in short.items() if name.startswith(start)) for name in names]
+    return [short[claim_id] for claim_id in claim_ids]
 
 
 def run_one(job: tuple) -> tuple[tuple, dict | None]:

@@ -1,12 +1,13 @@
 """Pages that are made from the program itself: options, errors, modules, licences, and the picture of the imports.
 
-``python docs/generate.py`` writes them into ``docs/generated/`` (Sphinx calls it); ``licences.md`` is kept in git,
-because it is read without building anything.
+``python docs/generate.py`` writes them into ``docs/generated/`` (Sphinx calls it). ``licences.md`` and the generated
+parts of ``outputs.md`` and ``participant.md`` are kept in git, because they are read without building anything.
 """
 
 from __future__ import annotations
 
 import ast
+import math
 import re
 import sys
 import tomllib
@@ -16,7 +17,7 @@ from pathlib import Path
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 PACKAGE = ROOT / "bids_app"
-PACKAGES = ("bids", "space", "participant", "model", "stats", "group", "simulate", "workflows", "reports")
+PACKAGES = ("schema", "bids", "space", "participant", "model", "stats", "group", "simulate", "workflows", "reports")
 # What a wheel of a package holds besides code, or where its licence asks for something.
 REMARKS = {
     "antspyx": "ANTs and ITK inside",
@@ -142,6 +143,59 @@ def licences_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def outputs_page(text: str) -> str:
+    """``outputs.md`` with its generated parts, each between two comments, as the schema has them now."""
+    from bids_app.schema import measures
+    from bids_app.schema.catalogue import TABLES
+
+    numbers = [*measures.QUALITY_COLUMNS, *(measure.column for measure in measures.ENCODED)]
+    parts = {"numbers": _columns("key", numbers)}
+    for folder in ("group", "phenotype"):
+        lines = []
+        for table in TABLES:
+            if table.path.startswith(f"{folder}/"):
+                columns = [*table.columns, *([table.others] if table.others else [])]
+                lines += [f"### `{table.path}`", "", f"One row per {table.row}.", "", _columns("column", columns), ""]
+        parts[folder] = "\n".join(lines).rstrip()
+    return _fill(text, parts)
+
+
+def participant_page(text: str) -> str:
+    """``participant.md`` with the limits of the quality gate as the schema has them now."""
+    from bids_app.schema.limits import RULES
+    from bids_app.schema.measures import NAMED
+
+    lines = ["| number | `look` outside | `fail` outside |", "|---|---|---|"]
+    for rule in RULES:
+        measure = NAMED[rule.key]
+        unit = (measure.shown_unit or measure.units) if measure.units else ""
+        ranges = (_range(rule.low, rule.high, unit), _range(rule.fail_low, rule.fail_high, unit))
+        lines.append(f"| `{rule.key}` | {ranges[0]} | {ranges[1]} |")
+    lines.append("| distance from the cohort (group level) | 3.5 (1 + 10/n) robust standard deviations | never |")
+    return _fill(text, {"limits": "\n".join(lines)})
+
+
+def _range(low: float, high: float, unit: str) -> str:
+    if low == -math.inf:
+        return "never"
+    said = f"from {low:g}" if high == math.inf else f"up to {high:g}" if low == 0 else f"{low:g} to {high:g}"
+    return f"{said} {unit}".strip()
+
+
+def _fill(text: str, parts: dict[str, str]) -> str:
+    """Put each part between its two comments."""
+    for name, part in parts.items():
+        start, end = f"<!-- made from bids_app/schema: {name} -->", "<!-- end -->"
+        head, rest = text.split(start)
+        text = f"{head}{start}\n\n{part}\n\n{end}{rest.split(end, 1)[1]}"
+    return text
+
+
+def _columns(kind: str, columns: list) -> str:
+    lines = [f"| {kind} | what | unit |", "|---|---|---|"]
+    return "\n".join([*lines, *(f"| `{c.name}` | {_cell(c.description)} | {c.units} |" for c in columns)])
+
+
 def licence(name: str) -> str:
     """SPDX expression, classifier or first line of the licence of an installed package."""
     try:
@@ -227,5 +281,9 @@ if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
     if sys.argv[1:] == ["licences"]:
         (DOCS / "licences.md").write_text(licences_page(), encoding="utf-8")
+    elif sys.argv[1:] == ["outputs"]:
+        for made in (outputs_page, participant_page):
+            path = DOCS / f"{made.__name__.removesuffix('_page')}.md"
+            path.write_text(made(path.read_text(encoding="utf-8")), encoding="utf-8")
     else:
         write()

@@ -1,5 +1,6 @@
-"""Shared by all tests: where the real scans are."""
+"""Shared by all tests: where the real scans are, and a cohort that the program itself has analysed."""
 
+import json
 import os
 from pathlib import Path
 
@@ -13,3 +14,29 @@ def real_data() -> Path:
     if not folder:
         pytest.skip("LATENTATLAS_TEST_DATA is not set")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def analysed(tmp_path_factory) -> Path:
+    """The group level has run on the maps of a simulated cohort (``maps``, ``out``, ``work``); tests only read it.
+
+    One map failed the quality gate and one asked for a look, with a reason that is markup.
+    """
+    from bids_app.cli import main
+    from bids_app.simulate.cli import main as simulate
+
+    root = tmp_path_factory.mktemp("group")
+    cohort = "--maps-only --n-participants 49 --resolution 4 --seed 5 --effect 0.35 --quiet"
+    assert simulate([str(root / "maps"), *cohort.split()]) == 0
+    for label, verdict, reason in (
+        ("49", "fail", "half <img src=x> is missing"),
+        ("48", "look", "<b>low</b> contrast"),
+    ):
+        (sidecar,) = (root / "maps" / f"sub-{label}" / "anat").glob("*.json")
+        judged = {"QualityVerdict": verdict, "QualityReasons": [reason]}
+        sidecar.write_text(json.dumps(json.loads(sidecar.read_text()) | judged))
+    command = [root / "maps", root / "out", "group", "-w", root / "work", "--group-column", "diagnosis",
+               "--contrast", "AD-CN", "mmse", "--covariates", "age", "sex", "--latent-dim", "8", "--epochs", "2",
+               "--folds", "3", "--permutations", "500"]  # fmt: skip
+    assert main([str(c) for c in command]) == 0
+    return root

@@ -12,8 +12,10 @@ import pandas as pd
 import pytest
 
 from bids_app import __version__
+from bids_app.bids.tables import read_dictionary
 from bids_app.cli import build_parser
 from bids_app.config import options
+from bids_app.schema.catalogue import TABLES
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -64,6 +66,20 @@ def test_licences_of_all_direct_dependencies_are_listed():
         assert row[1] not in ("", "not installed here"), name
 
 
+def test_the_generated_parts_of_the_outputs_page_are_current():
+    page = (DOCS / "outputs.md").read_text()
+    assert generate.outputs_page(page) == page, "make outputs"
+    assert page.count("\n### `") == len(TABLES)
+
+
+def test_the_limits_of_the_gate_are_current():
+    page = (DOCS / "participant.md").read_text()
+    assert generate.participant_page(page) == page, "make outputs"
+    assert "| `FoldedShare` | up to 0.0001 | up to 0.01 |" in page
+    assert "| `TIV` | 1050 to 2000 ml | 400 to 3000 ml |" in page
+    assert "| `GMFraction` | 0.32 to 0.62 | never |" in page
+
+
 def test_versions_agree():
     assert re.search(rf"^version: {re.escape(__version__)}$", (ROOT / "CITATION.cff").read_text(), re.M)
     assert f"## {__version__}" in (ROOT / "CHANGES.md").read_text()
@@ -94,26 +110,28 @@ def undocumented(out: Path) -> list[str]:
     text = (DOCS / "outputs.md").read_text()
     words = {word for word in re.findall(r"`([^`]+)`", text) if not re.fullmatch(r"<\w+>|…", word)}
     names = {name for word in words for name in _expand(word) if "." in name or name == "README"}
-    columns = {word for word in words if re.fullmatch(r"[\w<>]+", word)}
+    keys = {word for word in words if re.fullmatch(r"\w+", word)}
     regions = {name for path in out.glob("tpl-*/anat/*_dseg.tsv") for name in pd.read_csv(path, sep="\t")["name"]}
-    patterns = [re.sub(r"<\w+>", "*", c) for c in columns] + ["latent_*"]
-    patterns += [f"{method}_*" for method in ("pca", "tsne", "tsne3d", "umap", "umap3d", "pls")]
+    tables = {table.path: table for table in TABLES}
     missing = []
     for path in sorted(p for p in out.rglob("*") if p.is_file() and "figures" not in p.parts):
         name = path.relative_to(out).as_posix()
         bare = path.name if path.suffix != ".json" or path.name in names else path.stem + ".nii.gz"
-        options = (name, path.name, "/".join(path.parts[-2:]), bare, bare.removesuffix(".nii.gz") + ".tsv")
+        table = name.removesuffix(".json") + ".tsv"
+        options = (name, path.name, "/".join(path.parts[-2:]), bare, bare.removesuffix(".nii.gz") + ".tsv", table)
         if not any(fnmatch.fnmatch(option, pattern) for option in options for pattern in names):
             missing.append(name)
         if path.suffix == ".json" and path.parent.name == "anat" and path.name.startswith("sub-"):
-            missing += [f"{name}: {key}" for key in json.loads(path.read_text()) if key not in columns]
-        if path.suffix == ".tsv":
-            own = path.name in ("cohort.tsv", "participants.tsv")  # the dataset's own columns
-            known = regions | (set(pd.read_csv(path, sep="\t", nrows=1)) if own else set())
-            known |= {"participant_id", "session_id"} | ({"desc_id", "description"} if "desc" in path.name else set())
-            for column in set(pd.read_csv(path, sep="\t", nrows=1).columns) - known:
-                if not any(fnmatch.fnmatch(column, pattern) for pattern in patterns):
-                    missing.append(f"{name}: {column}")
+            missing += [f"{name}: {key}" for key in json.loads(path.read_text()) if key not in keys]
+        if path.suffix == ".tsv" and path.parent.name in ("group", "phenotype"):
+            found = list(pd.read_csv(path, sep="\t", nrows=1))
+            known = [column.name for column in tables[name].columns]
+            own = found if path.name == "cohort.tsv" else regions  # the dataset's own columns
+            others = [c for c in found if not any(column.fits(c) for column in tables[name].columns)]
+            missing += [f"{name}: {column}" for column in others if not tables[name].others or column not in own]
+            fixed = [column for column in known if "<" not in column and column in found]
+            missing += [f"{name}: order of columns"] * (fixed != [column for column in found if column in fixed])
+            missing += [f"{path.stem}.json: {c}" for c in set(found) - set(read_dictionary(path)) - {*others}]
     return missing
 
 

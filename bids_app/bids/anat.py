@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from .files import copy_file, read_json, write_json
+from .files import copy_file, read_json, sidecar_path, write_json
 from .maps import GreyMatterMap
 from .query import Scan
 
@@ -61,11 +61,6 @@ def output_path(
     std = "_".join([f"space-{template}", *([f"cohort-{cohort}"] if cohort else []), f"res-{res}"])
     space = f"{template}+{cohort}" if cohort else template
     return output_dir / scan.folder / f"{scan.prefix}_{NAMES[kind].format(std=std, space=space)}"
-
-
-def sidecar_path(image: Path) -> Path:
-    """The JSON file beside a NIfTI image."""
-    return image.with_name(image.name.removesuffix(".gz").removesuffix(".nii") + ".json")
 
 
 def read_sidecar(image: Path) -> dict[str, Any]:

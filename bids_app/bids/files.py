@@ -60,6 +60,11 @@ def read_json(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def sidecar_path(image: Path) -> Path:
+    """The JSON file beside a NIfTI image."""
+    return image.with_name(image.name.removesuffix(".gz").removesuffix(".nii") + ".json")
+
+
 def write_json(path: Path, content: Any) -> Path:
     """Write JSON atomically. Numbers that are not finite become null, which JSON has no other word for."""
     return write_text(path, json.dumps(_plain(content), indent=2, ensure_ascii=False) + "\n")

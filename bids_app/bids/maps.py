@@ -29,11 +29,14 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DatasetError
+from .files import read_json, sidecar_path
 from .query import SCAN_ENTITIES, Scan, asked_entities, index, to_scan
+from .versions import generation, map_version
 
 logger = logging.getLogger("latentatlas")
 
 CAT12_SPACE = "MNI152NLin2009cAsym"
+_LISTED = 20
 _CAT12_NAME = re.compile(r"(?:mwp1r?|mwmwp1r)(?P<name>sub-[a-zA-Z0-9]+(?:_[a-z]+-[a-zA-Z0-9]+)*_T1w)\.nii(?:\.gz)?")
 
 
@@ -117,7 +120,7 @@ def find_maps(
 
 
 def check_alike(maps: Sequence[GreyMatterMap], remedy: str, *, modulating: bool = False) -> None:
-    """Refuse maps of different spaces, voxel grids, or of which only some are modulated.
+    """Refuse maps of different spaces, voxel grids, methods, or of which only some are modulated.
 
     Parameters
     ----------
@@ -150,6 +153,32 @@ def check_alike(maps: Sequence[GreyMatterMap], remedy: str, *, modulating: bool 
                 file=maps[0].path.parent,
                 remedy=remedy,
             )
+    _check_versions(maps)
+
+
+def _check_versions(maps: Sequence[GreyMatterMap]) -> None:
+    """Refuse maps that were made by different methods of this program; what other programs made says no version."""
+    versions = {item: map_version(read_json(sidecar_path(item.path))) for item in maps}
+    made: dict[int, list[GreyMatterMap]] = defaultdict(list)
+    for item, version in versions.items():
+        if (number := generation(version)) is not None:
+            made[number].append(item)
+    if len(made) < 2:
+        return
+    kinds = []
+    for _, items in sorted(made.items()):
+        names = " and ".join(sorted({str(versions[item]) for item in items}))
+        listed = ", ".join(item.prefix for item in items[:_LISTED])
+        kinds.append(
+            f"{names}: {listed}{' …' if len(items) > _LISTED else ''} ({len(items)} scan{'s' * (len(items) != 1)})"
+        )
+    oldest = made[min(made)][0]
+    raise DatasetError(
+        f"the maps were made by versions of LatentAtlas whose maps must not be mixed; {'; '.join(kinds)}",
+        file=oldest.path.parent,
+        remedy="run the participant level again with one version (what it has made itself is kept), or choose with "
+        "--participant-label",
+    )
 
 
 def _grid(item: GreyMatterMap) -> str:

@@ -16,9 +16,16 @@ from ..errors import DatasetError, NoInputError
 
 logger = logging.getLogger("latentatlas")
 
-#: Entities of a T1w image that tell two scans of one session apart, in the order of a BIDS file name.
-SCAN_ENTITIES = ("acquisition", "ceagent", "reconstruction", "run", "echo", "part")
-_SHORT = {"acquisition": "acq", "ceagent": "ce", "reconstruction": "rec", "run": "run", "echo": "echo", "part": "part"}
+#: Entities of a T1w image that tell two scans of one session apart, in the order of a BIDS file name: pybids' name ->
+#: key in the file name.
+SCAN_ENTITIES = {
+    "acquisition": "acq",
+    "ceagent": "ce",
+    "reconstruction": "rec",
+    "run": "run",
+    "echo": "echo",
+    "part": "part",
+}
 
 
 @dataclass(frozen=True)
@@ -43,7 +50,9 @@ class Scan:
     def prefix(self) -> str:
         """The part of the file name that all outputs of this scan share, e.g. ``sub-01_ses-1_run-2``."""
         parts = [f"sub-{self.subject}", *([f"ses-{self.session}"] if self.session else [])]
-        return "_".join([*parts, *(f"{_SHORT[k]}-{self.entities[k]}" for k in SCAN_ENTITIES if k in self.entities)])
+        return "_".join(
+            [*parts, *(f"{key}-{self.entities[name]}" for name, key in SCAN_ENTITIES.items() if name in self.entities)]
+        )
 
     @property
     def folder(self) -> Path:

@@ -10,11 +10,12 @@ from typing import Any
 import pandas as pd
 
 from ..errors import DatasetError, NoInputError
+from ..schema.columns import SCAN, Table
 from .files import copy_file, write_atomically, write_json
 
 MISSING = "n/a"
 #: Columns that say whose scan a row is about, with what they are.
-IDENTIFIERS = {"participant_id": "Participant", "session_id": "Session"}
+IDENTIFIERS = {column.name: column.description for column in SCAN}
 
 
 def read_tsv(path: Path) -> pd.DataFrame:
@@ -56,6 +57,30 @@ def write_tsv(path: Path, table: pd.DataFrame, dictionary: Mapping[str, object] 
         described = {k: ({"Description": v} if isinstance(v, str) else v) for k, v in dictionary.items()}
         write_json(path.with_suffix(".json"), {k: v for k, v in described.items() if k in set(table.columns)})
     return path
+
+
+def write_table(
+    output_dir: Path, kind: Table, table: pd.DataFrame, described: Mapping[str, object] | None = None
+) -> Path:
+    """Write a table of the schema to its place in an output folder, with its dictionary.
+
+    Parameters
+    ----------
+    output_dir : Path
+    kind : Table
+    table : DataFrame
+    described : mapping, optional
+        The dataset's own dictionary of the columns that are its own.
+
+    Raises
+    ------
+    ValueError
+        A column that the schema does not have.
+    """
+    if unknown := [str(name) for name in table.columns if kind.column(str(name)) is None]:
+        raise ValueError(f"{kind.path} has no column called {', '.join(unknown)}")
+    known = [name for name in map(str, table.columns) if described is None or name in IDENTIFIERS]
+    return write_tsv(output_dir / kind.path, table, {**kind.dictionary(known), **(described or {})})
 
 
 def read_participants(roots: Iterable[Path], subjects: Sequence[str], sessions: Sequence[str | None]) -> pd.DataFrame:

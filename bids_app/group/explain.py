@@ -13,6 +13,7 @@ from sklearn.linear_model import RidgeCV
 
 from bids_app.group.design import Covariates
 from bids_app.group.rows import rows_of
+from bids_app.schema.claims import ALPHA
 from bids_app.stats.crossfit import crossfit_test, features_of_fold, fold_rows, smallest_training_set, spearman
 from bids_app.stats.linear import residual_operator, standardise
 from bids_app.stats.resampling import bootstrap_mean_interval
@@ -84,7 +85,7 @@ def explain(
     Gf: np.ndarray | None = None,
     n_permutations: int = 1000,
     n_bootstrap: int = 1000,
-    alpha: float = 0.05,
+    alpha: float = ALPHA,
     seed: int = 0,
 ) -> ExplainResult:
     """Regress the out-of-fold reconstruction error on regional grey matter and attribute it to the regions.

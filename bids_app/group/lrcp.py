@@ -14,6 +14,7 @@ from scipy import stats
 
 from bids_app.group.design import Contrast, Covariates
 from bids_app.group.rows import rows_of
+from bids_app.schema.claims import ALPHA
 from bids_app.stats.association import Association, associate
 from bids_app.stats.crossfit import features_of_fold, fold_rows, out_of_fold_r2, smallest_training_set
 from bids_app.stats.discriminability import (
@@ -64,7 +65,7 @@ def lrcp(
     *,
     Gf: np.ndarray | None = None,
     n_permutations: int = 1000,
-    alpha: float = 0.05,
+    alpha: float = ALPHA,
     method: str = "pearson",
     n_bootstrap: int = 100,
     seed: int = 0,

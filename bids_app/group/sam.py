@@ -12,6 +12,7 @@ import pandas as pd
 from bids_app.group.classify import balanced_weights
 from bids_app.group.design import Contrast, Covariates
 from bids_app.group.rows import rows_of
+from bids_app.schema.claims import ALPHA
 from bids_app.stats.bounds import best_threshold_error, igp_excess, threshold_excess
 from bids_app.stats.crossfit import features_of_fold, fold_rows, smallest_training_set
 from bids_app.stats.discriminability import auc, permuted_discriminability
@@ -31,7 +32,7 @@ def sam(
     participants: np.ndarray,
     *,
     Gf: np.ndarray | None = None,
-    alpha: float = 0.05,
+    alpha: float = ALPHA,
     n_permutations: int = 1000,
     seed: int = 0,
 ) -> pd.DataFrame:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from bids_app.group import claims
+from bids_app.group.claims import in_words
 from bids_app.group.classify import balanced_weights, classify, full_sample_margins
 from bids_app.group.design import Contrast, Covariates
 from bids_app.group.explain import ExplainResult
 from bids_app.group.rows import Rows, rows_of
+from bids_app.schema.claims import ALPHA, ERROR_EXPLAINED, REGIONS_CARRIED, SEPARATION, SINGLE_REGIONS
+from bids_app.schema.verdict_tables import VALIDATION
 from bids_app.stats.bounds import held_out_bound, igp_excess, pac_bayes_gibbs, pac_bayes_published, vapnik_excess
 from bids_app.stats.crossfit import crossfit_test, out_of_fold_r2, smallest_p, smallest_training_set
 from bids_app.stats.linear import residualise
 from bids_app.stats.sar import sar
 
-COLUMNS = ["claim", "method", "n", "error", "bound", "p", "alpha", "chance", "contrast", "strict", "note"]
+COLUMNS = [column.name for column in VALIDATION.columns]
 
 
 def validate(
@@ -30,7 +32,7 @@ def validate(
     sam_regions: pd.DataFrame | None = None,
     explained: ExplainResult | None = None,
     n_permutations: int = 1000,
-    alpha: float = 0.05,
+    alpha: float = ALPHA,
     seed: int = 0,
 ) -> pd.DataFrame:
     """One row a bound or test, for every claim.
@@ -56,17 +58,16 @@ def validate(
     Returns
     -------
     DataFrame
-        `claim, method, n, error, bound, p, alpha, chance, contrast, strict, note`. A claim that cannot be tested has
+        Columns of ``schema.verdict_tables.VALIDATION``. A claim that cannot be tested has
         one row, method "not testable", with the reason as its note.
     """
     table: list[dict] = []
     latents = Z if Zf is None else Zf
     for number, contrast in enumerate(contrasts):
-        claim = claims.separation(contrast)
         rows = rows_of(participants, covariates.complete & np.isfinite(Z).all(axis=1), contrast.y)
         problem = why_not_testable(contrast, rows, covariates, fold, alpha)
         if problem:
-            table.append(_row(claim, "not testable", contrast, n=len(rows), alpha=alpha, note=problem))
+            table.append(_row(SEPARATION, "not testable", contrast, n=len(rows), alpha=alpha, note=problem))
             continue
         y, c, f = rows.take(contrast.y), rows.mean(covariates.matrix), rows.take(fold)
         test = crossfit_test(rows.mean(latents), y, f, c, n_permutations=n_permutations, seed=seed + 201 + number)
@@ -88,7 +89,7 @@ def validate(
             "note": note,
         }
         common = {"n": len(rows), "alpha": alpha}
-        table += [_row(claim, contrast=contrast, **(common | one)) for one in [*found, permutation]]
+        table += [_row(SEPARATION, contrast=contrast, **(common | one)) for one in [*found, permutation]]
         if rows.averaged:
             table[-1]["note"] += "; scans of one participant averaged"
     for contrast in contrasts:
@@ -177,7 +178,7 @@ def _sar_row(result) -> dict:
 
 
 def _lrcp_rows(regions, contrast, alpha) -> list[dict]:
-    claim = claims.regions_carried(contrast)
+    claim = REGIONS_CARRIED
     mine = _of(regions, contrast)
     if mine is None or "p_fwe" not in mine or mine["p_fwe"].isna().all():
         return [] if regions is None else [_row(claim, "not testable", contrast, alpha=alpha, note=_reason(contrast))]
@@ -190,7 +191,7 @@ def _lrcp_rows(regions, contrast, alpha) -> list[dict]:
 def _sam_rows(regions, contrast, alpha) -> list[dict]:
     if regions is None or contrast.kind != "groups":
         return []
-    claim = claims.single_regions(contrast)
+    claim = SINGLE_REGIONS
     mine = _of(regions, contrast)
     if mine is None:
         return [_row(claim, "not testable", contrast, alpha=alpha, note=_reason(contrast))]
@@ -209,7 +210,7 @@ def _sam_rows(regions, contrast, alpha) -> list[dict]:
 
 
 def _error_rows(explained: ExplainResult, alpha: float) -> list[dict]:
-    claim = claims.ERROR_CLAIM
+    claim = ERROR_EXPLAINED
     if explained.sar is None:
         return [_row(claim, "not testable", None, n=explained.n, alpha=alpha, note=explained.reason)]
     bound = _sar_row(explained.sar)
@@ -230,4 +231,5 @@ def _reason(contrast: Contrast) -> str:
 
 def _row(claim, method, contrast, **values) -> dict:
     blank = dict.fromkeys(("n", "error", "bound", "p", "chance"), np.nan) | {"strict": False, "note": ""}
-    return blank | {"claim": claim, "method": method, "contrast": contrast.name if contrast else "n/a"} | values
+    stated = {"claim": in_words(claim, contrast), "claim_id": claim.id}
+    return blank | stated | {"method": method, "contrast": contrast.name if contrast else "n/a"} | values

@@ -5,17 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from bids_app.group import claims
 from bids_app.group.baselines import COVARIATES, LATENT
+from bids_app.group.claims import in_words
 from bids_app.group.design import Contrast
+from bids_app.schema import claims
+from bids_app.schema.verdict_tables import VERDICTS
 
-WORST_CASE = "supported in the worst case"
-SUPPORTED = "supported"
-NOT_SUPPORTED = "not supported"
-NOT_TESTABLE = "not testable"
-GRADES = (WORST_CASE, SUPPORTED, NOT_SUPPORTED, NOT_TESTABLE)
+GRADES = tuple(grade.name for grade in claims.GRADES)
+WORST_CASE, SUPPORTED, NOT_SUPPORTED, NOT_TESTABLE = GRADES
 
-COLUMNS = ["claim", "verdict", "deciding_number", "sentence", "decided_by", "contrast", "n"]
+COLUMNS = [column.name for column in VERDICTS.columns]
 _NAMED = 5
 
 
@@ -53,18 +52,18 @@ def verdicts(
     Returns
     -------
     DataFrame
-        `claim, verdict, deciding_number, sentence, decided_by, contrast, n`.
+        Columns of ``schema.verdict_tables.VERDICTS``.
     """
     by_name = {c.name: c for c in contrasts}
     removed = _removed(covariate_names)
     out = []
     for claim, rows in validation.groupby("claim", sort=False):
-        name = rows["contrast"].iloc[0]
+        name, claim_id = rows["contrast"].iloc[0], rows["claim_id"].iloc[0]
         grade, number, by, n = grade_claim(rows)
-        detail = _detail(claim, by_name.get(name), lrcp_regions, sam_regions, float(rows["alpha"].iloc[0]))
+        detail = _detail(claim_id, by_name.get(name), lrcp_regions, sam_regions, float(rows["alpha"].iloc[0]))
         sentence = _sentence(claim, grade, rows, detail, removed)
-        out.append(_verdict(claim, grade, number, sentence, by, name, n))
-        if name in by_name and claim == claims.separation(by_name[name]):
+        out.append(_verdict(claim, grade, number, sentence, by, name, n, claim_id))
+        if claim_id == claims.SEPARATION.id and name in by_name:
             out.append(_beats_covariates(by_name[name], grade, baselines, bool(covariate_names)))
     return pd.DataFrame(out, columns=COLUMNS)
 
@@ -90,7 +89,7 @@ def grade_claim(rows: pd.DataFrame) -> tuple[str, float, str, float]:
 
 
 def _beats_covariates(contrast: Contrast, separation: str, baselines: pd.DataFrame, any_covariates: bool) -> dict:
-    claim = claims.beats_covariates(contrast)
+    claim, claim_id = in_words(claims.BEATS_COVARIATES, contrast), claims.BEATS_COVARIATES.id
     mine = baselines[baselines["contrast"] == contrast.name]
     rival, latent = mine[mine["features"] == COVARIATES], mine[mine["features"] == LATENT]
     if not any_covariates:
@@ -100,7 +99,8 @@ def _beats_covariates(contrast: Contrast, separation: str, baselines: pd.DataFra
     else:
         reason = None
     if reason:
-        return _verdict(claim, NOT_TESTABLE, np.nan, f"{claim}: not testable, {reason}.", reason, contrast.name, np.nan)
+        sentence = f"{claim}: not testable, {reason}."
+        return _verdict(claim, NOT_TESTABLE, np.nan, sentence, reason, contrast.name, np.nan, claim_id)
     rival, latent = rival.iloc[0], latent.iloc[0]
     what, column = ("c-index", "auc") if contrast.kind != "groups" else ("balanced accuracy", "balanced_accuracy")
     difference = "difference" if contrast.kind == "groups" else f"difference in {rival['delta_of']}"
@@ -111,7 +111,7 @@ def _beats_covariates(contrast: Contrast, separation: str, baselines: pd.DataFra
     n, low = rival["n"], float(rival["delta_ci_low"])
     if low > 0 and separation in (SUPPORTED, WORST_CASE):
         sentence = f"For {contrast.name} the latents do better than the covariates alone: {numbers}."
-        return _verdict(claim, SUPPORTED, low, sentence, "lower limit of the difference", contrast.name, n)
+        return _verdict(claim, SUPPORTED, low, sentence, "lower limit of the difference", contrast.name, n, claim_id)
     if low > 0:
         sentence = (
             f"For {contrast.name} the latents score higher than the covariates ({numbers}), but nothing is left once "
@@ -119,7 +119,7 @@ def _beats_covariates(contrast: Contrast, separation: str, baselines: pd.DataFra
         )
     else:
         sentence = f"For {contrast.name} the latents do not beat the covariates alone: {numbers}."
-    return _verdict(claim, NOT_SUPPORTED, low, sentence, "lower limit of the difference", contrast.name, n)
+    return _verdict(claim, NOT_SUPPORTED, low, sentence, "lower limit of the difference", contrast.name, n, claim_id)
 
 
 def _sentence(claim, grade, rows, detail, removed) -> str:
@@ -146,15 +146,15 @@ def _sentence(claim, grade, rows, detail, removed) -> str:
     return f"{text} ({', '.join(facts)}; n = {int(test['n'])}{removed}).{detail if grade != NOT_SUPPORTED else ''}"
 
 
-def _detail(claim, contrast, lrcp_regions, sam_regions, alpha) -> str:
+def _detail(claim_id, contrast, lrcp_regions, sam_regions, alpha) -> str:
     """Names of the regions that carry a regional claim."""
     if contrast is None:
         return ""
-    if claim == claims.regions_carried(contrast) and lrcp_regions is not None:
+    if claim_id == claims.REGIONS_CARRIED.id and lrcp_regions is not None:
         mine = lrcp_regions[lrcp_regions["contrast"] == contrast.name]
         mine = mine[(mine["p_fwe"] <= alpha) & (mine["auc_p_fwe"] <= alpha)].sort_values("lrcp", ascending=False)
         return _names(mine)
-    if claim == claims.single_regions(contrast) and sam_regions is not None:
+    if claim_id == claims.SINGLE_REGIONS.id and sam_regions is not None:
         mine = sam_regions[sam_regions["contrast"] == contrast.name]
         worst = mine[mine["survives_strict"].astype(bool)]
         mine = worst if len(worst) else mine[mine["p_fwe"] <= alpha]
@@ -168,8 +168,8 @@ def _names(regions: pd.DataFrame) -> str:
     return f" Regions: {', '.join(names[:_NAMED])}{more}." if names else ""
 
 
-def _verdict(claim, grade, number, sentence, by, contrast, n) -> dict:
-    return dict(zip(COLUMNS, (claim, grade, number, sentence, by, contrast, n), strict=True))
+def _verdict(claim, grade, number, sentence, by, contrast, n, claim_id) -> dict:
+    return dict(zip(COLUMNS, (claim, grade, number, sentence, by, contrast, n, claim_id), strict=True))
 
 
 def _removed(names: tuple[str, ...]) -> str:

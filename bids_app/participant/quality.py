@@ -10,64 +10,7 @@ from bids_app.participant._ants import total_volume, voxel_volume
 from bids_app.participant._grid import bounding_box
 from bids_app.participant.agreement import MARGIN_MM, measure_agreement
 from bids_app.participant.image_quality import measure_image
-
-NEVER = (-np.inf, np.inf)
-
-# Each rule: metric, lowest and highest value that pass, lowest and highest that are not a failure, what it means.
-# A failure is left out by the group level. It is therefore a technical one, with which no map can be right. What is
-# only unusual for an adult, or says that a map may be biased, asks for a look (NEVER fails): atrophy must not be what
-# is left out. Volumes in ml.
-RULES = (
-    ("TIV", 1050, 2000, 400, 3000, "intracranial volume of {:.0f} ml"),
-    ("GMFraction", 0.32, 0.62, *NEVER, "grey matter is {:.2f} of the intracranial volume"),
-    ("WMFraction", 0.22, 0.50, *NEVER, "white matter is {:.2f} of the intracranial volume"),
-    ("CSFFraction", 0.02, 0.35, *NEVER, "fluid is {:.2f} of the intracranial volume"),
-    (
-        "GMIntensityAgreement",
-        0.85,
-        1.03,
-        *NEVER,
-        "the map has {:.2f} times the grey matter that the intensities speak for",
-    ),
-    (
-        "RimOutsideShare",
-        0,
-        0.21,
-        *NEVER,
-        "{:.2f} of the mask's rim is bone or membrane (is the mask too large?)",
-    ),
-    ("ImageQualityMark", 0, 4.5, *NEVER, "the image's mark is {:.1f} (resolution, noise, bias; 1 is good, 6 is poor)"),
-    ("MaskOverlap", 0.93, 1, 0.85, 1, "overlap of the warped brain with the template's is {:.3f}"),
-    ("GMVolumeConservation", 0.995, 1.005, 0.98, 1.02, "modulation keeps {:.4f} of the grey-matter volume"),
-    ("FoldedShare", 0, 1e-4, 0, 1e-2, "{:.2g} of the brain is folded by the normalisation"),
-    ("PriorCorrelation", 0.60, 1, 0.35, 1, "grey matter correlates {:.2f} with the template's"),
-    ("GreyWhiteContrast", 2.0, np.inf, 1.0, np.inf, "grey and white matter are {:.1f} standard deviations apart"),
-    (
-        "SurfaceBrightness",
-        0,
-        1.15,
-        0,
-        1.6,
-        "the rim of the mask is {:.2f} as bright as white matter (skull or scalp in it?)",
-    ),
-    (
-        "CutShare",
-        0,
-        0.35,
-        0,
-        0.6,
-        "{:.2f} of the brain's rim is as bright as grey matter on both sides (brain cut off?)",
-    ),
-    ("CutArea", 0, 5, *NEVER, "{:.0f} cm² of the brain lie on the border of the field of view (is the scan cut?)"),
-    (
-        "MissingShare",
-        0,
-        0.03,
-        0,
-        0.075,
-        "{:.3f} of the brain is missing in the scan (cut off by stripping or defacing?)",
-    ),
-)
+from bids_app.schema.limits import NEVER, RULES
 
 
 def measure(

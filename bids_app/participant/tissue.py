@@ -56,7 +56,7 @@ class Settings:
     """
 
     levels: int = 3
-    mixing: dict = field(default_factory=lambda: {(CSF, GM): 0.5, (GM, WM): 0.7, (CSF, WM): 3.0})
+    mixing: dict = field(default_factory=lambda: {(CSF, GM): 0.3, (GM, WM): 1.0, (CSF, WM): 3.0})
     gamma: float = 0.7
     epsilon: float = 0.03
     beta: float = 2.0

@@ -18,6 +18,8 @@ import pandas as pd
 from .. import __version__
 from ..bids.files import read_json, write_text
 from ..config import Config
+from ..schema.claims import ALPHA
+from ..space.atlases import is_aal
 from .citations import cited, html_page, read_bibliography, tex_document, with_references
 from .group_results import error_is_explained
 from .style import join_words, number
@@ -124,7 +126,7 @@ def describe_run(output_dir: Path, config: Config | Mapping | None = None) -> di
     covariates = list(dict.fromkeys([*known, *([site] if site else [])]))
     contrasts = list(summary.get("contrasts") or _contrasts(output_dir) or options["contrast"])
     group_column = summary.get("group_column", options["group_column"]) or ""
-    template = str(summary.get("template") or options["template"]).split(":")[0]
+    template = str(summary.get("template") or _space(maps, options["template"])).split(":")[0]
     asked = str(summary.get("atlas_asked") or options["atlas"])  # a name, or a file
     atlas = summary.get("atlas") or Path(asked).name.split(".")[0]
     shap = summary.get("shap") or {}
@@ -167,6 +169,7 @@ def describe_run(output_dir: Path, config: Config | Mapping | None = None) -> di
         "supervised": bool(contrasts or group_column),
         "atlas": atlas,
         "atlas_citation": ATLASES.get(asked.upper(), ""),
+        "atlas_from_colin27": is_aal(asked),
         "n_regions": _count_regions(output_dir, atlas),
         "covariates": covariates,
         "combat": site if summary.get("harmonize", options["harmonize"]) == "combat" else "",
@@ -177,8 +180,8 @@ def describe_run(output_dir: Path, config: Config | Mapping | None = None) -> di
         "shap": bool(shap) or (output_dir / "group" / "shap_regions.tsv").exists(),
         "shap_supported": bool(shap.get("supported", True)) and error_is_explained(output_dir / "group"),
         "shap_model": shap.get("model", ""),
-        "alpha": summary.get("alpha", 0.05),
-        "confidence": number(1 - float(summary.get("eta", 0.05)), 2),
+        "alpha": summary.get("alpha", ALPHA),
+        "confidence": number(1 - float(summary.get("alpha", ALPHA)), 2),
     }
 
 
@@ -215,8 +218,14 @@ def _is_map(path: Path) -> bool:
 
 def _kept_its_outline(meta: Mapping) -> bool:
     """Whether a scan kept the outline that it came with; a stripped one that was stripped anew did not."""
-    stripped = bool(meta.get("InputSkullStripped", meta.get("SkullStripped", False)))
+    stripped = bool(meta.get("SkullStripped", False))
     return stripped and meta.get("SkullStripMethod", "support") == "support"
+
+
+def _space(maps: list[Path], asked: str) -> str:
+    """The space of the maps that are there: that of the option, if any lies in it; maps of others lie in their own."""
+    found = [re.search(r"_space-([a-zA-Z0-9]+)", path.name)[1] for path in maps]
+    return asked if not found or asked.split(":")[0] in found else found[0]
 
 
 def _resolution(sidecars: list[dict]) -> float | None:

@@ -10,24 +10,12 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from ..schema.claims import ALPHA
+from ..schema.methods import FEATURES, TESTS
 from .group_results import numeric
 from .style import BLUE, FAINT, GREEN, ORANGE, PALETTE, VERMILION, p_value
 
 MISSING = "(missing)"
-METHODS = {
-    "pac-bayes (published)": "PAC-Bayes, as published",
-    "pac-bayes (strict)": "PAC-Bayes, strict",
-    "held-out (strict)": "held-out, strict",
-    "vapnik": "Vapnik",
-    "igp": "in general position",
-    "sar": "SAR",
-    "sam (igp)": "SAM, in general position",
-    "sam (strict)": "SAM, strict",
-    "pca": "PCA",
-    "latent": "latents",
-    "latent, covariates removed": "latents, covariates removed",
-    "regional GM": "regional grey matter",
-}
 
 
 def group_colours(groups: Sequence[str]) -> dict[str, str]:
@@ -136,7 +124,7 @@ def explained_figure(cross_fit: pd.DataFrame) -> Figure:
     return figure
 
 
-def lrcp_figure(regions: pd.DataFrame, n: int, top: int = 20, alpha: float = 0.05) -> Figure:
+def lrcp_figure(regions: pd.DataFrame, n: int, top: int = 20, alpha: float = ALPHA) -> Figure:
     """The highest LRCP values, and beside them how steady their rank is over fold models and bootstrap samples."""
     best = regions[numeric(regions, "lrcp") > 0].sort_values("lrcp", ascending=False).head(top).reset_index(drop=True)
     p = both_p(best)
@@ -195,7 +183,7 @@ def forest_figure(validation: pd.DataFrame) -> Figure:
             note += f",  p {'= ' if p >= 0.001 else ''}{p_value(p)}" if np.isfinite(p) else ""
             axes.text(edge * 1.02, y, note, va="center", fontsize=8, color=FAINT)
             rows.append(y)
-            labels.append(METHODS.get(table["method"][i], table["method"][i]))
+            labels.append(TESTS.get(table["method"][i], table["method"][i]))
             y += 1
         y += 0.5
     axes.set_yticks(rows, labels)
@@ -230,7 +218,7 @@ def baselines_figure(baselines: pd.DataFrame) -> Figure:
                 axes.plot([low[i], high[i]], [i, i], color=colour, lw=2)
             axes.plot(value[i], i, "o", color=colour, ms=6)
         axes.axvline(0.5, color="black", lw=1, ls="--")
-        axes.set_yticks(range(len(part)), [METHODS.get(name, name) for name in part["features"]])
+        axes.set_yticks(range(len(part)), [FEATURES.get(name, name) for name in part["features"]])
         axes.set(ylim=(len(part) - 0.5, -0.5))
         n = numeric(part, "n")
         measure = "concordance with the score" if score else "balanced accuracy"

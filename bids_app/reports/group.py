@@ -42,7 +42,7 @@ def build_group_report(output_dir: str | Path, ground_truth: str | Path | None =
     output_dir : path-like
         The derivative data set.
     ground_truth : path-like, optional
-        ``code/ground_truth.tsv`` of a simulated cohort; default: what ``group/summary.json`` names as ``ground_truth``.
+        ``code/ground_truth.tsv`` of a simulated cohort.
 
     Returns
     -------
@@ -60,11 +60,8 @@ def build_group_report(output_dir: str | Path, ground_truth: str | Path | None =
             file=results.output_dir,
             remedy="Run the group level first.",
         )
-    truth = ground_truth or results.summary.get("ground_truth")
-    parts = [
-        *PARTS,
-        ("truth", "Against the planted truth", lambda r: truth_sections(r, Path(truth) if truth else None)),
-    ]
+    truth = Path(ground_truth) if ground_truth else None
+    parts = [*PARTS, ("truth", "Against the planted truth", lambda r: truth_sections(r, truth))]
     figures = results.folder / "figures"
     figures.mkdir(parents=True, exist_ok=True)
     for old in figures.glob("group_desc-*"):

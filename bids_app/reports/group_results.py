@@ -14,14 +14,10 @@ import numpy as np
 import pandas as pd
 
 from ..bids.tables import IDENTIFIERS
+from ..schema.catalogue import TABLES
+from ..schema.claims import ERROR_EXPLAINED, SUPPORTED, WORST_CASE, Claim
+from ..schema.scan_tables import COHORT
 from .participant_figures import template_or_none
-
-GROUP_TABLES = (
-    "verdicts", "validation", "baselines", "lrcp_regions", "lrcp_profile", "shap_regions", "shap_values", "sam_regions",
-    "projection_quality", "projection_seeds", "training", "cross_fit", "reconstructions",
-    "reconstructions_by_epoch", "traversals",
-)  # fmt: skip
-PHENOTYPE_TABLES = ("latents", "regional_gm", "reconstruction", "projections", "quality")
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
@@ -151,19 +147,12 @@ def read_group_results(output_dir: str | Path) -> GroupResults:
     """
     output_dir = Path(output_dir).absolute()
     tables = {}
-    for folder, names in (("group", GROUP_TABLES), ("phenotype", PHENOTYPE_TABLES)):
-        for name in names:
-            path = output_dir / folder / f"{name}.tsv"
-            if path.exists():
-                tables[name] = read_tsv(path)
+    for kind in TABLES:
+        if kind is not COHORT and (output_dir / kind.path).exists():
+            tables[kind.name] = read_tsv(output_dir / kind.path)
     path = output_dir / "group" / "summary.json"
     summary = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    named = summary.get("participants_tsv")
-    places = [
-        output_dir / "phenotype" / "cohort.tsv",
-        output_dir / "participants.tsv",
-        *([Path(named)] if named else []),
-    ]
+    places = [output_dir / COHORT.path, output_dir / "participants.tsv"]
     people = next((read_tsv(path) for path in places if path.exists()), pd.DataFrame())
     return GroupResults(output_dir, tables, summary, people)
 
@@ -176,13 +165,18 @@ def read_tsv(path: Path) -> pd.DataFrame:
     return pd.read_csv(content, sep="\t", na_values=["n/a", "", "nan", "NaN"], keep_default_na=False, dtype=text)
 
 
+def rows_of_claim(table: pd.DataFrame, claim: Claim) -> pd.DataFrame:
+    """Rows of a table about one kind of claim; none where an earlier version wrote it, without `claim_id`."""
+    return table[table["claim_id"] == claim.id] if "claim_id" in table else table.iloc[:0]
+
+
 def error_is_explained(group: Path) -> bool:
     """Whether the verdict lets the regression of the reconstruction error be interpreted; yes where there is none."""
     if not (group / "verdicts.tsv").exists():
         return True
     table = read_tsv(group / "verdicts.tsv")
-    about = table["claim"].str.contains("reconstruction error", na=False)
-    return not about.any() or bool(table.loc[about, "verdict"].str.startswith("supported").any())
+    verdict = rows_of_claim(table, ERROR_EXPLAINED)["verdict"]
+    return verdict.empty or bool(verdict.isin((SUPPORTED.name, WORST_CASE.name)).any())
 
 
 def numeric(table: pd.DataFrame, column: str) -> np.ndarray:

@@ -12,20 +12,13 @@ import numpy as np
 import pandas as pd
 
 from ..bids.tables import IDENTIFIERS
+from ..schema.methods import PROJECTIONS
 from .brain_maps import script_json
 from .charts import MISSING, group_colours
 from .group_results import numeric
 from .participant_figures import DIVERGING
 from .style import esc
 
-METHODS = {
-    "pca": "PCA",
-    "tsne": "t-SNE",
-    "tsne3d": "t-SNE (3D)",
-    "pls": "PLS (supervised)",
-    "umap": "UMAP",
-    "umap3d": "UMAP (3D)",
-}
 MOST_LEVELS = 12
 _COORDINATE = re.compile(r"^([a-z]+[a-z0-9]*)(?:_.*)?_(\d+)$")
 
@@ -126,7 +119,7 @@ def _views(coordinates: Sequence[str]) -> list[dict]:
     views = []
     for family, names in families.items():
         method, _, rest = family.partition("_")
-        title = METHODS.get(method, method) + (f", {rest}" if rest else "")
+        title = PROJECTIONS.get(method, method) + (f", {rest}" if rest else "")
         label = dict(zip(names, (f"{title} {i + 1}" for i in range(len(names))), strict=True))
         choices = [] if method.endswith("3d") else list(combinations(range(len(names)), 2))
         views += [_view(f"{title}: {i + 1} and {j + 1}", [names[i], names[j]], label) for i, j in choices]

@@ -2,101 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from ..bids.versions import map_version
+from ..schema.limits import USUAL
+from ..schema.measures import ENCODED, MEASURES, NAMED, REASONS, VERDICT, Measure
 from .scans import Scan
 from .style import Markup, definition_list, esc, number
 
-
-@dataclass(frozen=True)
-class Measure:
-    """A number of the sidecar and how to draw it.
-
-    Attributes
-    ----------
-    key, name, unit : str
-        Key of the sidecar, what to call it, its unit.
-    low, high : float
-        Usual range (of the share, where `rule` names one), unless the sidecar's ``QualityLimits`` say otherwise.
-    start, stop : float
-        Ends of the drawn scale, in the unit of the number.
-    rule : str
-        The quality rule it falls under; default its own key. A rule on a share of the intracranial volume is drawn in
-        ml.
-    """
-
-    key: str
-    name: str
-    unit: str
-    low: float
-    high: float
-    start: float
-    stop: float
-    rule: str = ""
-
-    def limits(self, meta: dict) -> tuple[float, float]:
-        """Usual range in the unit of the number."""
-        given = (meta.get("QualityLimits") or {}).get(self.rule or self.key) or (self.low, self.high)
-        low, high = (
-            default if bound is None else bound
-            for bound, default in zip(given[:2], (self.start, self.stop), strict=True)
-        )
-        share = float(meta["TIV"]) if self.rule and isinstance(meta.get("TIV"), int | float) else 1.0
-        return max(low * share, self.start), min(high * share, self.stop)
-
-
-# Wide bounds for adults' T1w scans: they are to catch a failure, not to judge a person.
-MEASURES = (
-    Measure("GMVolume", "Grey matter", "ml", 0.32, 0.62, 200, 1300, "GMFraction"),
-    Measure("WMVolume", "White matter", "ml", 0.22, 0.50, 100, 1100, "WMFraction"),
-    Measure("CSFVolume", "Cerebrospinal fluid", "ml", 0.02, 0.35, 0, 900, "CSFFraction"),
-    Measure("TIV", "Intracranial volume", "ml", 1050, 2000, 700, 2400),
-    Measure("GMIntensityAgreement", "Grey matter over what the intensities speak for", "", 0.85, 1.03, 0.7, 1.3),
-    Measure("RimOutsideShare", "Bone or membrane in the mask's rim", "of the rim", 0.0, 0.21, 0, 0.6),
-    Measure("GMVolumeConservation", "Grey matter kept by modulation", "", 0.995, 1.005, 0.97, 1.03),
-    Measure("MaskOverlap", "Overlap with the template's brain", "Dice", 0.93, 1.0, 0.8, 1.0),
-    Measure("PriorCorrelation", "Likeness to the template's grey matter", "r", 0.60, 1.0, 0.4, 1.0),
-    Measure("GreyWhiteContrast", "Contrast of grey and white matter", "SD", 2.0, 10.0, 0, 10),
-    Measure("ImageQualityMark", "Mark of resolution, noise and bias", "(1 good, 6 poor)", 0.5, 4.5, 0.5, 9.5),
-    Measure("SurfaceBrightness", "Brightness of the mask's rim", "of white matter", 0.0, 1.15, 0, 2),
-    Measure("CutShare", "Rim where brain seems cut off", "of the rim", 0.0, 0.35, 0, 1),
-    Measure("MissingShare", "Brain missing in the scan", "of the brain", 0.0, 0.03, 0, 0.2),
-    Measure(
-        "ReconstructionErrorPercentile", "Reconstruction error within the training cohort", "percentile", 0, 95, 0, 100
-    ),
-)
+#: The numbers that are drawn beside their usual range.
+DRAWN = tuple(measure for measure in (*MEASURES, *ENCODED) if measure.scale)
 VERDICTS = {
     "pass": "Nothing in the numbers speaks against using this map. The pictures below are still worth twenty seconds.",
     "look": "Something is unusual. Look at the pictures below before this scan enters an analysis.",
     "fail": "This map should not be used as it is.",
 }
-_TISSUES = {"csf": "fluid", "gm": "grey matter", "wm": "white matter", "total": "mean of the three"}
-_THREE = ("csf", "gm", "wm")
-NAMES = {
-    "WMHypointensityVolume": "White matter as dark as grey matter (hypointensities), ml",
-    "FoldedShare": "Share of the brain that the deformation folds",
-    "Noise": "Noise, share of the brightness of white matter",
-    "BiasRange": "Uneven brightness taken out, brightest over darkest place",
-    "cjv": "Joint variation of grey and white matter (MRIQC's cjv; lower is better)",
-    "cnr": "Contrast to noise of grey and white matter (MRIQC's cnr; higher is better)",
-    "efc": "Entropy focus criterion (MRIQC's efc; lower is better)",
-    **{
-        f"snr_{key}": f"Signal to noise, {name} (MRIQC's snr_{key}; higher is better)" for key, name in _TISSUES.items()
-    },
-    **{f"icvs_{key}": f"Share of the intracranial volume, {_TISSUES[key]} (MRIQC's icvs_{key})" for key in _THREE},
-    **{
-        f"rpve_{key}": f"Residual partial volume error, {_TISSUES[key]} (MRIQC's rpve_{key}; lower is better)"
-        for key in _THREE
-    },
-}
 _SHOWN_ELSEWHERE = (
-    {measure.key for measure in MEASURES}
-    | {measure.rule for measure in MEASURES}
-    | {"QualityVerdict", "QualityReasons", "JacobianRange", "ModulatedGMVolume"}
+    {measure.key for measure in DRAWN}
+    | {measure.rule for measure in DRAWN}
+    | {VERDICT.name, REASONS.name, "JacobianRange", "ModulatedGMVolume"}
 )
 
 
@@ -112,7 +39,7 @@ def scan_summary(scan: Scan, cohort: pd.DataFrame | None = None) -> str:
     """
     meta = scan.sidecar
     parts = [_banner(meta, _cohort_reasons(scan, cohort))]
-    rows = [_row(measure, meta, cohort) for measure in MEASURES if isinstance(meta.get(measure.key), int | float)]
+    rows = [_row(measure, meta, cohort) for measure in DRAWN if isinstance(meta.get(measure.key), int | float)]
     if rows:
         heads = ["Measure", "This scan", "Usual range, and where this scan lies"] + (
             ["Cohort"] if _has_cohort(cohort) else []
@@ -124,6 +51,19 @@ def scan_summary(scan: Scan, cohort: pd.DataFrame | None = None) -> str:
         )
     parts.append(definition_list(_facts(scan)))
     return "\n".join(part for part in parts if part)
+
+
+def usual_range(measure: Measure, meta: dict) -> tuple[float, float]:
+    """Usual range of a number in its own unit, within its scale: the sidecar's limits, else those of the schema."""
+    rule = measure.rule or measure.key
+    low, high = ((meta.get("QualityLimits") or {}).get(rule) or USUAL[rule])[:2]
+    start, stop = measure.scale
+    share = float(meta["TIV"]) if measure.rule and isinstance(meta.get("TIV"), int | float) else 1.0
+    return max((start if low is None else low) * share, start), min((stop if high is None else high) * share, stop)
+
+
+def _unit(measure: Measure) -> str:
+    return measure.shown_unit or measure.units
 
 
 def _cohort_reasons(scan: Scan, cohort: pd.DataFrame | None) -> list[str]:
@@ -162,14 +102,14 @@ def _has_cohort(cohort: pd.DataFrame | None) -> bool:
 
 
 def _row(measure: Measure, meta: dict, cohort: pd.DataFrame | None) -> str:
-    key, name, unit = measure.key, measure.name, measure.unit
+    key, name, unit = measure.key, measure.name, _unit(measure)
     value = float(meta[key])
-    low, high = measure.limits(meta)
+    low, high = usual_range(measure, meta)
     others = np.array([])
     if _has_cohort(cohort) and key in cohort:
         others = pd.to_numeric(cohort[key], errors="coerce").dropna().to_numpy()
     outside = not low <= value <= high
-    digits = 4 if measure.stop - measure.start < 0.1 else 3
+    digits = 4 if measure.scale[1] - measure.scale[0] < 0.1 else 3
     shown = f"{number(value, digits)} {unit}".strip() + (" (unusual)" if outside else "")
     cells = [
         f'<th scope="row">{name}</th>',
@@ -187,7 +127,7 @@ def _row(measure: Measure, meta: dict, cohort: pd.DataFrame | None) -> str:
 
 def _range_picture(value: float, low: float, high: float, measure: Measure, others: np.ndarray) -> str:
     """The usual range as a bar, the cohort as ticks, this scan as a diamond."""
-    start, stop = min(measure.start, value), max(measure.stop, value)
+    start, stop = min(measure.scale[0], value), max(measure.scale[1], value)
 
     def at(x: float) -> float:
         return 4 + 232 * (min(max(x, start), stop) - start) / (stop - start)
@@ -195,7 +135,7 @@ def _range_picture(value: float, low: float, high: float, measure: Measure, othe
     ticks = "".join(f'<path d="M{at(x):.1f} 5v10" stroke="#52606d" stroke-opacity=".45"/>' for x in others[:400])
     here = at(value)
     fill = "#004c7a" if low <= value <= high else "#b3400a"
-    text = f"{number(value, 4)} {measure.unit}; usual {_limit(low)} to {_limit(high)}"
+    text = f"{number(value, 4)} {_unit(measure)}; usual {_limit(low)} to {_limit(high)}"
     left, right = at(low), at(high)
     ends = "".join(
         f'<text x="{x:.1f}" y="28" font-size="10" fill="#52606d" text-anchor="{_anchor(x)}">{_limit(bound)}</text>'
@@ -220,7 +160,7 @@ def _anchor(x: float) -> str:
 def _facts(scan: Scan) -> list[tuple[str, object]]:
     meta = scan.sidecar
     facts: list[tuple[str, object]] = []
-    stripped = meta.get("SkullStripped", meta.get("InputSkullStripped"))
+    stripped = meta.get("SkullStripped")
     if stripped is not None:
         facts.append(
             ("The head came", "already stripped of its skull" if stripped else "whole; the brain was extracted here")
@@ -250,9 +190,10 @@ def _facts(scan: Scan) -> list[tuple[str, object]]:
     for key, value in meta.items():
         simple = isinstance(value, int | float) and not isinstance(value, bool)
         if simple and key not in _SHOWN_ELSEWHERE:
-            facts.append((NAMES.get(key) or _words(key), number(float(value) if isinstance(value, float) else value)))
-    for generated in meta.get("GeneratedBy", [])[:3]:
-        facts.append(("Made by", f"{generated.get('Name', '')} {generated.get('Version', '')}"))
+            name, unit = (NAMED[key].name, _unit(NAMED[key])) if key in NAMED else (_words(key), "")
+            facts.append((name, f"{number(value)} {unit}".strip()))
+    if version := map_version(meta):
+        facts.append(("Map made by", f"LatentAtlas {version}"))
     return facts
 
 

@@ -10,12 +10,14 @@ from pathlib import Path
 
 import nibabel as nib
 
-# Entities that may tell two T1w scans of one participant apart, by their BIDS key and the name nireports gives them.
-ENTITIES = {"ses": "session", "acq": "acquisition", "ce": "ceagent", "rec": "reconstruction", "run": "run"}
+from ..bids.query import SCAN_ENTITIES
+
+# Entities that tell two T1w scans of one participant apart: key in the file name -> pybids' name.
+ENTITIES = {"ses": "session", **{key: name for name, key in SCAN_ENTITIES.items()}}
 # Reportlets that belong to no scan.
 WHOLE_PARTICIPANT = ("_desc-methods_T1w.html", "_desc-errors_T1w.html")
 _DERIVED = re.compile(
-    r"^(?P<prefix>sub-[a-zA-Z0-9]+(?:_(?:ses|acq|ce|rec|run|echo|part|inv)-[a-zA-Z0-9]+)*)"
+    rf"^(?P<prefix>sub-[a-zA-Z0-9]+(?:_(?:{'|'.join(ENTITIES)})-[a-zA-Z0-9]+)*)"
     r"_(?:space|res|label|desc|from|to|cohort)-"
 )
 
@@ -46,8 +48,8 @@ class Scan:
     @property
     def title(self) -> str:
         """What to call the scan in a heading."""
-        names = {"ses": "session", "acq": "acquisition", "rec": "reconstruction", "run": "run", "ce": "contrast agent"}
-        rest = [f"{names.get(key, key)} {value}" for key, value in self.entities.items() if key != "sub"]
+        names = {**ENTITIES, "ce": "contrast agent"}
+        rest = [f"{names[key]} {value}" for key, value in self.entities.items() if key != "sub"]
         title = ", ".join(rest)
         return title[:1].upper() + title[1:] if title else "T1-weighted scan"
 

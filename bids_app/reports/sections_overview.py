@@ -8,17 +8,14 @@ import numpy as np
 import pandas as pd
 
 from ..bids.tables import IDENTIFIERS
+from ..schema.claims import ALPHA, GRADES
+from ..schema.methods import FEATURES, TESTS
+from ..schema.verdict_tables import BASELINES, VALIDATION, VERDICTS
 from . import charts
 from .group_results import GroupResults, numeric
 from .items import Item, item
 from .style import Markup, definition_list, esc, html_table, join_words, number, p_value
 
-GRADES = {
-    "supported in the worst case": ("worst-case", "even the strict upper bound of the error excludes chance"),
-    "supported": ("supported", "out-of-fold and permutation tests agree, but the bound does not exclude chance"),
-    "not supported": ("not-supported", "the data give no ground for this claim"),
-    "not testable": ("not-testable", "too few scans, no variation, or confounded"),
-}
 SETTINGS = {
     "template": "template",
     "resolution": "resolution (mm)",
@@ -35,17 +32,6 @@ SETTINGS = {
     "harmonize": "site handled by",
     "contrasts": "contrasts",
 }
-BASELINE_HEADERS = {
-    "n": "n",
-    "auc": "AUC",
-    "ci_low": "95 % low",
-    "ci_high": "95 % high",
-    "delta_vs_latent": "Latents minus these",
-    "delta_ci_low": "95 % low",
-    "delta_ci_high": "95 % high",
-    "delta_p": "p",
-    "delta_of": "of",
-}
 
 
 def verdicts(results: GroupResults) -> Iterator[Item]:
@@ -57,15 +43,14 @@ def verdicts(results: GroupResults) -> Iterator[Item]:
     if "decided_by" in table:
         pairs = zip(table["decided_by"], shown["deciding_number"], strict=True)
         shown["deciding_number"] = [f"{by}: {number(n)}" if isinstance(by, str) else number(n) for by, n in pairs]
-    names = ("Claim", "Verdict", "The number that decided", "In words")
     content = html_table(
         shown,
-        headers=dict(zip(shown, names, strict=True)),
+        headers=VERDICTS.headers(shown),
         formats={"verdict": _grade},
         caption=f"{len(table)} claims, {results.n_participants} participants",
         cards=True,
     )
-    legend = "".join(f"<li>{_grade(name)} {meaning}</li>" for name, (_, meaning) in GRADES.items())
+    legend = "".join(f"<li>{_grade(grade.name)} {grade.meaning}</li>" for grade in GRADES)
     yield item("verdicts", content, before=f'<ul class="legend">{legend}</ul>')
 
 
@@ -121,15 +106,15 @@ def validation(results: GroupResults) -> Iterator[Item]:
     table = results.table("validation")
     if table is None:
         return
-    eta = float(results.summary.get("eta", results.summary.get("alpha", 0.05)))
-    yield item("forest", charts.forest_figure(table), confidence=f"{1 - eta:g}")
+    alpha = float(results.summary.get("alpha", ALPHA))
+    yield item("forest", charts.forest_figure(table), confidence=f"{1 - alpha:g}")
     table = table.drop(columns="contrast", errors="ignore")  # the claims name it
-    headers = {"claim": "Claim", "method": "Method", "error": "Error", "bound": "Upper bound", "alpha": "α"}
-    headers |= {"chance": "Chance", "strict": "Strict", "note": "Note"}
-    formats = {"p": p_value, "n": _count, "alpha": _exact, "method": _method}
+    formats = {"p": p_value, "n": _count, "alpha": _exact, "method": lambda name: TESTS.get(name, name)}
     yield item(
         "validationTable",
-        html_table(table, headers=headers, formats=formats, sortable=True, max_height=len(table) > 14),
+        html_table(
+            table, headers=VALIDATION.headers(table), formats=formats, sortable=True, max_height=len(table) > 14
+        ),
     )
 
 
@@ -143,8 +128,8 @@ def baselines(results: GroupResults) -> Iterator[Item]:
     said = f"Differences are of {kinds[0]}" if len(kinds) == 1 else ""
     if said:  # a column that says one thing only
         table = table.drop(columns="delta_of")
-    headers = {column: column.replace("_", " ").capitalize() for column in table} | BASELINE_HEADERS
-    formats = {"n": _count, "delta_p": p_value, "features": _method}
+    headers = BASELINES.headers(table)
+    formats = {"n": _count, "delta_p": p_value, "features": lambda name: FEATURES.get(name, name)}
     yield item(
         "baselinesTable",
         html_table(table, caption=said, headers=headers, formats=formats, sortable=True, max_height=len(table) > 14),
@@ -167,17 +152,13 @@ def settings(results: GroupResults) -> str:
 
 
 def _grade(verdict: object) -> Markup:
-    css = GRADES.get(str(verdict).strip().lower(), ("none", ""))[0]
+    css = next((grade.style for grade in GRADES if grade.name == verdict), "none")
     return Markup(f'<span class="grade {css}">{esc(verdict)}</span>')
 
 
 def _exact(value: object) -> str:
     """A number that somebody set, as it was set."""
     return f"{value:g}" if isinstance(value, float) else number(value)
-
-
-def _method(value: object) -> str:
-    return charts.METHODS.get(str(value), str(value))
 
 
 def _count(value: object) -> str:

@@ -11,9 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ..bids.tables import IDENTIFIERS
+from ..schema.methods import PROJECTIONS
+from ..schema.model_tables import PROJECTION_QUALITY
 from .charts import group_colours
 from .group_results import GroupResults, numeric
-from .interactive import METHODS, projection_explorer
+from .interactive import projection_explorer
 from .items import Item, item
 from .sections_overview import groups_of
 from .style import html_table, number
@@ -37,16 +39,8 @@ def projections(results: GroupResults) -> Iterator[Item]:
         count = seeds["seed"].nunique()
         yield item("seeds", seeds_figure(drawn, _disparities(quality)), seeds=count, n=len(table))
     if quality is not None:
-        headers = {
-            "method": "Projection",
-            "trustworthiness": "Trustworthiness",
-            "continuity": "Continuity",
-            "knn_auc": "AUC of neighbours",
-            "contrast": "Contrast",
-            "dimensions": "Dimensions",
-            "seed_disparity": "Disparity between seeds",
-        }
-        shown = quality.assign(method=quality["method"].map(lambda m: METHODS.get(m, m)))
+        headers = PROJECTION_QUALITY.headers(quality)
+        shown = quality.assign(method=quality["method"].map(lambda m: PROJECTIONS.get(m, m)))
         yield item("projectionQuality", html_table(shown, headers=headers, sortable=True, max_height=len(shown) > 14))
 
 
@@ -74,7 +68,7 @@ def seeds_figure(seeds: pd.DataFrame, disparities: dict[str, float]) -> Figure:
         axes.scatter(*runs[0].T, c=tints, s=12, lw=0, zorder=3, rasterized=len(tints) > 500)
         apart = disparities.get(method, np.nan)
         said = f", disparity {number(apart)}" if np.isfinite(apart) else ""
-        axes.set(title=f"{METHODS.get(method, method)}, {len(runs)} seeds{said}", xticks=[], yticks=[])
+        axes.set(title=f"{PROJECTIONS.get(method, method)}, {len(runs)} seeds{said}", xticks=[], yticks=[])
         axes.set_aspect("equal", "datalim")
         axes.autoscale_view()
     marks = [Line2D([], [], ls="", marker="o", ms=5, color=colour, label=name) for name, colour in colours.items()]

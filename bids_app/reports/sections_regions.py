@@ -7,9 +7,11 @@ from collections.abc import Iterator
 import pandas as pd
 
 from ..bids.tables import IDENTIFIERS
+from ..schema.claims import ALPHA, ERROR_EXPLAINED
+from ..schema.region_tables import LRCP_REGIONS, SHAP_REGIONS
 from . import charts
 from .brain_maps import glass_figure, region_figure, viewer_html
-from .group_results import GroupResults, error_is_explained
+from .group_results import GroupResults, error_is_explained, rows_of_claim
 from .interactive import profile_heat_map
 from .items import Item, by_region, has_signal, item, truthy
 from .style import esc, html_table, join_words, number, p_value
@@ -20,19 +22,6 @@ READING = (
     "article's equations.</p>"
 )
 NO_LRCP = "<p>No region has an LRCP above 0: nothing that the latent variables know of any region differs here.</p>"
-LRCP_HEADERS = {
-    "name": "Region",
-    "contrast": "Contrast",
-    "lrcp": "LRCP",
-    "p_fwe": "p, family-wise",
-    "r2": "R²",
-    "auc": "AUC",
-    "auc_p_fwe": "p of AUC, family-wise",
-    "higher_in": "More in",
-    "rank_median": "Median rank",
-    "rank_iqr": "IQR",
-    "n_latents": "Single latents",
-}
 
 
 def lrcp(results: GroupResults) -> Iterator[Item]:
@@ -45,10 +34,11 @@ def lrcp(results: GroupResults) -> Iterator[Item]:
         yield from _lrcp_contrast(results, table[table["contrast"].astype(str) == contrast], contrast, i)
     formats = {"p_fwe": p_value, "auc_p_fwe": p_value}
     shown = table.sort_values("lrcp", ascending=False, kind="stable")
-    shown = shown[[column for column in LRCP_HEADERS if column in shown]]
+    headers = LRCP_REGIONS.headers(shown)
+    shown = shown[list(headers)]
     yield item(
         "lrcpTable",
-        html_table(shown, headers=LRCP_HEADERS, formats=formats, sortable=True, max_height=True, table_id="lrcp-table"),
+        html_table(shown, headers=headers, formats=formats, sortable=True, max_height=True, table_id="lrcp-table"),
     )
     profile = results.table("lrcp_profile")
     if profile is not None:
@@ -61,7 +51,7 @@ def _lrcp_contrast(results: GroupResults, part: pd.DataFrame, contrast: str, i: 
     if not has_signal(values):
         yield Item(f"lrcpNone{i}", NO_LRCP, f"{contrast}: LRCP, n = {n} scans")
         return
-    alpha = float(results.summary.get("alpha", 0.05))
+    alpha = float(results.summary.get("alpha", ALPHA))
     significant = part["index"].astype(int)[charts.both_p(part) <= alpha].tolist()
     if results.atlas is not None:
         labels, unit = results.atlas[0], "LRCP (no unit)"
@@ -137,16 +127,12 @@ def shap(results: GroupResults) -> Iterator[Item]:
         unit = "mean |SHAP|, 10⁻⁶ of the mean squared error"
         figure = region_figure(series * 1e6, results.atlas[0], results.template, label=unit)
         yield item("shapMap", figure, picture=True, faded=not supported, n=n)
-    prefix = "mean_abs_shap_"
-    headers = {c: f"Mean |SHAP|, {c.removeprefix(prefix)}" for c in best if c.startswith(prefix)}
-    headers |= {"name": "Region", "mean_abs_shap": "Mean |SHAP|", "ci_low": "Low", "ci_high": "High"}
-    headers |= {"direction": "Direction"}
     shown = best.drop(columns=["index", "supported"], errors="ignore")
     yield item(
         "shapTable",
         html_table(
             shown,
-            headers=headers,
+            headers=SHAP_REGIONS.headers(shown),
             formats={"direction": _direction},
             caption="" if supported else "Not supported: these values must not be interpreted.",
             sortable=True,
@@ -163,7 +149,7 @@ def _shap_support(results: GroupResults, table: pd.DataFrame) -> tuple[bool, str
     reason = str(facts.get("reason") or "")
     verdicts = results.table("verdicts")
     if not reason and verdicts is not None:
-        about = verdicts[verdicts["claim"].astype(str).str.contains("reconstruction error")]
+        about = rows_of_claim(verdicts, ERROR_EXPLAINED)
         reason = str(about["sentence"].iloc[0]) if len(about) else ""
     reason = reason or "The regression explains nothing of the held-out error"
     return bool(supported), reason[:1].upper() + reason[1:].rstrip(". ") + "."

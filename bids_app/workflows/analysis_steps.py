@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..bids.tables import identifiers, read_tsv, write_tsv
+from ..bids.tables import identifiers, read_tsv, write_table
+from ..schema import model_tables, region_tables, scan_tables, verdict_tables
 from .group_steps import write_phenotype
 from .stage import stage
 
@@ -73,13 +74,10 @@ def project(
         n_jobs=n_jobs,
         seed=design["seed"],
     )
-    described = {c: f"Coordinate of the {c.split('_')[0].upper()} projection of the latents" for c in views.coordinates}
-    write_phenotype(folder, "projections", study.cohort, views.coordinates, described)
-    out = folder / "out" / "group"
-    ids = identifiers(study.cohort)
-    write_tsv(out / "projection_quality.tsv", views.quality)
-    seeds = views.seeds.drop(columns="row")
-    write_tsv(out / "projection_seeds.tsv", ids.loc[views.seeds["row"].astype(int)].reset_index(drop=True).join(seeds))
+    write_phenotype(folder, scan_tables.PROJECTIONS, study.cohort, views.coordinates)
+    write_table(folder / "out", model_tables.PROJECTION_QUALITY, views.quality)
+    ids = identifiers(study.cohort).loc[views.seeds["row"].astype(int)].reset_index(drop=True)
+    write_table(folder / "out", model_tables.PROJECTION_SEEDS, ids.join(views.seeds.drop(columns="row")))
     return {"done": True}
 
 
@@ -102,8 +100,8 @@ def profile(folder: Path, cohort: Path, products: Path, regional: Path, labels: 
         seed=design["seed"],
     )
     out = folder / "out" / "group"
-    regions = write_tsv(out / "lrcp_regions.tsv", found.regions)
-    write_tsv(out / "lrcp_profile.tsv", found.profile)
+    regions = write_table(folder / "out", region_tables.LRCP_REGIONS, found.regions)
+    write_table(folder / "out", region_tables.LRCP_PROFILE, found.profile)
     by_contrast = dict(list(found.regions.groupby("contrast", sort=False)))
     study.paint(next(iter(by_contrast.values()))["r2"].to_numpy(), out / "r2.nii.gz")
     for contrast in study.contrasts:
@@ -132,10 +130,9 @@ def explain(folder: Path, cohort: Path, products: Path, regional: Path, labels: 
         seed=design["seed"],
     )
     out = folder / "out" / "group"
-    write_tsv(out / "shap_regions.tsv", found.regions)
-    write_tsv(
-        out / "shap_values.tsv", pd.concat([identifiers(study.cohort), found.values.reset_index(drop=True)], axis=1)
-    )
+    write_table(folder / "out", region_tables.SHAP_REGIONS, found.regions)
+    values = pd.concat([identifiers(study.cohort), found.values.reset_index(drop=True)], axis=1)
+    write_table(folder / "out", region_tables.SHAP_VALUES, values)
     numbers = {"r2": found.r2, "p": found.p, "seed_stability": found.seed_stability}
     facts = {"supported": found.supported, "reason": found.reason, "model": found.model}
     facts |= {name: None if np.isnan(value) else float(value) for name, value in numbers.items()}
@@ -167,7 +164,7 @@ def agnostic_map(folder: Path, cohort: Path, products: Path, regional: Path, lab
         if len(rows):
             margin = np.where(rows["survives"].astype(bool), rows["chance"] - rows["bound"], 0.0)
             study.paint(margin, out / f"sam_{contrast.slug}.nii.gz")
-    return {"regions": write_tsv(out / "sam_regions.tsv", found)}
+    return {"regions": write_table(folder / "out", region_tables.SAM_REGIONS, found)}
 
 
 @stage("validation", "baselines", "verdicts")
@@ -219,5 +216,9 @@ def validate(
         sam_regions=sam_table,
         covariate_names=study.covariates.names,
     )
-    tables = {"validation": validation, "baselines": compared, "verdicts": verdict}
-    return {name: write_tsv(folder / "out" / "group" / f"{name}.tsv", table) for name, table in tables.items()}
+    tables = {
+        verdict_tables.VALIDATION: validation,
+        verdict_tables.BASELINES: compared,
+        verdict_tables.VERDICTS: verdict,
+    }
+    return {kind.name: write_table(folder / "out", kind, table) for kind, table in tables.items()}

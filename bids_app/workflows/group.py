@@ -18,71 +18,20 @@ from ..bids.anat import read_sidecar
 from ..bids.files import copy_file, write_json
 from ..bids.maps import GreyMatterMap, check_alike, find_maps
 from ..bids.query import check_dataset
-from ..bids.tables import IDENTIFIERS, identifiers, read_participants, read_tsv, write_tsv
+from ..bids.tables import identifiers, read_participants, read_tsv, write_table, write_tsv
 from ..config import Config
 from ..errors import ConfigError, DatasetError, NoInputError
+from ..schema.claims import ALPHA
+from ..schema.measures import QUALITY_COLUMNS
+from ..schema.scan_tables import QUALITY
 from .claims import claim, lock_folders, refuse, write_citation
 from .environment import memory_limit_gb, prepare, processors, work_folder
 from .execute import Failure, execute
 
 logger = logging.getLogger("latentatlas")
 
-#: Sidecar keys of a modulated map that make the quality table, with what they are.
-QUALITY = {
-    "GMVolume": {"Description": "Grey matter, native space", "Units": "ml"},
-    "WMVolume": {"Description": "White matter, native space", "Units": "ml"},
-    "CSFVolume": {"Description": "Cerebrospinal fluid, native space", "Units": "ml"},
-    "WMHypointensityVolume": {
-        "Description": "White matter as dark as grey matter or darker (part of WMVolume), native space",
-        "Units": "ml",
-    },
-    "TIV": {"Description": "Total intracranial volume, native space", "Units": "ml"},
-    "ModulatedGMVolume": {"Description": "Sum of the modulated map", "Units": "ml"},
-    "GMVolumeConservation": {"Description": "Modulated over native grey-matter volume; 1 is exact"},
-    "GMFraction": {"Description": "Grey matter as a share of the intracranial volume"},
-    "WMFraction": {"Description": "White matter as a share of the intracranial volume"},
-    "CSFFraction": {"Description": "Cerebrospinal fluid as a share of the intracranial volume"},
-    "GMIntensityAgreement": {
-        "Description": "Grey matter of the map over that of plain partial volume of the scan's intensities"
-    },
-    "RimOutsideShare": {"Description": "Share of the mask's rim that is bone, or a membrane with fluid under it"},
-    "MaskOverlap": {"Description": "Dice overlap of the warped brain mask with the template's"},
-    "PriorCorrelation": {"Description": "Correlation of the warped grey matter with the template's"},
-    "GreyWhiteContrast": {"Description": "Distance of grey and white matter", "Units": "standard deviations"},
-    "SurfaceBrightness": {"Description": "Brightness of the mask's rim, as a share of that of white matter"},
-    "CutShare": {"Description": "Share of the mask's rim where brain seems cut off"},
-    "CutArea": {"Description": "Brain on the border of the field of view", "Units": "cm2"},
-    "MissingShare": {"Description": "Share of the brain that the scan does not hold, cut off by stripping or defacing"},
-    "FoldedShare": {"Description": "Share of the brain that the deformation folds"},
-    "Noise": {"Description": "Noise of the white matter relative to its mean"},
-    "BiasRange": {"Description": "Range of the bias field in the brain"},
-    "JacobianMin": {"Description": "Smallest Jacobian determinant in the brain; 0 or less is a fold"},
-    "JacobianMax": {"Description": "Largest Jacobian determinant in the brain"},
-    "ResolutionMark": {"Description": "Mark of the voxel size, root mean square; 1 is good, 6 is poor"},
-    "NoiseMark": {"Description": "Mark of the noise over the contrast of grey and white matter"},
-    "BiasMark": {"Description": "Mark of the unevenness before correction over the contrast of grey and white matter"},
-    "ImageQualityMark": {"Description": "Power mean of the three marks; the worst one decides"},
-    "cjv": {"Description": "Coefficient of joint variation of grey and white matter (MRIQC)"},
-    "cnr": {"Description": "Contrast-to-noise ratio of grey and white matter (MRIQC)"},
-    "efc": {"Description": "Entropy focus criterion (MRIQC)"},
-    "snr_csf": {"Description": "Signal-to-noise ratio of cerebrospinal fluid (MRIQC)"},
-    "snr_gm": {"Description": "Signal-to-noise ratio of grey matter (MRIQC)"},
-    "snr_wm": {"Description": "Signal-to-noise ratio of white matter (MRIQC)"},
-    "snr_total": {"Description": "Mean of the three signal-to-noise ratios (MRIQC)"},
-    "icvs_csf": {"Description": "Share of cerebrospinal fluid in the intracranial volume (MRIQC)"},
-    "icvs_gm": {"Description": "Share of grey matter in the intracranial volume (MRIQC)"},
-    "icvs_wm": {"Description": "Share of white matter in the intracranial volume (MRIQC)"},
-    "rpve_csf": {"Description": "Residual partial volume error of cerebrospinal fluid (MRIQC's definition)"},
-    "rpve_gm": {"Description": "Residual partial volume error of grey matter (MRIQC's definition)"},
-    "rpve_wm": {"Description": "Residual partial volume error of white matter (MRIQC's definition)"},
-    "QualityVerdict": {"Description": "pass, look or fail, by the scan itself and by its cohort"},
-    "QualityReasons": {"Description": "Why the verdict is not pass"},
-}
 #: Columns of the cohort that the scans know -> the key of the sidecar; a column of participants.tsv comes first.
 KNOWN = {"tiv": "TIV", "WMHypointensityVolume": "WMHypointensityVolume"}
-#: What the group level adds to it; no sidecar has it.
-COHORT = {"CohortReasons": {"Description": "Those of the reasons that come from the spread of the cohort"}}
-
 
 def run_group(config: Config, logs: Path) -> list[Failure]:
     """Train, project, profile, explain, validate, and write the report.
@@ -139,7 +88,7 @@ def _analyse(config: Config, logs: Path) -> list[Failure]:
     _publish(work / workflow.name, set(done), config.output_dir, complete=not failures)
     _write_quality(config, table, quality)
     sloppy = any(facts.get("Sloppy") for facts in quality)
-    _write_summary(config, work / workflow.name, table, left_out, sloppy, done, time.monotonic() - start)
+    _write_summary(config, work / workflow.name, maps[0], table, left_out, sloppy, done, time.monotonic() - start)
     return failures
 
 
@@ -284,15 +233,12 @@ def _write_quality(config: Config, table: pd.DataFrame, quality: Sequence[dict])
         low, high = facts.get("JacobianRange") or (None, None)
         reasons = "; ".join(facts.get("QualityReasons") or ()) or None
         facts = {**facts, "JacobianMin": low, "JacobianMax": high, "QualityReasons": reasons}
-        rows.append({k: facts.get(k) for k in QUALITY})
+        rows.append({column.name: facts.get(column.name) for column in QUALITY_COLUMNS})
     values = pd.DataFrame(rows)
     if values.notna().any(axis=None):
         judged = with_cohort(values.assign(participant_id=table["participant_id"].to_numpy()), _listed(config, table))
-        write_tsv(
-            config.output_dir / "phenotype" / "quality.tsv",
-            pd.concat([identifiers(table), judged.drop(columns="participant_id").dropna(axis=1, how="all")], axis=1),
-            {**IDENTIFIERS, **QUALITY, **COHORT},
-        )
+        judged = judged.drop(columns="participant_id").dropna(axis=1, how="all")
+        write_table(config.output_dir, QUALITY, pd.concat([identifiers(table), judged], axis=1))
 
 
 def _listed(config: Config, table: pd.DataFrame) -> np.ndarray | None:
@@ -305,9 +251,18 @@ def _listed(config: Config, table: pd.DataFrame) -> np.ndarray | None:
 
 
 def _write_summary(
-    config, work: Path, table: pd.DataFrame, left_out: list[dict], sloppy: bool, done: dict, seconds: float
+    config: Config,
+    work: Path,
+    alike: GreyMatterMap,
+    table: pd.DataFrame,
+    left_out: list[dict],
+    sloppy: bool,
+    done: dict,
+    seconds: float,
 ) -> None:
-    """What the report says besides the tables."""
+    """What the report says besides the tables; all maps lie in the space and on the grid of ``alike``."""
+    import nibabel as nib
+
     kept = table
     if (file := work / "cohort" / "cohort.tsv").exists():
         kept = read_tsv(file)
@@ -331,7 +286,8 @@ def _write_summary(
             "covariates": list(config.covariates),
             "site_column": config.site_column,
             "harmonize": config.harmonize if config.site_column else None,
-            "template": config.template,
+            "template": alike.template,
+            "resolution": round(float(min(nib.load(alike.path).header.get_zooms()[:3])), 3),
             "atlas": re.search(r"_atlas-([a-zA-Z0-9]+)", drawn[0])[1] if drawn else None,
             "atlas_asked": config.atlas,
             "sloppy": sloppy,
@@ -340,7 +296,7 @@ def _write_summary(
             "latent_dim_asked": config.latent_dim,
             "folds": config.folds,
             "n_permutations": config.permutations,
-            "alpha": 0.05,
+            "alpha": ALPHA,
             "seed": config.random_seed,
             "device": config.device,
             "model": str(config.model) if config.model else None,

@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..bids.tables import IDENTIFIERS, fitting_dictionary, identifiers, read_tsv, write_tsv
+from ..bids.tables import IDENTIFIERS, fitting_dictionary, identifiers, read_tsv, write_table, write_tsv
+from ..schema import model_tables, scan_tables
+from ..schema.columns import Table
 from .stage import stage
 
 
@@ -29,7 +31,7 @@ def cohort(folder: Path, kept: list, table: Path, dictionary: dict) -> dict:
     found = read_tsv(table).iloc[kept].reset_index(drop=True)
     write_tsv(folder / "cohort.tsv", found)
     known = found.drop(columns=[*IDENTIFIERS], errors="ignore")
-    write_phenotype(folder, "cohort", found, known, fitting_dictionary(known, dictionary))
+    write_phenotype(folder, scan_tables.COHORT, found, known, fitting_dictionary(known, dictionary))
     return {"cohort": folder / "cohort.tsv"}
 
 
@@ -50,9 +52,8 @@ def regions(folder: Path, maps: list[Path], kept: list, cohort: Path, atlas: str
     _json(labels.with_name(labels.name.replace(".nii.gz", ".json")), {"Description": f"{found.name} on the maps' grid"})
     _json(folder / "out" / f"atlas-{found.name}_description.json", {"Name": found.name, "License": found.license})
     np.save(folder / "regional.npy", regional)
-    described = {n: {"Description": f"Grey matter of {n} ({found.name})", "Units": "ml"} for n in found.table["name"]}
     volumes = pd.DataFrame(regional, columns=found.table["name"].tolist())
-    write_phenotype(folder, "regional_gm", read_tsv(cohort), volumes, described)
+    write_phenotype(folder, scan_tables.REGIONAL, read_tsv(cohort), volumes)
     return {"regional": folder / "regional.npy", "labels": labels, "names": names}
 
 
@@ -139,8 +140,9 @@ def collect(
     model.card = card
     _write_traversals(out, model)
     history = [pd.read_csv(Path(path).with_name("history.tsv"), sep="\t", dtype={"fold": str}) for path in fitted]
-    write_tsv(out / "training.tsv", pd.concat(history)[["fold", "epoch", "train_loss", "valid_loss"]])
-    write_tsv(out / "cross_fit.tsv", crossfit.cross_fit_table(products))
+    training = model_tables.TRAINING
+    write_table(folder / "out", training, pd.concat(history)[[column.name for column in training.columns]])
+    write_table(folder / "out", model_tables.CROSS_FIT, crossfit.cross_fit_table(products))
     _write_latents(folder, table, products)
     groups = table[group_column].fillna("unknown") if group_column else ["all"] * len(table)
     _write_pictures(out, [files.load_model(m) for m in models[1:]], load_volumes(volumes), products, table, groups)
@@ -193,8 +195,7 @@ def apply_model(
 def _write_latents(folder: Path, table: pd.DataFrame, products: dict) -> None:
     width = max(2, len(str(products["Z"].shape[1])))
     names = [f"latent_{i:0{width}d}" for i in range(1, products["Z"].shape[1] + 1)]
-    described = dict.fromkeys(names, "Latent variable of the model trained on all participants (arbitrary units)")
-    write_phenotype(folder, "latents", table, pd.DataFrame(products["Z"], columns=names), described)
+    write_phenotype(folder, scan_tables.LATENTS, table, pd.DataFrame(products["Z"], columns=names))
     reconstruction = pd.DataFrame(
         {
             "error": products["err"],
@@ -203,21 +204,15 @@ def _write_latents(folder: Path, table: pd.DataFrame, products: dict) -> None:
             "fold": products["fold"],
         }
     )
-    described = {
-        "error": "Out-of-fold reconstruction error: mean squared difference in the brain mask, by a model that did not "
-        "see this participant",
-        "explained_variance": "Share of this map's variance about the training mean that the autoencoder explains, "
-        "out-of-fold; below 0 is worse than the mean map",
-        "explained_variance_pca": "The same for a principal component analysis of the same size",
-        "fold": "Fold in which this participant was held out",
-    }
-    write_phenotype(folder, "reconstruction", table, reconstruction, described)
+    write_phenotype(folder, scan_tables.RECONSTRUCTION, table, reconstruction)
 
 
-def write_phenotype(folder: Path, name: str, cohort: pd.DataFrame, values: pd.DataFrame, described: dict) -> Path:
-    """Write ``phenotype/<name>.tsv`` with its dictionary: the identifiers of each scan, then its values."""
+def write_phenotype(
+    folder: Path, kind: Table, cohort: pd.DataFrame, values: pd.DataFrame, described: dict | None = None
+) -> Path:
+    """Write a table of one row per scan: the identifiers of each scan, then its values."""
     table = pd.concat([identifiers(cohort), values.reset_index(drop=True)], axis=1)
-    return write_tsv(folder / "out" / "phenotype" / f"{name}.tsv", table, {**IDENTIFIERS, **described})
+    return write_table(folder / "out", kind, table, described)
 
 
 def _write_pictures(out: Path, models: list, maps, products: dict, table: pd.DataFrame, groups) -> None:
@@ -227,7 +222,7 @@ def _write_pictures(out: Path, models: list, maps, products: dict, table: pd.Dat
     fold, error = products["fold"], products["err"]
     image, examples = example_reconstructions(models, maps, fold, error, identifiers(table))
     image.to_filename(out / "reconstructions.nii.gz")
-    write_tsv(out / "reconstructions.tsv", examples)
+    write_table(out.parent, model_tables.RECONSTRUCTIONS, examples)
     means = mean_error_maps(models, maps, fold, groups)
     for group, name in error_map_names(means).items():
         means[group].to_filename(out / name)
@@ -239,7 +234,7 @@ def _write_learning(out: Path, fitted, maps, scans: pd.DataFrame) -> None:
     out.mkdir(parents=True, exist_ok=True)
     image, table = reconstructions_by_epoch(fitted, maps, scans)
     image.to_filename(out / "reconstructions_by_epoch.nii.gz")
-    write_tsv(out / "reconstructions_by_epoch.tsv", table)
+    write_table(out.parent, model_tables.RECONSTRUCTIONS_BY_EPOCH, table)
 
 
 def _write_traversals(out: Path, model) -> None:
@@ -248,7 +243,7 @@ def _write_traversals(out: Path, model) -> None:
     out.mkdir(parents=True, exist_ok=True)
     image, table = latent_traversals(model)
     image.to_filename(out / "traversals.nii.gz")
-    write_tsv(out / "traversals.tsv", table)
+    write_table(out.parent, model_tables.TRAVERSALS, table)
 
 
 def _json(path: Path, content: dict) -> None:

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
+from .. import __version__
 from ..bids.anat import finished, output_path, read_sidecar
 from ..bids.maps import GreyMatterMap, check_alike, find_maps
 from ..bids.query import Scan, find_t1w
+from ..bids.versions import generation, map_version
 from ..config import Config
 from ..errors import DatasetError
 from .claims import claim, lock_folders, refuse, write_citation
@@ -21,8 +23,6 @@ from .execute import Failure, execute
 
 logger = logging.getLogger("latentatlas")
 
-#: Goes up with every change of the method that changes maps, so that finished scans are made again.
-MAPS = 5
 #: What a finished scan consists of; with --smoothing-fwhm and --model there is more.
 KINDS = (
     "t1w", "mask", "gm", "wm", "csf", "hypointensities", "t1w_std", "mask_std", "gm_std", "wm_std", "csf_std",
@@ -74,7 +74,7 @@ def _sources(config: Config) -> list[Scan]:
     )
     scans = [s for s in found if s.subject not in covered]
     if maps and scans:
-        _check_computed_alike(config, maps[0], scans)
+        _check_computed_alike(config, maps, scans)
     return [*maps, *scans]
 
 
@@ -92,12 +92,22 @@ def _precomputed(config: Config) -> list[GreyMatterMap]:
     return maps
 
 
-def _check_computed_alike(config: Config, given: GreyMatterMap, scans: Sequence[Scan]) -> None:
-    """Maps computed for the participants without one must lie in the space and on the grid of the given maps."""
+def _check_computed_alike(config: Config, maps: Sequence[GreyMatterMap], scans: Sequence[Scan]) -> None:
+    """Maps computed for participants without one must be made like the given maps, in their space, on their grid."""
     import nibabel as nib
 
     from ..space.templates import get_template
 
+    given = maps[0]
+    versions = sorted({version for m in maps if (version := map_version(read_sidecar(m.path)))})
+    other = [version for version in versions if generation(version) != generation(__version__)]
+    if other:
+        raise DatasetError(
+            f"these participants have no precomputed map: {_listed(scans)}; a map computed here, by LatentAtlas "
+            f"{__version__}, must not be mixed with those of version {', '.join(other)}",
+            file=given.path.parent,
+            remedy="leave them out with --participant-label, or compute all maps here (without --derivatives)",
+        )
     here, grid = config.template, nib.load(given.path)
     alike = here.split(":res-")[0] == given.template
     if alike:
@@ -105,12 +115,15 @@ def _check_computed_alike(config: Config, given: GreyMatterMap, scans: Sequence[
         alike = template.shape == grid.shape[:3] and np.allclose(template.affine, grid.affine, atol=1e-3)
     if not alike:
         raise DatasetError(
-            f"these participants have no precomputed map: {', '.join(s.prefix for s in scans[:10])}"
-            f"{' …' if len(scans) > 10 else ''}; a map computed here, in {here} at {config.grid_mm:g} mm, would not be "
-            f"on the grid of the others ({given.template})",
+            f"these participants have no precomputed map: {_listed(scans)}; a map computed here, in {here} at "
+            f"{config.grid_mm:g} mm, would not be on the grid of the others ({given.template})",
             file=given.path.parent,
             remedy="leave them out with --participant-label, or compute all maps here (without --derivatives)",
         )
+
+
+def _listed(scans: Sequence[Scan]) -> str:
+    return ", ".join(s.prefix for s in scans[:10]) + (" …" if len(scans) > 10 else "")
 
 
 def _process(config: Config, sources: Sequence[Scan], logs: Path) -> list[Failure]:
@@ -150,7 +163,7 @@ def space_labels(config: Config) -> dict[str, str]:
 
 def fingerprint(config: Config, scan: Scan) -> str:
     """What a scan's maps depend on: the method, the scientific options, and the file they are made from."""
-    facts = [MAPS, config.scientific_hash(), scan.path.name, scan.path.stat().st_size]
+    facts = [generation(__version__), config.scientific_hash(), scan.path.name, scan.path.stat().st_size]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 

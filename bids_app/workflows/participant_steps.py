@@ -228,15 +228,19 @@ def adopt(folder: Path, image: Path, modulated: bool, transform: Path | None = N
     What its sidecar says of its quality, if LatentAtlas made it, still holds: a map that failed there fails here.
     """
     from ..bids.anat import read_sidecar
+    from ..bids.versions import map_version
     from ..participant._ants import total_volume
     from ..participant.precomputed import load_map, modulate_map
-    from .group import QUALITY
+    from ..schema.measures import QUALITY_COLUMNS
 
     found = load_map(image)
     if not modulated and transform is not None:
         found, modulated = modulate_map(found, transform, folder), True
-    told = {*QUALITY, "QualityLimits", "JacobianRange"}
-    facts = {key: value for key, value in read_sidecar(image).items() if key in told}
+    told = {"QualityLimits", "JacobianRange", *(column.name for column in QUALITY_COLUMNS)}
+    sidecar = read_sidecar(image)
+    facts = {key: value for key, value in sidecar.items() if key in told}
+    if version := map_version(sidecar):
+        facts["SourceLatentAtlasVersion"] = version
     facts |= {"Modulated": modulated, "Precomputed": True, **({"TIV": tiv} if tiv else {})}
     if modulated:
         facts |= {"ModulatedGMVolume": total_volume(found), "Units": "ml per ml"}

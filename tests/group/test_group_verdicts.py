@@ -132,7 +132,7 @@ def test_not_testable_says_why(cohort_maker, why):
 
 
 def rows(p=0.01, error=0.2, chance=0.5, strict_bound=0.6, published=0.4, alpha=0.05):
-    common = {"claim": "x", "n": 50, "alpha": alpha, "chance": chance, "contrast": "AD-CN", "note": ""}
+    common = {"claim": "x", "claim_id": "x", "n": 50, "alpha": alpha, "chance": chance, "contrast": "AD-CN", "note": ""}
     return pd.DataFrame(
         [
             common

@@ -1,19 +1,19 @@
 import shutil
 
 import pytest
-from sample_cohort import write_cohort
 from sample_scans import draw_page, write_scan
-
-from bids_app.reports.group import build_group_report
 
 
 @pytest.fixture(scope="session")
-def cohort(tmp_path_factory):
-    """An output folder of the group level and its report; tests read it, those that write copy it."""
-    folder = tmp_path_factory.mktemp("cohort")
-    write_cohort(folder)
-    build_group_report(folder, folder / "ground_truth.tsv")
-    return folder
+def cohort(analysed):
+    """The output folder of a real group level, with the page that it made; tests read it, those that write copy it."""
+    return analysed / "out"
+
+
+@pytest.fixture(scope="session")
+def planted(analysed):
+    """What the simulation planted in that cohort."""
+    return analysed / "maps" / "code" / "ground_truth.tsv"
 
 
 @pytest.fixture

@@ -1,13 +1,15 @@
-"""A small ellipsoid of a brain with everything that the participant level writes about it."""
+"""A small ellipsoid of a brain with what the participant level writes about it, by its own writer."""
 
 from __future__ import annotations
 
-import json
+import tempfile
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 
+from bids_app.bids.anat import write_outputs
+from bids_app.bids.query import Scan
 from bids_app.reports.participant import build_participant_report
 from bids_app.reports.participant_figures import make_scan_figures
 from bids_app.reports.scans import find_scans
@@ -48,34 +50,35 @@ def template() -> Template:
 def write_scan(
     output_dir: Path, label: str, session: str = "", acquisition: str = "", verdict: str = "pass", **meta
 ) -> str:
-    """Write the files of one scan; returns their prefix."""
+    """Write the files of one scan as a run does; returns their prefix."""
     parts = tissues()
-    prefix = f"sub-{label}" + (f"_ses-{session}" if session else "") + (f"_acq-{acquisition}" if acquisition else "")
-    anat = output_dir / f"sub-{label}" / (f"ses-{session}/anat" if session else "anat")
-    anat.mkdir(parents=True, exist_ok=True)
-    std = f"{prefix}_space-{SPACE}_res-4"
+    entities = {"acquisition": acquisition} if acquisition else {}
+    scan = Scan(Path("T1w.nii.gz"), label, session or None, entities)
     images = {
-        f"{prefix}_desc-preproc_T1w": parts["t1w"],
-        f"{prefix}_desc-brain_mask": parts["mask"],
-        f"{prefix}_label-GM_probseg": parts["gm"],
-        f"{prefix}_label-WM_probseg": parts["wm"],
-        f"{prefix}_label-CSF_probseg": parts["csf"],
-        f"{prefix}_desc-hypointensities_mask": parts["spot"],
-        f"{std}_desc-preproc_T1w": parts["t1w"],
-        f"{std}_label-GM_probseg": parts["gm"],
-        f"{std}_label-GM_desc-modulated_probseg": parts["gm"] * 0.9,
-        f"{std}_label-GM_desc-recon_probseg": parts["gm"] * 0.8,
+        "t1w": parts["t1w"],
+        "mask": parts["mask"],
+        "gm": parts["gm"],
+        "wm": parts["wm"],
+        "csf": parts["csf"],
+        "hypointensities": parts["spot"],
+        "t1w_std": parts["t1w"],
+        "gm_std": parts["gm"],
+        "modulated": parts["gm"] * 0.9,
+        "recon": parts["gm"] * 0.8,
     }
-    for name, data in images.items():
-        nib.save(image(data), anat / f"{name}.nii.gz")
     numbers = {
         "GMVolume": 640.0, "WMVolume": 480.0, "CSFVolume": 300.0, "TIV": 1420.0, "ModulatedGMVolume": 641.0,
         "GMVolumeConservation": 1.001, "MaskOverlap": 0.97, "JacobianRange": [0.5, 1.9], "SkullStripped": False,
-        "QualityVerdict": verdict, "Resolution": "4 mm isotropic",
+        "QualityVerdict": verdict,
         "QualityReasons": [] if verdict == "pass" else ["a reason <script>alert(3)</script>"],
     }  # fmt: skip
-    (anat / f"{std}_label-GM_desc-modulated_probseg.json").write_text(json.dumps(numbers | meta))
-    return prefix
+    space = {"template": SPACE, "res": "4", "cohort": "", "resolution": "4 mm isotropic"}
+    with tempfile.TemporaryDirectory() as folder:
+        files = {kind: Path(folder) / f"{kind}.nii.gz" for kind in images}
+        for kind, data in images.items():
+            nib.save(image(data), files[kind])
+        write_outputs(files, output_dir, scan, space, {"modulated": numbers | meta})
+    return scan.prefix
 
 
 def draw_page(folder: Path, label: str = "01") -> Path:

@@ -8,6 +8,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from bids_app.config import Config
+from bids_app.reports import boilerplate
 from bids_app.reports.boilerplate import describe_run, home, methods_text, write_boilerplate
 from bids_app.reports.citations import cited, html_page, read_bibliography, tex_document
 
@@ -143,7 +144,7 @@ def test_maps_that_a_model_encoded(tmp_path):
 
 
 def test_the_verdict_on_the_error_decides_what_is_said_of_it(tmp_path):
-    claim = "claim\tverdict\nRegional grey matter explains the reconstruction error\t{}\n"
+    claim = "claim\tverdict\tclaim_id\nIn whatever words\t{}\terror_explained\n"
     (tmp_path / "group").mkdir()
     (tmp_path / "group" / "shap_regions.tsv").write_text("index\n1\n")
     for verdict, interpreted in (("supported", True), ("supported in the worst case", True), ("not supported", False)):
@@ -191,6 +192,23 @@ def test_branches_of_the_group_level(tmp_path, summary, said, unsaid):
     text = group_text(tmp_path, **summary)
     assert said in text
     assert unsaid is None or unsaid not in text
+
+
+def test_only_an_atlas_that_was_drawn_on_colin27_is_said_to_be(tmp_path, monkeypatch):
+    # As the developer's guide adds one by name: its citation, and nothing else about it.
+    monkeypatch.setitem(boilerplate.ATLASES, "SCHAEFER2018", "aal1")
+    text = group_text(tmp_path, atlas="Schaefer2018", atlas_asked="Schaefer2018")
+    assert "the Schaefer2018 atlas [@aal1]" in text
+    assert "Colin27" not in text
+
+
+def test_given_maps_lie_in_the_space_that_their_names_say(tmp_path):
+    write_scan(tmp_path, "01", Precomputed=True)
+    for path in (tmp_path / "sub-01" / "anat").iterdir():
+        path.rename(path.with_name(path.name.replace("2009aSym", "2009cAsym")))
+    assert "in the space of the MNI152NLin2009cAsym template" in text_of(tmp_path, derivatives=("/data/smriprep",))
+    write_scan(tmp_path, "02", Precomputed=True)
+    assert "in the space of the MNI152NLin2009aSym template" in text_of(tmp_path, derivatives=("/data/smriprep",))
 
 
 def test_it_says_that_lrcp_is_a_reading(tmp_path):

@@ -6,18 +6,19 @@ import shutil
 from pathlib import Path
 from xml.etree import ElementTree
 
-import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
-from sample_cohort import CONTRASTS, tsv, write_cohort, write_learning
+from changed_cohort import change, enlarge, keep
 
+from bids_app.bids.tables import read_tsv, write_tsv
 from bids_app.errors import NoInputError
 from bids_app.reports.charts import lrcp_figure
 from bids_app.reports.group import PARTS, build_group_report
 from bids_app.reports.group_results import read_group_results
 from bids_app.reports.reconstructions import epochs_figure, epochs_shown, error_figure, error_map_names
 from bids_app.reports.sections_overview import quality_outliers
+from bids_app.schema.claims import GRADES
 
 
 def sections(page):
@@ -56,11 +57,11 @@ def test_every_picture_has_words(cohort):
     assert all(re.search(r'alt="[^"]{4,}"', tag) for tag in re.findall(r"<img [^>]*>", page))
 
 
-def test_text_of_the_tables_stays_text(cohort):
+def test_text_of_the_sidecars_stays_text(cohort):
     page = (cohort / "group.html").read_text()
-    assert "<script>alert" not in page
     assert "<img src=x" not in page
-    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "half &lt;img src=x&gt; is missing" in page
+    assert "&lt;b&gt;low&lt;/b&gt; contrast" in page
 
 
 POISON = (
@@ -77,17 +78,12 @@ POISON = (
 
 
 def test_text_of_the_dataset_cannot_inject(own_cohort):
-    people = pd.read_csv(own_cohort / "participants.tsv", sep="\t")
-    people["diagnosis"] = [POISON[i % len(POISON)] for i in people.index]
-    for poison in POISON:
-        people[poison] = poison
-    tsv(people, own_cohort / "participants.tsv")
+    people = own_cohort / "phenotype" / "cohort.tsv"
+    change(people, diagnosis=lambda d: [POISON[i % len(POISON)] for i in d.index], **{text: text for text in POISON})
     for name in ("lrcp_regions", "sam_regions", "validation", "verdicts", "baselines"):
         path = own_cohort / "group" / f"{name}.tsv"
-        table = pd.read_csv(path, sep="\t")
-        for column in {"contrast", "claim", "method", "sentence", "features"} & set(table):
-            table[column] = table[column].astype(str) + "".join(POISON)
-        tsv(table, path)
+        texts = {"contrast", "claim", "method", "sentence", "features"} & set(read_tsv(path))
+        change(path, **dict.fromkeys(texts, lambda column: column.astype(str) + "".join(POISON)))
     page = build_group_report(own_cohort).read_text()
     for harmful in ("<script>alert(9)", "<img src=x", 'onmouseover="alert', "<svg onload"):
         assert harmful not in page
@@ -100,19 +96,24 @@ def test_text_of_the_dataset_cannot_inject(own_cohort):
         ElementTree.parse(plot)  # a browser draws nothing of an SVG that is not well-formed
 
 
-def test_a_thousand_participants_make_a_page_that_opens(tmp_path):
-    write_cohort(tmp_path, n=1000, latents=64)
-    shutil.rmtree(next(tmp_path.glob("tpl-*")))  # brain pictures do not grow with the cohort
-    page = build_group_report(tmp_path)
+def test_a_thousand_participants_make_a_page_that_opens(own_cohort):
+    enlarge(own_cohort, n=1000, latents=64)
+    assert len(read_group_results(own_cohort).scans) == 1000
+    page = build_group_report(own_cohort)  # without brain pictures, which do not grow with the cohort
     assert "could not be drawn" not in page.read_text()
     assert page.stat().st_size < 15e6
 
 
-def test_verdicts_come_first_and_are_graded(cohort):
+def test_verdicts_come_first_and_are_graded(cohort, own_cohort):
     page = (cohort / "group.html").read_text()
     first = page[page.index("<main") : page.index('<section id="cohort"')]
-    for grade in ("worst-case", "supported", "not-supported", "not-testable"):
-        assert f'class="grade {grade}"' in first
+    for grade in set(read_tsv(cohort / "group" / "verdicts.tsv")["verdict"]):
+        assert f'<span class="grade {grade.replace(" ", "-")}">{grade}</span></td>' in first
+    grades = [grade.name for grade in GRADES] * 4
+    change(own_cohort / "group" / "verdicts.tsv", verdict=lambda column: grades[: len(column)])
+    page = build_group_report(own_cohort).read_text()
+    for grade in GRADES:
+        assert f'<span class="grade {grade.style}">{grade.name}</span></td>' in page
 
 
 def test_each_file_may_be_missing(cohort, own_cohort):
@@ -149,19 +150,30 @@ def test_an_odd_table_costs_one_section_only(own_cohort):
     assert {"verdicts", "baselines", "lrcp"} <= set(sections(page))
 
 
-def test_unsupported_shap_is_grey_and_says_why(cohort):
-    page = (cohort / "group.html").read_text()
+def test_unsupported_shap_is_grey_and_says_why(cohort, own_cohort):
+    shutil.copytree(cohort, own_cohort, ignore=shutil.ignore_patterns("lrcp_*", "sam_*"), dirs_exist_ok=True)
+    for name in ("lrcp_regions", "sam_regions"):
+        (own_cohort / "group" / f"{name}.tsv").unlink()
+    summary = own_cohort / "group" / "summary.json"
+    facts = json.loads(summary.read_text())
+    assert "unsupported" not in (cohort / "group.html").read_text().split('<section id="shap"')[1]
+    facts["shap"] |= {"supported": False, "reason": "the model explains none of the held-out error (R² = −0.04)"}
+    summary.write_text(json.dumps(facts))
+    page = build_group_report(own_cohort).read_text()
     part = page[page.index('<section id="shap"') : page.index('<section id="validation"')]
     assert "The model explains none of the held-out error (R² = −0.04)." in part
     assert part.count("unsupported") == 2
 
 
-def test_truth_is_said_in_words(cohort):
+def test_truth_is_said_in_words(cohort, planted):
     page = (cohort / "group.html").read_text()
     part = page[page.index('<section id="truth"') :]
     table = pd.read_csv(cohort / "group" / "lrcp_regions.tsv", sep="\t")
-    truth = set(pd.read_csv(cohort / "ground_truth.tsv", sep="\t")["index"])
-    for contrast in CONTRASTS:
+    known = pd.read_csv(planted, sep="\t")
+    truth = set(known["index"][known["AD"] != 0])
+    contrasts = table["contrast"].unique()
+    assert len(contrasts) == 2
+    for contrast in contrasts:
         ranked = table[table["contrast"] == contrast].sort_values("lrcp", ascending=False)["index"].to_list()
         found = len(truth & set(ranked[: len(truth)]))
         # The probability that a planted region ranks above another one, counted pair by pair.
@@ -192,11 +204,11 @@ def test_without_verdicts_nothing_stands_out():
 def test_scans_are_joined_by_participant_and_session(own_cohort):
     for name in ("projections", "reconstruction", "quality", "latents", "regional_gm"):
         path = own_cohort / "phenotype" / f"{name}.tsv"
-        table = pd.read_csv(path, sep="\t").set_index("participant_id")
+        table = read_tsv(path).set_index("participant_id")
         twice = pd.concat({"ses-1": table, "ses-2": table}, names=["session_id"]).reset_index()
-        tsv(twice.iloc[::-1] if name == "quality" else twice, path)
+        write_tsv(path, twice.iloc[::-1] if name == "quality" else twice)
     results = read_group_results(own_cohort)
-    assert len(results.scans) == 72
+    assert len(results.scans) == 96
     assert not results.scans.duplicated(["participant_id", "session_id"]).any()
     direct = results.tables["quality"].set_index(["participant_id", "session_id"])["TIV"]
     joined = results.scans.set_index(["participant_id", "session_id"])["TIV"]
@@ -205,18 +217,13 @@ def test_scans_are_joined_by_participant_and_session(own_cohort):
 
 
 def test_eight_participants_and_one_group(own_cohort):
-    for name in ("projections", "reconstruction", "quality", "latents", "regional_gm"):
-        path = own_cohort / "phenotype" / f"{name}.tsv"
-        tsv(pd.read_csv(path, sep="\t").head(8), path)
-    people = pd.read_csv(own_cohort / "participants.tsv", sep="\t").head(8)
-    tsv(people.assign(diagnosis="CN", age=np.nan), own_cohort / "participants.tsv")
+    keep(own_cohort, 8)
+    change(own_cohort / "phenotype" / "cohort.tsv", diagnosis="CN", age=np.nan)
     assert "could not be drawn" not in build_group_report(own_cohort).read_text()
 
 
 def test_na_groups_are_shown_as_missing(own_cohort):
-    people = pd.read_csv(own_cohort / "participants.tsv", sep="\t")
-    people["diagnosis"] = people["diagnosis"].where(people.index > 3)
-    tsv(people, own_cohort / "participants.tsv")
+    change(own_cohort / "phenotype" / "cohort.tsv", diagnosis=lambda groups: groups.where(groups.index > 3))
     assert "(missing)" in build_group_report(own_cohort).read_text()
 
 
@@ -234,9 +241,9 @@ def test_colours_of_the_beeswarm_follow_the_participant(own_cohort):
     np.testing.assert_allclose(back["Precentral_L"][known], regional["Precentral_L"][known])
 
 
-def test_the_same_tables_give_the_same_page(own_cohort):
-    first = build_group_report(own_cohort, own_cohort / "ground_truth.tsv").read_bytes()
-    assert build_group_report(own_cohort, own_cohort / "ground_truth.tsv").read_bytes() == first
+def test_the_same_tables_give_the_same_page(own_cohort, planted):
+    first = build_group_report(own_cohort, planted).read_bytes()
+    assert build_group_report(own_cohort, planted).read_bytes() == first
 
 
 def test_every_entry_of_the_captions_is_used():
@@ -250,15 +257,17 @@ def test_every_entry_of_the_captions_is_used():
 
 
 def test_the_course_of_training_says_whether_it_helped(cohort, own_cohort):
-    assert "The model in use never left the linear path" in (cohort / "group.html").read_text()
-    image = nib.load(cohort / "group" / "reconstructions_by_epoch.nii.gz")
-    write_learning(own_cohort, np.asarray(image.dataobj)[..., 1], image.affine, "sub-004", used=1)
+    for path in (cohort / "group").glob("reconstructions_by_epoch.*"):
+        shutil.copy(path, own_cohort / "group")
+    by_epoch = own_cohort / "group" / "reconstructions_by_epoch.tsv"
+    change(by_epoch, epochs_in_use=0)
+    assert "The model in use never left the linear path" in epochs_figure(read_group_results(own_cohort))[1]
+    change(by_epoch, epochs_in_use=1)
     figure, sentence = epochs_figure(read_group_results(own_cohort))
     assert "trained for 1 epoch." in sentence
     titles = [axes.get_title() for axes in figure.axes if axes.images]
-    assert [t.split("\n")[0] for t in titles if "error" in t] == [
-        "linear path", "epoch 1 (in use)", "epoch 2", "epoch 4", "epoch 5", "epoch 8",
-    ]  # fmt: skip
+    drawn = [t.split("\n")[0] for t in titles if "error" in t]
+    assert drawn == ["linear path", "epoch 1 (in use)", "epoch 2"]
     falling = dict(zip([0, 1, 2, 4, 8, 16, 19, 32], [9, 8, 7, 6, 5, 4, 3, 2], strict=True))
     assert epochs_shown(falling, 0) == [0, 4, 8, 16, 19, 32]
     assert epochs_shown(falling, 2) == [0, 2, 8, 16, 19, 32]
@@ -271,10 +280,7 @@ def test_the_course_of_training_says_whether_it_helped(cohort, own_cohort):
 def test_error_maps_are_matched_to_groups_whatever_their_names(cohort, own_cohort):
     first, *_ = read_group_results(own_cohort).scans["diagnosis"]
     other = "CN" if first == "AD" else "AD"
-    for path in [own_cohort / "participants.tsv", *own_cohort.rglob("phenotype/*.tsv")]:
-        table = pd.read_csv(path, sep="\t", keep_default_na=False)
-        if "diagnosis" in table:
-            table.replace({"diagnosis": {first: "late_MCI"}}).to_csv(path, sep="\t", index=False)
+    change(own_cohort / "phenotype" / "cohort.tsv", diagnosis=lambda groups: groups.replace(first, "late_MCI"))
     assert error_map_names(["late_MCI"]) == {"late_MCI": "error_late-MCI.nii.gz"}
     groups = ["A+", "A-", "A", "<65", ">=65", "≥65", "患者", "对照", "late MCI", "late_MCI", "CN", "cn", "?", "!"]
     assert len({name.lower() for name in error_map_names(groups).values()}) == len(groups)

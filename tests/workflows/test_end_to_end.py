@@ -1,5 +1,7 @@
 """Both levels on a simulated cohort, through the command line, with the real engines."""
 
+import ast
+import html
 import json
 import re
 import shutil
@@ -13,8 +15,15 @@ import pandas as pd
 import pytest
 from test_docs import undocumented
 
+from bids_app import __version__, reports
 from bids_app.bids.maps import find_maps
 from bids_app.cli import main
+from bids_app.reports.group import PARTS
+from bids_app.reports.items import captions
+from bids_app.reports.participant import KINDS
+from bids_app.reports.sections_overview import SETTINGS
+from bids_app.schema.measures import NAMED
+from bids_app.schema.methods import FEATURES, PROJECTIONS, TESTS
 from bids_app.simulate.cli import main as simulate
 
 SPACE = "space-MNI152NLin2009aSym_res-3"
@@ -131,29 +140,6 @@ def test_the_saved_configuration_can_be_fed_back(processed):
     assert kept.stat().st_mtime_ns == before
 
 
-@pytest.fixture(scope="module")
-def analysed(tmp_path_factory):
-    """The group level has run on the maps of a simulated cohort."""
-    root = tmp_path_factory.mktemp("group")
-    arguments = [
-        "--maps-only",
-        "--n-participants",
-        "48",
-        "--resolution",
-        "4",
-        "--seed",
-        "5",
-        "--effect",
-        "0.35",
-        "--quiet",
-    ]
-    assert simulate([str(root / "maps"), *arguments]) == 0
-    command = [root / "maps", root / "out", "group", "-w", root / "work", "--group-column", "diagnosis", "--covariates",
-               "age", "sex", "--latent-dim", "8", "--epochs", "2", "--folds", "3", "--permutations", "500"]  # fmt: skip
-    assert main([str(c) for c in command]) == 0
-    return root
-
-
 def test_tables_have_the_promised_columns(analysed):
     out = analysed / "out"
     promised = {
@@ -177,6 +163,145 @@ def test_tables_have_the_promised_columns(analysed):
 def test_every_file_and_column_is_documented(level, request):
     made = request.getfixturevalue(level)
     assert undocumented((made[0] if level == "processed" else made) / "out") == []
+
+
+def test_every_method_has_a_name_for_the_page(analysed):
+    for table, column, named in (
+        ("validation", "method", TESTS),
+        ("baselines", "features", FEATURES),
+        ("projection_quality", "method", PROJECTIONS),
+        ("projection_seeds", "method", PROJECTIONS),
+    ):
+        found = set(pd.read_csv(analysed / f"out/group/{table}.tsv", sep="\t")[column])
+        assert len(found) > 1
+        assert found - set(named) == set(), table
+
+
+def sections(page: Path) -> list[str]:
+    return re.findall(r'<section id="([^"]+)"', page.read_text())
+
+
+def test_the_group_page_shows_all_that_was_computed(analysed):
+    page = analysed / "out" / "group.html"
+    assert sections(page) == [*(name for name, *_ in PARTS), "truth", "methods", "provenance"]
+    for excuse in ("could not be drawn", "Not computed", "not written yet"):
+        assert excuse not in page.read_text()
+    figures = (page.parent / "group" / "figures").iterdir()
+    drawn = {path.name.split("_desc-")[1].split("_")[0].rstrip("0123456789") for path in figures}
+    assert set(captions()) - {"summary", *KINDS} <= drawn
+
+
+def test_the_pages_of_participants_show_all_that_was_computed(processed):
+    out = processed[0] / "out"
+    for page in sorted(out.glob("sub-??.html")):
+        label = page.stem
+        assert sections(page) == [f"scan-{label.replace('-', '')}", "methods", "errors"]
+        drawn = {p.name.split("_desc-")[1].split("_")[0] for p in (out / label / "figures").iterdir()}
+        assert {"summary", *KINDS} - {"reconstruction"} <= drawn
+        text = html.unescape(page.read_text())
+        assert "could not be drawn" not in text
+        (sidecar,) = (out / label / "anat").glob("*_desc-modulated_probseg.json")
+        facts = json.loads(sidecar.read_text())
+        assert f"LatentAtlas {facts['LatentAtlasVersion']}" in text
+        numbers = {key for key, value in facts.items() if isinstance(value, float) and not key.endswith("Fraction")}
+        assert len(numbers) > 25
+        assert numbers - set(NAMED) == set()
+        assert [key for key in numbers if NAMED[key].name not in text] == []
+
+
+def read_keys(names: tuple[str, ...]) -> set[str]:
+    """Keys that the reports ask of a dictionary of one of these names, found in their source."""
+    keys = set()
+    for path in Path(reports.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "get":
+                source, key = node.func.value, node.args[0]
+            elif isinstance(node, ast.Subscript):
+                source, key = node.value, node.slice
+            else:
+                continue
+            if ast.unparse(source).split(".")[-1] in names and isinstance(key, ast.Constant):
+                keys.add(key.value)
+    return keys
+
+
+def test_every_key_of_the_summary_that_is_read_is_written(analysed):
+    written = json.loads((analysed / "out" / "group" / "summary.json").read_text())
+    read = read_keys(("summary",)) | set(SETTINGS)
+    assert len(read) > 15
+    assert read - set(written) == set()
+
+
+def test_every_key_of_a_sidecar_that_is_read_is_written(processed, analysed, tmp_path):
+    adopted = [analysed / "maps", tmp_path / "out", "participant", "-d", analysed / "maps", "--model",
+               analysed / "out", "--participant-label", "01", "-w", tmp_path / "w"]  # fmt: skip
+    assert main([str(c) for c in adopted]) == 0
+    written = set()
+    for out in (processed[0] / "out", tmp_path / "out"):
+        written |= {key for path in out.glob("sub-*/anat/*.json") for key in json.loads(path.read_text())}
+    read = read_keys(("meta", "sidecar"))
+    read -= {"Subject"}  # the methods text adds it, from the file name
+    assert len(read) > 10
+    # Nothing of it was in the training cohort, nothing came from another version: tests of their own.
+    assert read - written == set()
+
+
+def test_scans_that_differ_in_one_entity_have_sections_of_their_own(analysed, tmp_path):
+    for echo, verdict in (("1", "pass"), ("2", "fail")):
+        for given in (analysed / "maps" / f"sub-0{echo}" / "anat").iterdir():
+            name = given.name.replace(f"sub-0{echo}_", f"sub-01_echo-{echo}_part-mag_")
+            copy = tmp_path / "maps" / "sub-01" / "anat" / name
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(given, copy)
+            if copy.suffix == ".json":
+                copy.write_text(json.dumps({**json.loads(copy.read_text()), "QualityVerdict": verdict}))
+    shutil.copy(analysed / "maps" / "dataset_description.json", tmp_path / "maps")
+    command = [tmp_path / "maps", tmp_path / "out", "participant", "-d", tmp_path / "maps", "-w", tmp_path / "w",
+               "--participant-label", "01"]  # fmt: skip
+    assert main([str(c) for c in command]) == 0
+    page = tmp_path / "out" / "sub-01.html"
+    assert sections(page) == ["scan-sub01-echo1-partmag", "scan-sub01-echo2-partmag", "methods", "errors"]
+    _, first, second = re.split(r'<section id="scan-', page.read_text())
+    assert (first.count('class="banner pass"'), first.count('class="banner fail"')) == (1, 0)
+    assert (second.count('class="banner pass"'), second.count('class="banner fail"')) == (0, 1)
+    assert [part.split('id="methods"')[0].count("<img ") for part in (first, second)] == [1, 1]
+
+
+def made_by(version: str, out: Path, label: str) -> None:
+    """Let the maps of a participant say that another version has made them."""
+    for sidecar in (out / f"sub-{label}" / "anat").glob("*.json"):
+        facts = json.loads(sidecar.read_text())
+        assert facts["LatentAtlasVersion"] == __version__
+        sidecar.write_text(json.dumps({**facts, "LatentAtlasVersion": version}))
+
+
+def test_maps_of_versions_that_must_not_be_mixed_are_refused_together(processed, tmp_path, capsys):
+    root = processed[0]
+    mixed, old, new = (shutil.copytree(root / "out", tmp_path / name) for name in ("mixed", "old", "new"))
+    made_by("0.4.0", mixed, "02")
+    made_by("0.4.0", old, "02")
+    for label in ("01", "03"):
+        shutil.rmtree(old / f"sub-{label}")
+    shutil.rmtree(new / "sub-02")
+    group = ["group", "-w", str(tmp_path / "w")]
+    for command in ([mixed, *group], [new, *group, "-d", old]):
+        assert main([str(c) for c in (root / "bids", *command)]) == 65
+        message = capsys.readouterr().err
+        assert "0.4.0: sub-02 (1 scan)" in message
+        assert f"{__version__}: sub-01, sub-03 (2 scans)" in message
+        assert "run the participant level again" in message
+    # Copied by this version, it is still a map of that one, and so is nothing to put new maps beside.
+    copied = [root / "bids", tmp_path / "copied", "participant", "-w", tmp_path / "w", "-d", old, "--participant-label"]
+    assert main([str(c) for c in (*copied, "02")]) == 0
+    (sidecar,) = (tmp_path / "copied" / "sub-02" / "anat").glob("*desc-modulated*.json")
+    facts = json.loads(sidecar.read_text())
+    assert (facts["SourceLatentAtlasVersion"], facts["LatentAtlasVersion"]) == ("0.4.0", __version__)
+    assert "LatentAtlas 0.4.0" in (tmp_path / "copied" / "sub-02.html").read_text()
+    assert main([str(c) for c in (root / "bids", new, *group, "-d", tmp_path / "copied")]) == 65
+    assert "0.4.0: sub-02" in capsys.readouterr().err
+    copied += ["01", "02", "--resolution", "3"]
+    assert main([str(c) for c in copied]) == 65
+    assert "sub-01; a map computed here" in capsys.readouterr().err
 
 
 def test_planted_regions_come_out_on_top(analysed):
@@ -210,26 +335,43 @@ def test_a_rerun_trains_nothing_again(analysed, capsys):
     assert model.stat().st_mtime_ns == before
 
 
-def test_sessions_stay_apart_in_every_table(tmp_path):
+@pytest.fixture(scope="module")
+def visits(tmp_path_factory):
+    """The group level has run on two visits of everybody, whose maps lie in another space than ``--template``."""
+    root = tmp_path_factory.mktemp("visits")
     arguments = ["--maps-only", "--n-participants", "15", "--sessions", "2", "--resolution", "4", "--quiet"]
-    assert simulate([str(tmp_path / "maps"), *arguments]) == 0
-    command = ["group", "-w", str(tmp_path / "work"), "--group-column", "diagnosis", "--covariates", "age", "sex",
+    assert simulate([str(root / "maps"), *arguments]) == 0
+    for path in sorted((root / "maps").glob("sub-*/ses-*/anat/*")):
+        path.rename(path.with_name(path.name.replace("NLin2009aSym", "Lab")))
+    command = ["group", "-w", str(root / "work"), "--group-column", "diagnosis", "--covariates", "age", "sex",
                "--latent-dim", "4", "--epochs", "1", "--folds", "3", "--permutations", "100"]  # fmt: skip
-    assert main([str(tmp_path / "maps"), str(tmp_path / "out"), *command]) == 0
-    for path in sorted((tmp_path / "out/phenotype").glob("*.tsv")):
+    assert main([str(root / "maps"), str(root / "out"), *command]) == 0
+    return root / "out"
+
+
+def test_text_and_page_name_the_space_of_the_maps(visits):
+    summary = json.loads((visits / "group" / "summary.json").read_text())
+    assert (summary["template"], summary["resolution"]) == ("MNI152Lab", 4)
+    text = (visits / "logs" / "CITATION.md").read_text()
+    assert "in the space of the MNI152Lab template" in text
+    assert "2009aSym" not in text + (visits / "group.html").read_text().split('<section id="provenance"')[1]
+
+
+def test_sessions_stay_apart_in_every_table(visits):
+    for path in sorted((visits / "phenotype").glob("*.tsv")):
         table = pd.read_csv(path, sep="\t")
         assert [*table.columns[:2]] == ["participant_id", "session_id"], path
         assert len(table.drop_duplicates(["participant_id", "session_id"])) == len(table) == 30, path
-    cohort = pd.read_csv(tmp_path / "out/phenotype/cohort.tsv", sep="\t")
+    cohort = pd.read_csv(visits / "phenotype/cohort.tsv", sep="\t")
     np.testing.assert_allclose(cohort.groupby("participant_id")["age"].diff().dropna(), 1.5, atol=0.06)
-    folds = pd.read_csv(tmp_path / "out/phenotype/reconstruction.tsv", sep="\t").groupby("participant_id")["fold"]
+    folds = pd.read_csv(visits / "phenotype/reconstruction.tsv", sep="\t").groupby("participant_id")["fold"]
     assert folds.nunique().max() == 1
     for name in ("projection_seeds", "shap_values", "reconstructions", "reconstructions_by_epoch"):
-        table = pd.read_csv(tmp_path / f"out/group/{name}.tsv", sep="\t")
+        table = pd.read_csv(visits / f"group/{name}.tsv", sep="\t")
         assert table["session_id"].str.fullmatch("ses-0[12]").all(), name
-    claims = pd.read_csv(tmp_path / "out/group/verdicts.tsv", sep="\t")
+    claims = pd.read_csv(visits / "group/verdicts.tsv", sep="\t")
     assert set(claims["n"]) == {10, 15}  # people, not scans
-    assert undocumented(tmp_path / "out") == []
+    assert undocumented(visits) == []
 
 
 def test_the_model_encodes_strangers_but_not_its_own_cohort(analysed, tmp_path, capsys):

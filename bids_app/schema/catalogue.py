@@ -1,0 +1,31 @@
+"""All tables of the group level, by their place in the output."""
+
+from __future__ import annotations
+
+from . import model_tables, region_tables, scan_tables, verdict_tables
+from .columns import Table
+
+#: In the order of the documentation.
+TABLES: tuple[Table, ...] = (
+    verdict_tables.VERDICTS,
+    verdict_tables.VALIDATION,
+    verdict_tables.BASELINES,
+    region_tables.LRCP_REGIONS,
+    region_tables.LRCP_PROFILE,
+    region_tables.SAM_REGIONS,
+    region_tables.SHAP_REGIONS,
+    region_tables.SHAP_VALUES,
+    model_tables.TRAINING,
+    model_tables.CROSS_FIT,
+    model_tables.PROJECTION_QUALITY,
+    model_tables.PROJECTION_SEEDS,
+    model_tables.RECONSTRUCTIONS,
+    model_tables.RECONSTRUCTIONS_BY_EPOCH,
+    model_tables.TRAVERSALS,
+    scan_tables.LATENTS,
+    scan_tables.REGIONAL,
+    scan_tables.RECONSTRUCTION,
+    scan_tables.PROJECTIONS,
+    scan_tables.QUALITY,
+    scan_tables.COHORT,
+)

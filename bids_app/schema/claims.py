@@ -1,0 +1,71 @@
+"""The claims that the group level puts to the test, and the grades that it gives them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Grade:
+    """A grade of a claim.
+
+    Attributes
+    ----------
+    name : str
+        As it stands in ``group/verdicts.tsv``.
+    style : str
+        Its class in the report.
+    meaning : str
+        For the legend.
+    """
+
+    name: str
+    style: str
+    meaning: str
+
+
+WORST_CASE = Grade(
+    "supported in the worst case", "worst-case", "even the strict upper bound of the error excludes chance"
+)
+SUPPORTED = Grade(
+    "supported", "supported", "out-of-fold and permutation tests agree, but the bound does not exclude chance"
+)
+NOT_SUPPORTED = Grade("not supported", "not-supported", "the data give no ground for this claim")
+NOT_TESTABLE = Grade("not testable", "not-testable", "too few scans, no variation, or confounded")
+#: The best first.
+GRADES = (WORST_CASE, SUPPORTED, NOT_SUPPORTED, NOT_TESTABLE)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A kind of claim, in words that stay the same in every table.
+
+    Attributes
+    ----------
+    id : str
+        By which tables and pages find it, whatever its wording.
+    groups, ordinal, score : str
+        What it says of two groups, of an order of groups, of a score; empty where it says the same as of groups.
+        ``{first}`` and ``{second}`` are the groups, ``{contrast}`` is the contrast's name.
+    """
+
+    id: str
+    groups: str
+    ordinal: str = ""
+    score: str = ""
+
+
+SEPARATION = Claim(
+    "separation",
+    groups="The latent space separates {first} from {second}",
+    ordinal="The latent space follows the order {contrast}",
+    score="The latent space predicts {contrast}",
+)
+BEATS_COVARIATES = Claim("beats_covariates", "The latent space beats the covariates ({contrast})")
+REGIONS_CARRIED = Claim("regions_carried", "Regions carried by the latent space differ ({contrast})")
+SINGLE_REGIONS = Claim("single_regions", "Single regions' grey matter separates the groups ({contrast})")
+ERROR_EXPLAINED = Claim("error_explained", "Regional grey matter explains the reconstruction error")
+CLAIMS = (SEPARATION, BEATS_COVARIATES, REGIONS_CARRIED, SINGLE_REGIONS, ERROR_EXPLAINED)
+
+#: Level of every test, and one minus the confidence of every bound.
+ALPHA = 0.05

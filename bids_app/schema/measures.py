@@ -1,0 +1,143 @@
+"""The quality numbers of a scan: keys of the map's sidecar, columns of ``phenotype/quality.tsv``, rows of the page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .columns import Column
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A number of the sidecar.
+
+    Attributes
+    ----------
+    key : str
+        Key of the sidecar and column of the table.
+    name : str
+        What the participant's page calls it.
+    description : str
+        For dictionaries and documentation.
+    units : str
+        Of the value; empty for a ratio.
+    scale : (float, float), optional
+        Ends of the scale on which the page draws it, beside its usual range (`schema.limits`).
+    shown_unit : str
+        What stands behind the number on the page, where that is not its unit.
+    rule : str
+        The rule it falls under; default its own key. A rule on a share of the intracranial volume is drawn in ml.
+    """
+
+    key: str
+    name: str
+    description: str
+    units: str = ""
+    scale: tuple[float, float] | None = None
+    shown_unit: str = ""
+    rule: str = ""
+
+    @property
+    def column(self) -> Column:
+        """Its column of the quality table."""
+        return Column(self.key, self.description, self.units)
+
+
+_TISSUES = {"csf": "cerebrospinal fluid", "gm": "grey matter", "wm": "white matter"}
+
+#: In the order of the columns of the quality table.
+MEASURES = (
+    Measure("GMVolume", "Grey matter", "Grey matter in the scan's own space", "ml", (200, 1300), rule="GMFraction"),
+    Measure("WMVolume", "White matter", "White matter in the scan's own space", "ml", (100, 1100), rule="WMFraction"),
+    Measure("CSFVolume", "Cerebrospinal fluid", "Cerebrospinal fluid in the scan's own space", "ml", (0, 900),
+            rule="CSFFraction"),
+    Measure("WMHypointensityVolume", "White matter as dark as grey matter (hypointensities)",
+            "White matter as dark as grey matter or darker, in the scan's own space, part of `WMVolume`; about half of "
+            "what was planted is found and FLAIR shows other lesions, so it is not a measure of hyperintensities", "ml"),
+    Measure("TIV", "Intracranial volume", "Total intracranial volume in the scan's own space", "ml", (700, 2400)),
+    Measure("ModulatedGMVolume", "Grey matter in the modulated map", "Sum of the modulated map", "ml"),
+    Measure("GMVolumeConservation", "Grey matter kept by modulation",
+            "Modulated over native grey-matter volume; 1 is exact", scale=(0.97, 1.03)),
+    Measure("GMFraction", "Grey matter, share of the intracranial volume",
+            "Grey matter as a share of the intracranial volume"),
+    Measure("WMFraction", "White matter, share of the intracranial volume",
+            "White matter as a share of the intracranial volume"),
+    Measure("CSFFraction", "Fluid, share of the intracranial volume",
+            "Cerebrospinal fluid as a share of the intracranial volume"),
+    Measure("GMIntensityAgreement", "Grey matter over what the intensities speak for",
+            "Grey matter of the map over that of plain partial volume of the scan's intensities", scale=(0.7, 1.3)),
+    Measure("RimOutsideShare", "Bone or membrane in the mask's rim",
+            "Share of the mask's rim that is bone, or a membrane with fluid under it; not of scans that came stripped",
+            scale=(0, 0.6), shown_unit="of the rim"),
+    Measure("MaskOverlap", "Overlap with the template's brain",
+            "Dice overlap of the warped brain mask with the template's", scale=(0.8, 1.0), shown_unit="Dice"),
+    Measure("PriorCorrelation", "Likeness to the template's grey matter",
+            "Correlation of the warped grey matter with the template's", scale=(0.4, 1.0), shown_unit="r"),
+    Measure("GreyWhiteContrast", "Contrast of grey and white matter", "Distance of grey and white matter",
+            "standard deviations", (0, 10), "SD"),
+    Measure("SurfaceBrightness", "Brightness of the mask's rim",
+            "Brightness of the mask's rim, as a share of that of white matter: a sign of skull left in the mask",
+            scale=(0, 2), shown_unit="of white matter"),
+    Measure("CutShare", "Rim where brain seems cut off",
+            "Share of the mask's rim where brain goes on outside: a sign of brain that the mask cuts off",
+            scale=(0, 1), shown_unit="of the rim"),
+    Measure("CutArea", "Brain on the border of the field of view",
+            "Brain on the faces of the field of view: the scan ends there, and what lies beyond is not measured",
+            "cm2", shown_unit="cm²"),
+    Measure("MissingShare", "Brain missing in the scan",
+            "Share of the brain's outline (deepbet's) that is a hole at least 6 mm wide and open to the outside: brain "
+            "that an earlier stripping or defacing cut away; not with `--skull-strip skip`",
+            scale=(0, 0.2), shown_unit="of the brain"),
+    Measure("FoldedShare", "Share of the brain that the deformation folds",
+            "Share of the brain where the Jacobian determinant is 0 or less"),
+    Measure("Noise", "Noise, share of the brightness of white matter",
+            "Noise of the white matter relative to its mean"),
+    Measure("BiasRange", "Uneven brightness taken out, brightest over darkest place",
+            "Range of the bias field in the brain, brightest over darkest place"),
+    Measure("JacobianMin", "Smallest local volume, against the template",
+            "Smallest Jacobian determinant in the brain; 0 or less is a fold"),
+    Measure("JacobianMax", "Largest local volume, against the template", "Largest Jacobian determinant in the brain"),
+    Measure("ResolutionMark", "Mark of the voxel size",
+            "Mark of the voxel size, root mean square; 1 is good, 6 is poor"),
+    Measure("NoiseMark", "Mark of the noise", "Mark of the noise over the contrast of grey and white matter"),
+    Measure("BiasMark", "Mark of the bias",
+            "Mark of the unevenness before correction over the contrast of grey and white matter"),
+    Measure("ImageQualityMark", "Mark of resolution, noise and bias",
+            "Power mean of the three marks; the worst one decides", scale=(0.5, 9.5), shown_unit="(1 good, 6 poor)"),
+    Measure("cjv", "Joint variation of grey and white matter (MRIQC's cjv; lower is better)",
+            "Coefficient of joint variation of grey and white matter (MRIQC)"),
+    Measure("cnr", "Contrast to noise of grey and white matter (MRIQC's cnr; higher is better)",
+            "Contrast-to-noise ratio of grey and white matter (MRIQC); none without air around the head (stripped "
+            "scans, a background set to one value)"),
+    Measure("efc", "Entropy focus criterion (MRIQC's efc; lower is better)", "Entropy focus criterion (MRIQC)"),
+    *(
+        Measure(f"snr_{key}", f"Signal to noise, {name} (MRIQC's snr_{key}; higher is better)",
+                f"Signal-to-noise ratio of {name} (MRIQC)")
+        for key, name in _TISSUES.items()
+    ),
+    Measure("snr_total", "Signal to noise, mean of the three (MRIQC's snr_total; higher is better)",
+            "Mean of the three signal-to-noise ratios (MRIQC)"),
+    *(
+        Measure(f"icvs_{key}", f"Share of the intracranial volume, {name} (MRIQC's icvs_{key})",
+                f"Share of {name} in the intracranial volume (MRIQC)")
+        for key, name in _TISSUES.items()
+    ),
+    *(
+        Measure(f"rpve_{key}", f"Residual partial volume error, {name} (MRIQC's rpve_{key}; lower is better)",
+                f"Residual partial volume error of {name} (MRIQC's definition)")
+        for key, name in _TISSUES.items()
+    ),
+)  # fmt: skip
+#: Of the reconstruction, where a model encoded the map; not in the quality table.
+ENCODED = (
+    Measure("ReconstructionErrorPercentile", "Reconstruction error within the training cohort",
+            "Where the error lies in the training cohort", "percentile", (0, 100)),
+    Measure("ReconstructionError", "Reconstruction error", "Mean squared error of the reconstruction, in the mask"),
+    Measure("ExplainedVariance", "Explained variance",
+            "Share of the map's variance about the training mean that the reconstruction explains"),
+)  # fmt: skip
+#: The judgement of them.
+VERDICT = Column("QualityVerdict", "`pass`, `look` or `fail`; the group level leaves out what failed, and says so")
+REASONS = Column("QualityReasons", "Why the verdict is not `pass`")
+QUALITY_COLUMNS = (*(measure.column for measure in MEASURES), VERDICT, REASONS)
+NAMED = {measure.key: measure for measure in (*MEASURES, *ENCODED)}

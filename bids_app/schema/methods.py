@@ -1,0 +1,34 @@
+"""How tables name methods, and what pages call them."""
+
+from __future__ import annotations
+
+#: Column ``method`` of ``group/validation.tsv``.
+TESTS = {
+    "pac-bayes (published)": "PAC-Bayes, as published",
+    "pac-bayes (strict)": "PAC-Bayes, strict",
+    "held-out (strict)": "held-out, strict",
+    "vapnik": "Vapnik",
+    "igp": "in general position",
+    "sar": "SAR",
+    "sam (igp)": "SAM, in general position",
+    "sam (strict)": "SAM, strict",
+    "permutation": "permutation",
+    "not testable": "not testable",
+}
+#: Column ``features`` of ``group/baselines.tsv``.
+FEATURES = {
+    "latent": "latents",
+    "latent, covariates removed": "latents, covariates removed",
+    "pca": "PCA",
+    "regional GM": "regional grey matter",
+    "covariates": "covariates",
+}
+#: Column ``method`` of the tables of projections, and the start of the names of coordinates.
+PROJECTIONS = {
+    "pca": "PCA",
+    "tsne": "t-SNE",
+    "tsne3d": "t-SNE (3D)",
+    "pls": "PLS (supervised)",
+    "umap": "UMAP",
+    "umap3d": "UMAP (3D)",
+}

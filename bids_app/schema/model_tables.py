@@ -1,0 +1,90 @@
+"""Tables about the model, its reconstructions and projections, in ``group/``."""
+
+from __future__ import annotations
+
+from .columns import SCAN, VOLUME, Column, Table
+
+_METHOD = Column("method", "The projection", header="Projection")
+_SOURCE = Column("source", "`map` or `reconstruction`")
+
+TRAINING = Table(
+    "group/training.tsv",
+    "model and epoch",
+    (
+        Column("fold", "The fold that was left out, or `all`: the model trained on all participants"),
+        Column("epoch", "Epoch of the training"),
+        Column("train_loss", "Loss on the participants trained on"),
+        Column("valid_loss", "Loss on the participants held out to decide how long to train"),
+    ),
+)
+CROSS_FIT = Table(
+    "group/cross_fit.tsv",
+    "fold",
+    (
+        Column("fold", "The fold that was left out"),
+        Column("n_train", "Scans trained on"),
+        Column("n_test", "Scans left out"),
+        Column("ev_autoencoder", "Explained variance of the maps left out, by the autoencoder"),
+        Column("ev_pca", "The same by a principal component analysis of the same size"),
+    ),
+)
+PROJECTION_QUALITY = Table(
+    "group/projection_quality.tsv",
+    "projection and contrast",
+    (
+        _METHOD,
+        Column("trustworthiness", "Share of the shown neighbours that are neighbours among the latents, 0 to 1",
+               header="Trustworthiness"),
+        Column("continuity", "Share of the neighbours among the latents that are shown as neighbours, 0 to 1",
+               header="Continuity"),
+        Column("knn_auc", "How well a scan's neighbours in the picture tell its group", header="AUC of neighbours"),
+        Column("contrast", "The contrast of `knn_auc`", header="Contrast"),
+        Column("dimensions", "2 or 3", header="Dimensions"),
+        Column("seed_disparity", "How far the pictures of other seeds are from the first; 0: all give the same picture",
+               header="Disparity between seeds"),
+    ),
+)  # fmt: skip
+PROJECTION_SEEDS = Table(
+    "group/projection_seeds.tsv",
+    "projection, seed and scan",
+    (
+        *SCAN,
+        _METHOD,
+        Column("seed", "Seed of the projection"),
+        Column("x", "First coordinate, laid onto the first seed's (Procrustes)"),
+        Column("y", "Second coordinate, laid onto the first seed's (Procrustes)"),
+    ),
+)
+RECONSTRUCTIONS = Table(
+    "group/reconstructions.tsv",
+    "volume of the image of that name",
+    (
+        VOLUME,
+        *SCAN,
+        Column("kind", "`typical` or `extreme`: how large the error is in this cohort"),
+        _SOURCE,
+        Column("error", "Mean squared error in the brain mask, out-of-fold"),
+    ),
+)
+RECONSTRUCTIONS_BY_EPOCH = Table(
+    "group/reconstructions_by_epoch.tsv",
+    "volume of the image of that name",
+    (
+        VOLUME,
+        *SCAN,
+        _SOURCE,
+        Column("epoch", "Epoch of the training; 0 is the linear path"),
+        Column("error", "Mean squared error in the brain mask"),
+        Column("epochs_in_use", "Epochs that the model in use was trained for"),
+    ),
+)
+TRAVERSALS = Table(
+    "group/traversals.tsv",
+    "volume of the image of that name",
+    (
+        VOLUME,
+        Column("latent", "Number of the latent, from 1"),
+        Column("sd", "How far it is moved", "standard deviations"),
+        Column("variance_share", "Share of all latents' variance that it has"),
+    ),
+)

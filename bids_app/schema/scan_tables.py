@@ -1,0 +1,75 @@
+"""Tables of one row per scan, in ``phenotype/``."""
+
+from __future__ import annotations
+
+from .columns import SCAN, Column, Table
+from .measures import QUALITY_COLUMNS
+
+LATENTS = Table(
+    "phenotype/latents.tsv",
+    "scan",
+    (*SCAN, Column("latent_<number>", "Latent variable of the model trained on all participants (arbitrary units)")),
+)
+REGIONAL = Table(
+    "phenotype/regional_gm.tsv",
+    "scan",
+    SCAN,
+    Column("<region>", "Grey matter of <region>", "ml"),
+)
+RECONSTRUCTION = Table(
+    "phenotype/reconstruction.tsv",
+    "scan",
+    (
+        *SCAN,
+        Column(
+            "error",
+            "Out-of-fold reconstruction error: mean squared difference in the brain mask, by a model that did not see "
+            "this participant",
+        ),
+        Column(
+            "explained_variance",
+            "Share of this map's variance about the training mean that the autoencoder explains, out-of-fold; below 0 "
+            "is worse than the mean map",
+        ),
+        Column("explained_variance_pca", "The same for a principal component analysis of the same size"),
+        Column("fold", "Fold in which this participant was held out"),
+    ),
+)
+PROJECTIONS = Table(
+    "phenotype/projections.tsv",
+    "scan",
+    (
+        *SCAN,
+        Column("pca_<number>", "Coordinate of the principal component analysis of the latents (unsupervised)"),
+        Column("tsne_<number>", "Coordinate of t-SNE in two dimensions (unsupervised)"),
+        Column("tsne3d_<number>", "Coordinate of t-SNE in three dimensions (unsupervised)"),
+        Column("umap_<number>", "Coordinate of UMAP in two dimensions (unsupervised)"),
+        Column("umap3d_<number>", "Coordinate of UMAP in three dimensions (unsupervised)"),
+        Column(
+            "pls_<contrast>_<number>",
+            "Coordinate of the partial least squares of <contrast>, out-of-fold (supervised)",
+        ),
+        Column(
+            "pls_<number>", "Coordinate of the partial least squares of the first contrast, out-of-fold (supervised)"
+        ),
+    ),
+)
+QUALITY = Table(
+    "phenotype/quality.tsv",
+    "scan",
+    (
+        *SCAN,
+        *QUALITY_COLUMNS,
+        Column(
+            "CohortReasons",
+            "What sets the scan apart from this cohort, found again on every run; it turns a `pass` into a `look` in "
+            "this table, and the sidecar keeps the scan's own verdict",
+        ),
+    ),
+)
+COHORT = Table(
+    "phenotype/cohort.tsv",
+    "scan",
+    SCAN,
+    Column("<variable>", "The columns of `participants.tsv` and of the sessions as they were analysed, `tiv` included"),
+)

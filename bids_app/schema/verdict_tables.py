@@ -1,0 +1,62 @@
+"""Tables about the claims, in ``group/``."""
+
+from __future__ import annotations
+
+from .claims import CLAIMS, GRADES
+from .columns import CONTRAST, Column, N, Table
+
+_CLAIM = Column("claim", "The claim in words", header="Claim")
+_CLAIM_ID = Column("claim_id", f"What kind of claim it is: {', '.join(f'`{claim.id}`' for claim in CLAIMS)}")
+
+VERDICTS = Table(
+    "group/verdicts.tsv",
+    "claim",
+    (
+        _CLAIM,
+        Column("verdict", ", ".join(f"`{grade.name}`" for grade in GRADES[:-1]) + f" or `{GRADES[-1].name}`",
+               header="Verdict"),
+        Column("deciding_number", "The number that decided", header="The number that decided"),
+        Column("sentence", "The verdict in words", header="In words"),
+        Column("decided_by", "What that number is"),
+        CONTRAST,
+        N,
+        _CLAIM_ID,
+    ),
+)  # fmt: skip
+VALIDATION = Table(
+    "group/validation.tsv",
+    "bound or test of a claim",
+    (
+        _CLAIM,
+        Column("method", "The bound or the test", header="Method"),
+        N,
+        Column("error", "Error, out-of-fold", header="Error"),
+        Column("bound", "Upper limit of the error", header="Upper bound"),
+        Column("p", "p value of the permutation test", header="p"),
+        Column("alpha", "Level of the test, and one minus the confidence of the bound", header="α"),
+        Column("chance", "Error of guessing", header="Chance"),
+        CONTRAST,
+        Column("strict", "Whether the bound may give the top grade", header="Strict"),
+        Column("note", "What else there is to know", header="Note"),
+        _CLAIM_ID,
+    ),
+)
+BASELINES = Table(
+    "group/baselines.tsv",
+    "contrast and features",
+    (
+        CONTRAST,
+        Column("features", "What the classifier or the regression was given", header="Features"),
+        N,
+        Column("balanced_accuracy", "Out-of-fold balanced accuracy of two groups", header="Balanced accuracy"),
+        Column("ci_low", "Lower end of its 95 % interval", header="95 % low"),
+        Column("ci_high", "Upper end of its 95 % interval", header="95 % high"),
+        Column("auc", "Area under the ROC curve; of an order or a score the c-index", header="AUC"),
+        Column("delta_vs_latent", "Latents minus these features, in units of `delta_of`",
+               header="Latents minus these"),
+        Column("delta_ci_low", "Lower end of its corrected 95 % interval", header="95 % low"),
+        Column("delta_ci_high", "Upper end of its corrected 95 % interval", header="95 % high"),
+        Column("delta_p", "p value of the difference", header="p"),
+        Column("delta_of", "What the difference is of", header="of"),
+    ),
+)  # fmt: skip
