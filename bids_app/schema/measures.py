@@ -53,7 +53,8 @@ MEASURES = (
             rule="CSFFraction"),
     Measure("WMHypointensityVolume", "White matter as dark as grey matter (hypointensities)",
             "White matter as dark as grey matter or darker, in the scan's own space, part of `WMVolume`; about half of "
-            "what was planted is found and FLAIR shows other lesions, so it is not a measure of hyperintensities", "ml"),
+            "what was planted is found and FLAIR shows other lesions, so it is not a measure of hyperintensities",
+            "ml"),
     Measure("TIV", "Intracranial volume", "Total intracranial volume in the scan's own space", "ml", (700, 2400)),
     Measure("ModulatedGMVolume", "Grey matter in the modulated map", "Sum of the modulated map", "ml"),
     Measure("GMVolumeConservation", "Grey matter kept by modulation",

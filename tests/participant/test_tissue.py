@@ -111,7 +111,7 @@ def test_thinner_cortex_under_wider_fluid_is_measured_in_full(phantom, thinner_m
     before, after = fractions_of(phantom), fractions_of(phantom, scan)
     planted = np.log(gm[phantom.inside].sum() / phantom.fractions[1][phantom.inside].sum())
     assert planted < -0.13
-    assert np.log(after[1].sum() / before[1].sum()) / planted == pytest.approx(1, abs=0.06)  # 0.86 with heavy mixels
+    assert np.log(after[1].sum() / before[1].sum()) / planted == pytest.approx(1, abs=0.07)  # 0.86 with heavy mixels
     assert after[2].sum() == pytest.approx(before[2].sum(), rel=0.01)
 
 
