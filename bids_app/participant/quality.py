@@ -69,7 +69,7 @@ def measure(
     both = brain | warped
 
     # Contrast is that of healthy white matter: spots in it widen its class, not the scanner's noise.
-    healthy = inside if spots is None else inside & (np.asarray(spots.dataobj) == 0)
+    healthy = inside if spots is None else inside & (np.asarray(spots.dataobj[box]) == 0)
     white, grey = data[(wm > 0.9) & healthy], data[(gm > 0.9) & inside]
     if white.size < 100 or grey.size < 100:
         noise = contrast = white_mean = float("nan")
