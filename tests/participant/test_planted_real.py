@@ -82,7 +82,7 @@ def test_planted_losses_lie_where_they_should(head):
     assert change.sum() == pytest.approx(0, abs=1e-6)
     lost = brain.scan - scan
     assert lost.min() > -1e-3
-    assert not lost[~inside].any()
+    assert not lost[~ndimage.binary_dilation(inside)].any()  # a fine voxel at the rim may lie in the next voxel
     # Brightness lost, in units of what a voxel of grey matter has over fluid, is what was planted.
     over = brain.means[planted.GREY] - brain.means[planted.FLUID]
     assert lost.sum() / over == pytest.approx(-change[1], rel=0.1)
