@@ -5,8 +5,10 @@
 DATASET is one of those that ``references.py`` describes, OUTPUT what the participant level wrote for it. Everything is
 summed on the scan's own grid; a ratio is ours over the reference's, a bias the slope of its logarithm on age. Regional
 structures are AAL2's in ``phenotype/regional_gm.tsv``, over the intracranial volume, against the labels' own; where
-that table is missing they are left out. Datasets of one scanner are also taken together, with one intercept; all
-datasets together have an intercept each, so that a difference between them is no slope.
+that table is missing they are left out. A second reference moves the labels' border with fluid to where the scan is
+half-way between fluid and grey matter: the labels draw it at another place in each dataset. Datasets of one scanner
+are also taken together, with one intercept; all datasets together have an intercept each, so that a difference between
+them is no slope.
 
 decline of ours = decline of the reference + bias of GM - bias of TIV. Two errors may cancel in it: read all three.
 """
@@ -21,6 +23,9 @@ import numpy as np
 import pandas as pd
 from references import dice, find_scans, fit_line, p_value, read_canonical, read_reference, scanner
 
+from bids_app.participant._grid import bounding_box
+from bids_app.simulate import planted
+
 # Beginning of the AAL2 names -> DLMUSE labels, right and left.
 STRUCTURES = {
     "Hippocampus": (47, 48),
@@ -30,6 +35,7 @@ STRUCTURES = {
     "Putamen": (57, 58),
     "Pallidum": (55, 56),
 }
+VENTRICLES = (51, 52)
 PAIRS = {"GM": "gm_ref", "WM": "wm_ref", "TIV": "icv_ref"}
 
 
@@ -64,6 +70,7 @@ def measure(dataset: Path, output: Path) -> pd.DataFrame:
             "wm_ref": reference.volume(reference.white),
             "icv_ref": reference.volume(reference.labels > 0),
         }
+        row["gm_border"], row["wm_border"] = by_brightness(_native(folder, "desc-preproc_T1w"), mask, reference)
         if reference.lesions is not None:
             spots = reference.lesions
             row["lesions"] = reference.volume(spots)
@@ -80,6 +87,18 @@ def measure(dataset: Path, output: Path) -> pd.DataFrame:
     if missing:
         print(f"no map in {output} of {len(missing)} scans: {' '.join(missing)}")
     return pd.DataFrame(rows)
+
+
+def by_brightness(scan: np.ndarray, mask: np.ndarray, reference) -> tuple[float, float]:
+    """Grey and white matter of the labels in ml, bordered by the scan's brightness. Voxels are taken for cubes."""
+    mm = (1000 * reference.ml) ** (1 / 3)
+    box = bounding_box(mask)
+    parts = mask, reference.grey, reference.white, np.isin(reference.labels, VENTRICLES)
+    brain = planted.anatomy(scan[box], *(part[box] for part in parts), mm)
+    return tuple(
+        reference.ml / planted.FINE**3 * np.count_nonzero(brain.tissue == tissue)
+        for tissue in (planted.GREY, planted.WHITE)
+    )
 
 
 def _native(folder: Path, ending: str) -> np.ndarray:
@@ -103,6 +122,10 @@ def report(title: str, t: pd.DataFrame) -> str:
         lines.append(f"  {ours:5s} {told}, bias {per_decade(t.age, ratio)}")
     both = np.log((t.GM + t.WM) / (t.gm_ref + t.wm_ref))
     lines.append(f"  GM+WM ratio {np.exp(both.mean()):.3f}, sd {both.std():.3f}, bias {per_decade(t.age, both)}")
+    for name, ours, theirs in (("GM", t.GM, t.gm_border), ("GM+WM", t.GM + t.WM, t.gm_border + t.wm_border)):
+        ratio = np.log(ours / theirs)
+        told = f"ratio {np.exp(ratio.mean()):.3f}, sd {ratio.std():.3f}, bias {per_decade(t.age, ratio)}"
+        lines.append(f"  {name:5s} with the border by brightness: {told}")
     lines.append(
         f"  GM/TIV changes by {per_decade(t.age, np.log(t.GM / t.TIV))}, "
         f"the reference's by {per_decade(t.age, np.log(t.gm_ref / t.icv_ref))}"

@@ -81,6 +81,7 @@ def measure(path: Path, work: Path, again: bool) -> dict:
     """Results of one scan: {case: [slope or error of grey matter, error of white matter in percent]}."""
     from bids_app.participant import bias, inputs, normalize, skullstrip, tissue, transforms
     from bids_app.participant._ants import image_like
+    from bids_app.participant._grid import bounding_box
     from bids_app.simulate import planted
     from bids_app.space.templates import get_template
 
@@ -96,17 +97,24 @@ def measure(path: Path, work: Path, again: bool) -> dict:
         return transforms.warp_priors(template, scan, found)
 
     def volumes(scan, priors):
-        return np.array([np.asarray(m.dataobj).sum() for m in _maps(tissue.segment(scan, mask, *priors))]) * ml
+        return (
+            np.array([np.asarray(m.dataobj).sum(dtype=np.float64) for m in _maps(tissue.segment(scan, mask, *priors))])
+            * ml
+        )
 
     labels, parts = labels_of(path)
-    grey, white = np.isin(labels, parts[GREY]), np.isin(labels, parts[WHITE])
     mm = float(corrected.header.get_zooms()[0])
     ml = mm**3 / 1000
-    brain = planted.anatomy(np.asarray(corrected.dataobj), inside, grey, white, np.isin(labels, VENTRICLES), mm)
+    box = bounding_box(inside, 3)  # fine voxels of the whole head would take minutes
+    data = np.asarray(corrected.dataobj, dtype=np.float32)
+    marks = (np.isin(labels[box], ids) for ids in (parts[GREY], parts[WHITE], VENTRICLES))
+    brain = planted.anatomy(data[box], inside[box], *marks, mm)
     priors = priors_of(corrected, "before")
     before, results = volumes(corrected, priors), {}
-    for number, case in enumerate(cases(brain, np.isin(labels, DEEP_GREY), inside)):
-        scan = image_like(case.scan, corrected)
+    for number, case in enumerate(cases(brain, np.isin(labels[box], DEEP_GREY), inside[box])):
+        changed = data.copy()
+        changed[box] = case.scan
+        scan = image_like(changed, corrected)
         change = volumes(scan, priors_of(scan, str(number)) if again else priors) - before
         planned = np.zeros(3) if case.change is None else case.change
         grey_result = 100 * change[1] / before[1] if case.change is None else change[1] / planned[1]
