@@ -97,7 +97,7 @@ def analyse(rng, n, effect, condition, *, latents, regions, permutations, share=
     covariates, Gf = build_covariates(table, removed), None
     if condition == "combat":
         site, kept = build_sites(table, "site"), build_covariates(table, ["age"]).matrix
-        (Z, _), Zf = harmonise(Z, site, kept, fold), harmonise(Zf, site, kept, fold)[1]
+        Z, Zf = harmonise(Z, site, kept, fold, by_fold=Zf)
         G, Gf = harmonise(G, site, kept, fold)
     common = {"n_permutations": permutations, "seed": seed}
     profile = lrcp(Z, Zf, fold, G, names, contrasts, covariates, who, Gf=Gf, n_bootstrap=5, **common).regions

@@ -8,7 +8,6 @@ import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,7 +19,8 @@ from ..bids.maps import GreyMatterMap, check_alike, find_maps
 from ..bids.query import check_dataset
 from ..bids.tables import identifiers, read_participants, read_tsv, write_table, write_tsv
 from ..config import Config
-from ..errors import ConfigError, DatasetError, NoInputError
+from ..errors import NoInputError
+from ..group.study import Design, build_questions
 from ..schema.claims import ALPHA
 from ..schema.measures import QUALITY_COLUMNS
 from ..schema.scan_tables import QUALITY
@@ -32,6 +32,7 @@ logger = logging.getLogger("latentatlas")
 
 #: Columns of the cohort that the scans know -> the key of the sidecar; a column of participants.tsv comes first.
 KNOWN = {"tiv": "TIV", "WMHypointensityVolume": "WMHypointensityVolume"}
+
 
 def run_group(config: Config, logs: Path) -> list[Failure]:
     """Train, project, profile, explain, validate, and write the report.
@@ -59,7 +60,8 @@ def _analyse(config: Config, logs: Path) -> list[Failure]:
     start = time.monotonic()
     maps, quality, left_out = _trusted(_maps(config))
     table = _cohort(config, maps, quality)
-    _check(config, maps, table)
+    design = _design(config)
+    _check(config, maps, table, design)
     nprocs = config.nprocs or processors()
     threads = config.omp_nthreads or 1
     prepare(config, threads)
@@ -72,7 +74,7 @@ def _analyse(config: Config, logs: Path) -> list[Failure]:
         config,
         [m.path for m in maps],
         cohort=cohort_file,
-        design=_design(config),
+        design=design,
         space=maps[0].space,
         dataset=description.get("Name", "unnamed"),
         licence=description.get("License", "not stated"),
@@ -139,46 +141,29 @@ def _cohort(config: Config, maps: Sequence[GreyMatterMap], quality: Sequence[dic
     return table
 
 
-def _design(config: Config) -> dict[str, Any]:
-    return {
-        "group_column": config.group_column,
-        "contrasts": list(config.contrast),
-        "covariates": list(config.covariates),
-        "site_column": config.site_column,
-        "harmonize": config.harmonize,
-        "permutations": config.permutations,
-        "seed": config.random_seed,
-        "file": str(config.bids_dir / "participants.tsv"),
-    }
+def _design(config: Config) -> Design:
+    return Design(
+        group_column=config.group_column,
+        contrasts=tuple(config.contrast),
+        covariates=tuple(config.covariates),
+        site_column=config.site_column,
+        harmonize=config.harmonize,
+        file=str(config.bids_dir / "participants.tsv"),
+    )
 
 
-def _check(config: Config, maps: Sequence[GreyMatterMap], table: pd.DataFrame) -> None:
+def _check(config: Config, maps: Sequence[GreyMatterMap], table: pd.DataFrame, design: Design) -> None:
     """Find a wrong column, an absent atlas, a damaged model now, rather than after the training."""
     import nibabel as nib
 
-    from ..group.design import build_contrasts, build_covariates
-    from ..group.harmonise import build_sites
     from ..model.files import load_model
     from ..model.plan import make_plan
     from ..space.atlases import is_aal, load_atlas
 
-    file = config.bids_dir / "participants.tsv"
-    contrasts = []
-    if config.group_column:
-        contrasts = build_contrasts(table, config.group_column, list(config.contrast) or None, file=file)
-    elif config.contrast:
-        raise DatasetError("contrasts need --group-column", file=file, remedy="name the column of the groups")
-    build_covariates(table, list(config.covariates), file=file)
-    if config.site_column:
-        build_covariates(table, [config.site_column], categories=(config.site_column,), file=file)
-    if config.harmonize == "combat":
-        if not config.site_column:
-            raise ConfigError("--harmonize combat has no sites to harmonise", remedy="name them with --site-column")
-        build_sites(table, config.site_column, file=file)
-    for contrast in contrasts:
+    for contrast in build_questions(table, design).contrasts:
         if contrast.problem:
             logger.warning("%s is not testable: %s", contrast.name, contrast.problem)
-    if not config.group_column:
+    if not design.group_column:
         logger.warning("no --group-column: the latent space is described, nothing is compared")
     load_atlas(config.atlas, nib.load(maps[0].path))
     if is_aal(config.atlas) and not maps[0].space.startswith("MNI152"):

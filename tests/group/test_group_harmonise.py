@@ -75,7 +75,9 @@ def test_a_fold_is_harmonised_without_its_held_out_rows():
     assert not np.allclose(per_fold[1][fold != 2], other[1][fold != 2])
     assert not np.allclose(full, other_full)
     # The fold model's own latents are harmonised fold by fold.
-    np.testing.assert_allclose(harmonise(np.stack([x, x, 2 * x, x]), site, age, fold)[1][2], 2 * per_fold[2], atol=1e-9)
+    np.testing.assert_allclose(
+        harmonise(x, site, age, fold, by_fold=np.stack([x, x, 2 * x, x]))[1][2], 2 * per_fold[2], atol=1e-9
+    )
 
 
 def test_rows_without_site_are_unknown_and_unseen_sites_stay_as_they_are():

@@ -12,6 +12,7 @@ import pytest
 
 from bids_app.cli import parse
 from bids_app.errors import ScanError
+from bids_app.group.study import Design
 from bids_app.workflows.environment import prepare
 from bids_app.workflows.execute import execute
 from bids_app.workflows.group import _publish
@@ -60,9 +61,9 @@ def test_another_atlas_trains_nothing_anew(config, tmp_path):
     for path in paths:
         path.touch()
     said = {"space": "MNI152NLin2009aSym", "dataset": "d", "licence": "none", "n_folds": 2, "n_threads": 1, "n_jobs": 1}
-    graph = init_group_wf(config, paths[:1], cohort=paths[1], design={}, **said)._graph
+    graph = init_group_wf(config, paths[:1], cohort=paths[1], design=Design(), **said)._graph
     after = {node.name for node in nx.descendants(graph, next(n for n in graph if n.name == "regions"))}
-    assert after == {"project", "profile", "explain", "agnostic_map", "validate"}
+    assert after == {"study", "project", "profile", "explain", "agnostic_map", "validate"}
 
 
 def test_the_labels_of_another_atlas_are_dropped(tmp_path):
