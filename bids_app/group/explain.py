@@ -11,9 +11,9 @@ import shap
 from sklearn.ensemble import GradientBoostingRegressor
 from sklearn.linear_model import RidgeCV
 
-from bids_app.group.design import Covariates
 from bids_app.group.rows import rows_of
-from bids_app.schema.claims import ALPHA
+from bids_app.group.settings import AnalysisSettings
+from bids_app.group.study import Study
 from bids_app.stats.crossfit import crossfit_test, features_of_fold, fold_rows, smallest_training_set, spearman
 from bids_app.stats.linear import residual_operator, standardise
 from bids_app.stats.resampling import bootstrap_mean_interval
@@ -73,21 +73,7 @@ class ExplainResult:
         return " and ".join(used)
 
 
-def explain(
-    err: np.ndarray,
-    G: np.ndarray,
-    regions: pd.DataFrame,
-    fold: np.ndarray,
-    covariates: Covariates,
-    participants: np.ndarray,
-    groups: np.ndarray | None = None,
-    *,
-    Gf: np.ndarray | None = None,
-    n_permutations: int = 1000,
-    n_bootstrap: int = 1000,
-    alpha: float = ALPHA,
-    seed: int = 0,
-) -> ExplainResult:
+def explain(study: Study, settings: AnalysisSettings) -> ExplainResult:
     """Regress the out-of-fold reconstruction error on regional grey matter and attribute it to the regions.
 
     In each outer fold, ridge (exact linear SHAP, ``beta_j (x_j - mean_j)``) and gradient-boosted trees (exact path-
@@ -96,24 +82,18 @@ def explain(
 
     Parameters
     ----------
-    err : ndarray of shape (N,)
-        Reconstruction error of every scan by a model that never saw the participant.
-    G : ndarray of shape (N, R)
-    regions : DataFrame with `index, name`
-    fold : ndarray of shape (N,)
-    covariates : Covariates
-    participants : ndarray of shape (N,)
-    groups : ndarray of shape (N,) of str or None, optional
-        Group of every scan, for means by group.
-    Gf : ndarray of shape (F, N, R), optional
-        Regional grey matter as harmonised for each fold. Default: `G` in every fold.
-    n_permutations, n_bootstrap, alpha, seed
+    study : Study
+        Reconstruction error (N,), regional grey matter (N, R) and as harmonised for each fold (F, N, R); the groups
+        give means by group.
+    settings : AnalysisSettings
     """
-    err, G, fold = np.asarray(err, float), np.asarray(G, float), np.asarray(fold)
+    err, G, regions = np.asarray(study.error, float), np.asarray(study.regional.full, float), study.regions
+    fold, covariates, groups, seed = study.fold, study.covariates, study.groups, settings.seed
+    n_bootstrap, alpha = settings.n_interval_samples, settings.alpha
     usable = covariates.complete & np.isfinite(err) & np.isfinite(G).all(axis=1)
     values, base = np.full(G.shape, np.nan), np.full(len(err), np.nan)
     names = [str(name) for name in regions["name"]]
-    rows = rows_of(participants, usable)
+    rows = rows_of(study.participants, usable)
     n = len(rows)
     few = n < 8 or smallest_training_set(rows.take(fold)) < 4
     if few or np.ptp(err[usable]) == 0:
@@ -125,11 +105,11 @@ def explain(
         )
 
     scans = np.flatnonzero(usable)
-    by_fold = G if Gf is None else Gf
+    by_fold = study.regional.cross_fitted
     fit = _shap_out_of_fold(by_fold[..., scans, :], err[scans], fold[scans], covariates.matrix[scans], seed)
     values[scans], base[scans] = fit["shap"], fit["base"]
     args = rows.mean(by_fold), rows.mean(err), rows.take(fold), rows.mean(covariates.matrix)
-    test = crossfit_test(*args, n_permutations=n_permutations, seed=seed + 501)
+    test = crossfit_test(*args, n_permutations=settings.n_permutations, seed=seed + 501)
     bound = sar(*args, eta=alpha)
     r2 = fit["r2"]["picked"]
     supported = test.p <= alpha and r2 > 0 and bound.loss < bound.gamma

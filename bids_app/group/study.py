@@ -28,6 +28,11 @@ class Features:
     full: np.ndarray
     by_fold: np.ndarray | None = None
 
+    @property
+    def cross_fitted(self) -> np.ndarray:
+        """What a prediction for held-out scans may start from: ``by_fold``, else ``full``."""
+        return self.full if self.by_fold is None else self.by_fold
+
 
 @dataclass(frozen=True)
 class Design:

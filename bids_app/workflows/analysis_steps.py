@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ..bids.tables import identifiers, read_tsv, write_table
+from ..group.settings import AnalysisSettings
 from ..group.study import Design, read_study
 from ..schema import model_tables, region_tables, scan_tables, verdict_tables
 from .group_steps import write_phenotype
@@ -41,15 +42,7 @@ def project(folder: Path, study: Path, seed: int, n_jobs: int) -> dict:
     from ..group.project import project as compute
 
     cohort = read_study(study)
-    views = compute(
-        cohort.raw_latents.full,
-        cohort.raw_latents.by_fold,
-        cohort.fold,
-        list(cohort.contrasts),
-        cohort.participants,
-        n_jobs=n_jobs,
-        seed=seed,
-    )
+    views = compute(cohort, AnalysisSettings(seed=seed, n_threads=n_jobs))
     write_phenotype(folder, scan_tables.PROJECTIONS, cohort.scans, views.coordinates)
     write_table(folder / "out", model_tables.PROJECTION_QUALITY, views.quality)
     ids = cohort.scans.loc[views.seeds["row"].astype(int)].reset_index(drop=True)
@@ -63,19 +56,7 @@ def profile(folder: Path, study: Path, labels: Path, permutations: int, seed: in
     from ..group.lrcp import lrcp
 
     cohort = read_study(study)
-    found = lrcp(
-        cohort.latents.full,
-        cohort.latents.by_fold,
-        cohort.fold,
-        cohort.regional.full,
-        cohort.regions,
-        list(cohort.contrasts),
-        cohort.covariates,
-        cohort.participants,
-        Gf=cohort.regional.by_fold,
-        n_permutations=permutations,
-        seed=seed,
-    )
+    found = lrcp(cohort, AnalysisSettings(permutations, seed=seed))
     out = folder / "out" / "group"
     regions = write_table(folder / "out", region_tables.LRCP_REGIONS, found.regions)
     write_table(folder / "out", region_tables.LRCP_PROFILE, found.profile)
@@ -94,19 +75,7 @@ def explain(folder: Path, study: Path, labels: Path, permutations: int, seed: in
     from ..group.explain import explain as compute
 
     cohort = read_study(study)
-    found = compute(
-        cohort.error,
-        cohort.regional.full,
-        cohort.regions,
-        cohort.fold,
-        cohort.covariates,
-        cohort.participants,
-        cohort.groups,
-        Gf=cohort.regional.by_fold,
-        n_permutations=permutations,
-        seed=seed,
-    )
-    out = folder / "out" / "group"
+    found = compute(cohort, AnalysisSettings(permutations, seed=seed))
     write_table(folder / "out", region_tables.SHAP_REGIONS, found.regions)
     values = pd.concat([cohort.scans, found.values.reset_index(drop=True)], axis=1)
     write_table(folder / "out", region_tables.SHAP_VALUES, values)
@@ -114,7 +83,8 @@ def explain(folder: Path, study: Path, labels: Path, permutations: int, seed: in
     facts = {"supported": found.supported, "reason": found.reason, "model": found.model}
     facts |= {name: None if np.isnan(value) else float(value) for name, value in numbers.items()}
     (folder / "shap.json").write_text(json.dumps(facts))
-    _paint(found.regions.set_index("index").loc[cohort.regions["index"], "mean_abs_shap"], labels, out / "shap.nii.gz")
+    size = found.regions.set_index("index").loc[cohort.regions["index"], "mean_abs_shap"]
+    _paint(size, labels, folder / "out" / "group" / "shap.nii.gz")
     return {"explained": found}
 
 
@@ -124,23 +94,12 @@ def agnostic_map(folder: Path, study: Path, labels: Path, permutations: int, see
     from ..group.sam import sam
 
     cohort = read_study(study)
-    found = sam(
-        cohort.regional.full,
-        cohort.regions,
-        list(cohort.contrasts),
-        cohort.covariates,
-        cohort.fold,
-        cohort.participants,
-        Gf=cohort.regional.by_fold,
-        n_permutations=permutations,
-        seed=seed,
-    )
-    out = folder / "out" / "group"
+    found = sam(cohort, AnalysisSettings(permutations, seed=seed))
     for contrast in cohort.contrasts:
         rows = found[found["contrast"] == contrast.name]
         if len(rows):
             margin = np.where(rows["survives"].astype(bool), rows["chance"] - rows["bound"], 0.0)
-            _paint(margin, labels, out / f"sam_{contrast.slug}.nii.gz")
+            _paint(margin, labels, folder / "out" / "group" / f"sam_{contrast.slug}.nii.gz")
     return {"regions": write_table(folder / "out", region_tables.SAM_REGIONS, found)}
 
 
@@ -160,43 +119,13 @@ def validate(
     from ..group.verdicts import verdicts
 
     cohort = read_study(study)
-    lrcp_table, sam_table = read_tsv(lrcp_regions), read_tsv(sam_regions)
-    validation = compute(
-        cohort.latents.full,
-        cohort.latents.by_fold,
-        cohort.fold,
-        list(cohort.contrasts),
-        cohort.covariates,
-        cohort.participants,
-        lrcp_regions=lrcp_table,
-        sam_regions=sam_table,
-        explained=explained,
-        n_permutations=permutations,
-        seed=seed,
-    )
-    compared = baselines(
-        cohort.latents.full,
-        cohort.latents.by_fold,
-        cohort.pca.full,
-        cohort.pca.by_fold,
-        cohort.regional.full,
-        cohort.fold,
-        list(cohort.contrasts),
-        cohort.covariates,
-        cohort.participants,
-        Gf=cohort.regional.by_fold,
-    )
-    verdict = verdicts(
-        validation,
-        compared,
-        list(cohort.contrasts),
-        lrcp_regions=lrcp_table,
-        sam_regions=sam_table,
-        covariate_names=cohort.covariates.names,
-    )
-    tables = {
+    tables = {"lrcp_regions": read_tsv(lrcp_regions), "sam_regions": read_tsv(sam_regions)}
+    validation = compute(cohort, AnalysisSettings(permutations, seed=seed), explained=explained, **tables)
+    compared = baselines(cohort)
+    verdict = verdicts(validation, compared, cohort.contrasts, covariate_names=cohort.covariates.names, **tables)
+    made = {
         verdict_tables.VALIDATION: validation,
         verdict_tables.BASELINES: compared,
         verdict_tables.VERDICTS: verdict,
     }
-    return {kind.name: write_table(folder / "out", kind, table) for kind, table in tables.items()}
+    return {kind.name: write_table(folder / "out", kind, table) for kind, table in made.items()}

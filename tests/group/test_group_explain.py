@@ -9,11 +9,11 @@ from sklearn.ensemble import GradientBoostingRegressor
 from sklearn.linear_model import LinearRegression, Ridge
 
 from bids_app.group.explain import explain, linear_shap, tree_shap
+from bids_app.group.settings import AnalysisSettings
 
 
 def run(c, **options):
-    options = {"n_permutations": 200, "n_bootstrap": 200} | options
-    return explain(c.err, c.G, c.regions, c.fold, c.covariates, c.participants, c.group, **options)
+    return explain(c.study(), AnalysisSettings(**({"n_permutations": 200, "n_interval_samples": 200} | options)))
 
 
 def test_linear_values_are_the_shap_librarys():

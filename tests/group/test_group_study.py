@@ -57,6 +57,7 @@ def test_what_is_absent_stays_absent(cohort, tmp_path):
     read = read_study(write_study(tmp_path / "study.npz", made))
     assert (read.pca, read.groups, read.contrasts, read.latents.by_fold) == (None, None, (), None)
     assert read.covariates.none
+    assert read.latents.cross_fitted is read.latents.full
 
 
 def test_latents_components_and_regions_are_harmonised_without_the_held_out_scans(cohort, scans):
@@ -80,6 +81,7 @@ def test_latents_components_and_regions_are_harmonised_without_the_held_out_scan
             combat = fit_combat(by_fold[f][train], site[train], sex[train])
             expected = combat.apply(by_fold[f][usable], site[usable], sex[usable])
             np.testing.assert_array_equal(features.by_fold[f][usable], expected)
+        assert features.cross_fitted is features.by_fold
     assert study.raw_latents.full is cohort.Z
     assert study.raw_latents.by_fold is cohort.Zf
 
