@@ -107,7 +107,8 @@ def analyse(rng, n, effect, condition, *, latents, regions, permutations, share=
     explained = explain(study, settings) if with_error else None
     mapped = sam(study, settings)
     tables = {"lrcp_regions": profile, "sam_regions": mapped}
-    validation = validate(study, settings, explained=explained, **tables)
+    relation = None if explained is None else explained.relation
+    validation = validate(study, settings, relation=relation, **tables)
     graded = verdicts(validation, baselines(study), contrasts, covariate_names=covariates.names, **tables)
     out = {}
     for label, verdict in zip(_labels(graded["claim_id"]), graded["verdict"], strict=True):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import logging
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,8 +20,39 @@ from bids_app.stats.linear import residual_operator, standardise
 from bids_app.stats.resampling import bootstrap_mean_interval
 from bids_app.stats.sar import SarResult, sar
 
-_LOG = logging.getLogger("latentatlas")
 _ALPHAS = np.geomspace(1e-1, 1e5, 13)
+
+
+@dataclass(frozen=True)
+class ErrorRelation:
+    """Whether regional grey matter explains the reconstruction error, all regions together.
+
+    Attributes
+    ----------
+    n : int
+        Participants.
+    supported : bool
+        The permutation test, the out-of-fold R2 and SAR's held-out loss all carry the relation. Shown greyed otherwise.
+    reason : str
+        Why, in plain words.
+    model : str
+        What was picked in the folds, in words; empty where nothing was fitted.
+    r2, p : float
+        Out-of-fold R2 of the picked models; permutation p value of the linear relation. NaN where nothing was fitted.
+    seed_stability : float
+        Spearman correlation, over the regions, of mean |SHAP| between two seeds of the trees; 1 where the linear
+        model, which has no seed, was picked in every fold.
+    sar : SarResult or None
+    """
+
+    n: int
+    supported: bool
+    reason: str
+    model: str = ""
+    r2: float = np.nan
+    p: float = np.nan
+    seed_stability: float = np.nan
+    sar: SarResult | None = None
 
 
 @dataclass(frozen=True)
@@ -38,39 +70,26 @@ class ExplainResult:
         Expected prediction; ``base + values.sum(axis=1)`` is the out-of-fold prediction.
     models : DataFrame
         `model, r2, chosen_folds`: out-of-fold R2 of the linear model, the trees, and the one picked inside each fold.
-    r2, p : float
-        Out-of-fold R2 of the picked models; permutation p value of the linear relation.
-    sar : SarResult or None
-    supported : bool
-        The permutation test, the out-of-fold R2 and SAR's held-out loss all carry the relation. Shown greyed otherwise.
-    reason : str
-        Why, in plain words.
-    n : int
-        Participants.
-    seed_stability : float
-        Spearman correlation, over the regions, of mean |SHAP| between two seeds of the trees; 1 where the linear
-        model, which has no seed, was picked in every fold.
+    relation : ErrorRelation
     """
 
     regions: pd.DataFrame
     values: pd.DataFrame
     base: np.ndarray
     models: pd.DataFrame
-    r2: float
-    p: float
-    sar: SarResult | None
-    supported: bool
-    reason: str
-    n: int
-    seed_stability: float = np.nan
+    relation: ErrorRelation
 
-    @property
-    def model(self) -> str:
-        """What was picked in the folds, in words; empty where nothing was fitted."""
-        chosen = self.models.set_index("model")["chosen_folds"] if len(self.models) else {}
-        names = {"linear": "ridge regression", "trees": "gradient-boosted trees"}
-        used = [f"{names[m]} in {chosen[m]} of {chosen['picked']} folds" for m in names if len(chosen) and chosen[m]]
-        return " and ".join(used)
+
+def write_relation(path: Path, relation: ErrorRelation) -> Path:
+    """Write a relation as JSON."""
+    path.write_text(json.dumps(asdict(relation)))
+    return path
+
+
+def read_relation(path: Path) -> ErrorRelation:
+    """Read what `write_relation` has written, to the last digit."""
+    facts = json.loads(path.read_text())
+    return ErrorRelation(**{**facts, "sar": SarResult(**facts["sar"]) if facts["sar"] else None})
 
 
 def explain(study: Study, settings: AnalysisSettings) -> ExplainResult:
@@ -100,9 +119,8 @@ def explain(study: Study, settings: AnalysisSettings) -> ExplainResult:
         reason = "too few participants with all values" if few else "the reconstruction error does not vary"
         table = _table(regions, values, G, groups, n_bootstrap, seed, False)
         models = pd.DataFrame(columns=["model", "r2", "chosen_folds"])
-        return ExplainResult(
-            table, pd.DataFrame(values, columns=names), base, models, np.nan, np.nan, None, False, reason, n
-        )
+        frame = pd.DataFrame(values, columns=names)
+        return ExplainResult(table, frame, base, models, ErrorRelation(n, supported=False, reason=reason))
 
     scans = np.flatnonzero(usable)
     by_fold = study.regional.cross_fitted
@@ -128,7 +146,14 @@ def explain(study: Study, settings: AnalysisSettings) -> ExplainResult:
     )
     table = _table(regions, values, G, groups, n_bootstrap, seed, supported)
     frame = pd.DataFrame(values, columns=names)
-    return ExplainResult(table, frame, base, models, r2, test.p, bound, bool(supported), reason, n, fit["stability"])
+    relation = ErrorRelation(n, bool(supported), reason, _picked(chosen), r2, test.p, fit["stability"], bound)
+    return ExplainResult(table, frame, base, models, relation)
+
+
+def _picked(chosen: list[str]) -> str:
+    names = {"linear": "ridge regression", "trees": "gradient-boosted trees"}
+    used = [f"{names[m]} in {chosen.count(m)} of {len(chosen)} folds" for m in names if m in chosen]
+    return " and ".join(used)
 
 
 def linear_shap(coef: np.ndarray, mean: np.ndarray, x: np.ndarray) -> np.ndarray:

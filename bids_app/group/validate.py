@@ -8,7 +8,7 @@ import pandas as pd
 from bids_app.group.claims import in_words
 from bids_app.group.classify import balanced_weights, classify, full_sample_margins
 from bids_app.group.design import Contrast, Covariates
-from bids_app.group.explain import ExplainResult
+from bids_app.group.explain import ErrorRelation
 from bids_app.group.rows import Rows, rows_of
 from bids_app.group.settings import AnalysisSettings
 from bids_app.group.study import Study
@@ -28,7 +28,7 @@ def validate(
     *,
     lrcp_regions: pd.DataFrame | None = None,
     sam_regions: pd.DataFrame | None = None,
-    explained: ExplainResult | None = None,
+    relation: ErrorRelation | None = None,
 ) -> pd.DataFrame:
     """One row a bound or test, for every claim.
 
@@ -43,7 +43,8 @@ def validate(
     settings : AnalysisSettings
     lrcp_regions, sam_regions : DataFrame, optional
         Tables of `lrcp` and `sam`: their family-wise claims get their rows here.
-    explained : ExplainResult, optional
+    relation : ErrorRelation, optional
+        Of `explain`.
 
     Returns
     -------
@@ -87,8 +88,8 @@ def validate(
     for contrast in study.contrasts:
         table += _lrcp_rows(lrcp_regions, contrast, alpha)
         table += _sam_rows(sam_regions, contrast, alpha)
-    if explained is not None:
-        table += _error_rows(explained, alpha)
+    if relation is not None:
+        table += _error_rows(relation, alpha)
     return pd.DataFrame(table, columns=COLUMNS)
 
 
@@ -201,13 +202,13 @@ def _sam_rows(regions, contrast, alpha) -> list[dict]:
     return out
 
 
-def _error_rows(explained: ExplainResult, alpha: float) -> list[dict]:
+def _error_rows(relation: ErrorRelation, alpha: float) -> list[dict]:
     claim = ERROR_EXPLAINED
-    if explained.sar is None:
-        return [_row(claim, "not testable", None, n=explained.n, alpha=alpha, note=explained.reason)]
-    bound = _sar_row(explained.sar)
-    permutation = bound | {"method": "permutation", "bound": np.nan, "p": explained.p, "note": explained.reason}
-    return [_row(claim, contrast=None, n=explained.n, alpha=alpha, **one) for one in (bound, permutation)]
+    if relation.sar is None:
+        return [_row(claim, "not testable", None, n=relation.n, alpha=alpha, note=relation.reason)]
+    bound = _sar_row(relation.sar)
+    permutation = bound | {"method": "permutation", "bound": np.nan, "p": relation.p, "note": relation.reason}
+    return [_row(claim, contrast=None, n=relation.n, alpha=alpha, **one) for one in (bound, permutation)]
 
 
 def _of(regions, contrast):

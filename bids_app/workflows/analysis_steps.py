@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -69,23 +68,20 @@ def profile(folder: Path, study: Path, labels: Path, permutations: int, seed: in
     return {"regions": regions}
 
 
-@stage("explained")
+@stage("relation")
 def explain(folder: Path, study: Path, labels: Path, permutations: int, seed: int) -> dict:
     """SHAP values of a regression of the reconstruction error on regional grey matter."""
     from ..group.explain import explain as compute
+    from ..group.explain import write_relation
 
     cohort = read_study(study)
     found = compute(cohort, AnalysisSettings(permutations, seed=seed))
     write_table(folder / "out", region_tables.SHAP_REGIONS, found.regions)
     values = pd.concat([cohort.scans, found.values.reset_index(drop=True)], axis=1)
     write_table(folder / "out", region_tables.SHAP_VALUES, values)
-    numbers = {"r2": found.r2, "p": found.p, "seed_stability": found.seed_stability}
-    facts = {"supported": found.supported, "reason": found.reason, "model": found.model}
-    facts |= {name: None if np.isnan(value) else float(value) for name, value in numbers.items()}
-    (folder / "shap.json").write_text(json.dumps(facts))
     size = found.regions.set_index("index").loc[cohort.regions["index"], "mean_abs_shap"]
     _paint(size, labels, folder / "out" / "group" / "shap.nii.gz")
-    return {"explained": found}
+    return {"relation": write_relation(folder / "relation.json", found.relation)}
 
 
 @stage("regions")
@@ -103,7 +99,7 @@ def agnostic_map(folder: Path, study: Path, labels: Path, permutations: int, see
     return {"regions": write_table(folder / "out", region_tables.SAM_REGIONS, found)}
 
 
-@stage("validation", "baselines", "verdicts")
+@stage("validation")
 def validate(
     folder: Path,
     study: Path,
@@ -111,21 +107,40 @@ def validate(
     seed: int,
     lrcp_regions: Path,
     sam_regions: Path,
-    explained: object,
+    relation: Path,
 ) -> dict:
-    """Bounds, permutation tests and baselines for every claim, and the verdicts that follow from them."""
-    from ..group.baselines import baselines
+    """Bounds and permutation tests for every claim."""
+    from ..group.explain import read_relation
     from ..group.validate import validate as compute
-    from ..group.verdicts import verdicts
+
+    tables = {"lrcp_regions": read_tsv(lrcp_regions), "sam_regions": read_tsv(sam_regions)}
+    settings = AnalysisSettings(permutations, seed=seed)
+    validation = compute(read_study(study), settings, relation=read_relation(relation), **tables)
+    return {"validation": write_table(folder / "out", verdict_tables.VALIDATION, validation)}
+
+
+@stage("baselines")
+def baselines(folder: Path, study: Path) -> dict:
+    """What a sceptic would use instead of the latents, in the same folds."""
+    from ..group.baselines import baselines as compute
+
+    return {"baselines": write_table(folder / "out", verdict_tables.BASELINES, compute(read_study(study)))}
+
+
+@stage("verdicts")
+def verdicts(
+    folder: Path, study: Path, validation: Path, baselines: Path, lrcp_regions: Path, sam_regions: Path
+) -> dict:
+    """Grade every claim by the tables as they are written: a reader can check each verdict against them."""
+    from ..group.verdicts import verdicts as compute
 
     cohort = read_study(study)
-    tables = {"lrcp_regions": read_tsv(lrcp_regions), "sam_regions": read_tsv(sam_regions)}
-    validation = compute(cohort, AnalysisSettings(permutations, seed=seed), explained=explained, **tables)
-    compared = baselines(cohort)
-    verdict = verdicts(validation, compared, cohort.contrasts, covariate_names=cohort.covariates.names, **tables)
-    made = {
-        verdict_tables.VALIDATION: validation,
-        verdict_tables.BASELINES: compared,
-        verdict_tables.VERDICTS: verdict,
-    }
-    return {kind.name: write_table(folder / "out", kind, table) for kind, table in made.items()}
+    graded = compute(
+        read_tsv(validation),
+        read_tsv(baselines),
+        cohort.contrasts,
+        lrcp_regions=read_tsv(lrcp_regions),
+        sam_regions=read_tsv(sam_regions),
+        covariate_names=cohort.covariates.names,
+    )
+    return {"verdicts": write_table(folder / "out", verdict_tables.VERDICTS, graded)}

@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -259,7 +260,7 @@ def _write_summary(
         ]
     plan = work / "plan" / "plan.json"
     drawn = [path.name for path in work.glob("regions/out/tpl-*/anat/*_atlas-*_dseg.tsv")]
-    notes, shap = work / "profile" / "notes.txt", work / "explain" / "shap.json"
+    notes, shap = work / "profile" / "notes.txt", work / "explain" / "relation.json"
     write_json(
         config.output_dir / "group" / "summary.json",
         {
@@ -285,10 +286,17 @@ def _write_summary(
             "seed": config.random_seed,
             "device": config.device,
             "model": str(config.model) if config.model else None,
-            "shap": json.loads(shap.read_text()) if shap.exists() else None,
+            "shap": _shap(shap) if shap.exists() else None,
             "left_out": left_out,
             "notes": notes.read_text().splitlines() if notes.exists() else [],
             "wall_time": {**{k: round(v, 1) for k, v in done.items()}, "total": round(seconds, 1)},
             "versions": {"latentatlas": __version__},
         },
     )
+
+
+def _shap(file: Path) -> dict[str, Any]:
+    """What the SHAP values rest on, as the summary has it."""
+    facts = json.loads(file.read_text())
+    named = {name: facts[name] for name in ("supported", "reason", "model")}
+    return named | {name: None if np.isnan(facts[name]) else facts[name] for name in ("r2", "p", "seed_stability")}

@@ -34,8 +34,8 @@ def init_group_wf(
 
         volumes -> cohort -> plan -> fit (once a fold, and once for all) -> collect
               \\                      [apply_model instead, with --model]     |
-               -> regions -> study -> project, profile (LRCP), explain (SHAP), agnostic_map (SAM)
-                                              \\---------------+------------------/-> validate
+               -> regions -> study -> project, profile (LRCP), explain (SHAP), agnostic_map (SAM), baselines
+                                               profile, explain, agnostic_map -> validate -> verdicts <- baselines
 
     Parameters
     ----------
@@ -132,15 +132,20 @@ def init_group_wf(
     explain = node(analyses.explain(**tested), "explain")
     agnostic = node(analyses.agnostic_map(**tested), "agnostic_map")
     validate = node(analyses.validate(**tested), "validate")
-    for analysis in (project, profile, explain, agnostic, validate):
+    baselines = node(analyses.baselines(), "baselines")
+    verdicts = node(analyses.verdicts(), "verdicts")
+    for analysis in (project, profile, explain, agnostic, validate, baselines, verdicts):
         workflow.connect(study, "study", analysis, "study")
     for analysis in (profile, explain, agnostic):
         workflow.connect(regions, "labels", analysis, "labels")
+    for judged in (validate, verdicts):
+        workflow.connect(profile, "regions", judged, "lrcp_regions")
+        workflow.connect(agnostic, "regions", judged, "sam_regions")
     workflow.connect(
         [
-            (profile, validate, [("regions", "lrcp_regions")]),
-            (agnostic, validate, [("regions", "sam_regions")]),
-            (explain, validate, [("explained", "explained")]),
+            (explain, validate, [("relation", "relation")]),
+            (validate, verdicts, [("validation", "validation")]),
+            (baselines, verdicts, [("baselines", "baselines")]),
         ]
     )
     return workflow

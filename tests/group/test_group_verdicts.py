@@ -12,6 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
+from bids_app.bids.tables import read_tsv, write_tsv
 from bids_app.group.baselines import baselines
 from bids_app.group.classify import balanced_weights, classify
 from bids_app.group.design import build_contrasts, build_covariates
@@ -26,8 +27,8 @@ from bids_app.group.verdicts import GRADES, NOT_SUPPORTED, NOT_TESTABLE, SUPPORT
 def run(c, explained=False):
     study, settings = c.study(), AnalysisSettings(n_permutations=300, n_rank_samples=5)
     tables = {"lrcp_regions": lrcp(study, settings).regions, "sam_regions": sam(study, settings)}
-    shap = explain(study, settings) if explained else None
-    validation = validate(study, settings, explained=shap, **tables)
+    relation = explain(study, settings).relation if explained else None
+    validation = validate(study, settings, relation=relation, **tables)
     compared = baselines(study)
     graded = verdicts(validation, compared, study.contrasts, covariate_names=study.covariates.names, **tables)
     return validation, compared, graded
@@ -250,3 +251,17 @@ def test_any_small_cohort_gets_its_verdicts(seed):
     assert not graded["claim"].duplicated().any()
     p = validation["p"].dropna()
     assert ((p > 0) & (p <= 1)).all()
+
+
+def test_written_tables_give_the_same_verdicts(cohort_maker, tmp_path):
+    """Seven digits and `n/a` carry all that a verdict rests on, so that a reader can check it against the tables."""
+    c = cohort_maker(n=60, effect=1.0)
+    c.contrasts += build_contrasts(c.table.assign(dx=["CN"] * 59 + ["AD"]), "dx", ["AD-rest", "age"])
+    validation, compared, graded = run(c, explained=True)
+    assert set(validation["contrast"]) == {"AD-CN", "AD-rest", "age", "n/a"}
+    assert NOT_TESTABLE in set(graded["verdict"])
+    again = [read_tsv(write_tsv(tmp_path / "table.tsv", table)) for table in (validation, compared)]
+    graded_again = verdicts(*again, c.contrasts, covariate_names=c.covariates.names)
+    plain = verdicts(validation, compared, c.contrasts, covariate_names=c.covariates.names)
+    one, two = (write_tsv(tmp_path / "verdicts.tsv", table).read_bytes() for table in (plain, graded_again))
+    assert one == two
