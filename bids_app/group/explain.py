@@ -54,6 +54,13 @@ class ErrorRelation:
     seed_stability: float = np.nan
     sar: SarResult | None = None
 
+    @property
+    def facts(self) -> dict[str, bool | str | float | None]:
+        """What the report says of it; None for what is NaN."""
+        numbers = {"r2": self.r2, "p": self.p, "seed_stability": self.seed_stability}
+        known = {name: None if np.isnan(value) else float(value) for name, value in numbers.items()}
+        return {"supported": self.supported, "reason": self.reason, "model": self.model, **known}
+
 
 @dataclass(frozen=True)
 class ExplainResult:

@@ -49,7 +49,7 @@ def project(folder: Path, study: Path, seed: int, n_jobs: int) -> dict:
     return {"done": True}
 
 
-@stage("regions")
+@stage("regions", "notes")
 def profile(folder: Path, study: Path, labels: Path, permutations: int, seed: int) -> dict:
     """LRCP: which regions the latent space carries, and whether they separate the groups."""
     from ..group.lrcp import lrcp
@@ -64,11 +64,10 @@ def profile(folder: Path, study: Path, labels: Path, permutations: int, seed: in
     for contrast in cohort.contrasts:
         if contrast.name in by_contrast:
             _paint(by_contrast[contrast.name]["lrcp"].to_numpy(), labels, out / f"lrcp_{contrast.slug}.nii.gz")
-    (folder / "notes.txt").write_text("\n".join(found.notes))
-    return {"regions": regions}
+    return {"regions": regions, "notes": found.notes}
 
 
-@stage("relation")
+@stage("relation", "shap")
 def explain(folder: Path, study: Path, labels: Path, permutations: int, seed: int) -> dict:
     """SHAP values of a regression of the reconstruction error on regional grey matter."""
     from ..group.explain import explain as compute
@@ -81,7 +80,7 @@ def explain(folder: Path, study: Path, labels: Path, permutations: int, seed: in
     write_table(folder / "out", region_tables.SHAP_VALUES, values)
     size = found.regions.set_index("index").loc[cohort.regions["index"], "mean_abs_shap"]
     _paint(size, labels, folder / "out" / "group" / "shap.nii.gz")
-    return {"relation": write_relation(folder / "relation.json", found.relation)}
+    return {"relation": write_relation(folder / "relation.json", found.relation), "shap": found.relation.facts}
 
 
 @stage("regions")

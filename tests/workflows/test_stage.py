@@ -94,6 +94,8 @@ def test_a_failed_branch_leaves_the_others_and_says_why(tmp_path, config):
     assert str(source) in failures[0].message
     assert (tmp_path / "work/wf/sub_01/upper/upper.txt").read_text() == "ABC"
     assert set(done) == {"sub_01.upper"}
+    assert done["sub_01.upper"].output("text").endswith("sub_01/upper/upper.txt")
+    assert done["sub_01.upper"].output("count") == 1
 
 
 def test_the_resource_monitor_keeps_a_record_of_every_step(tmp_path, config):
