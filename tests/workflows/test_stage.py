@@ -28,6 +28,18 @@ def upper(folder: Path, source: Path, times: int = 1, more: list[Path] | None = 
     return {"text": target, "count": times}
 
 
+@stage("text")
+def copy(folder: Path, source: Path) -> dict:
+    """What an earlier state of the program had in place of `measure`."""
+    return {"text": source.read_text()}
+
+
+@stage("text", "size")
+def measure(folder: Path, source: Path) -> dict:
+    """Also give the size."""
+    return {"text": source.read_text(), "size": source.stat().st_size}
+
+
 @stage("nothing")
 def refuse(folder: Path, source: Path) -> dict:
     """Always fail, as on a bad scan."""
@@ -126,6 +138,15 @@ def test_a_finished_stage_is_not_run_again_until_its_input_changes(tmp_path, con
     source.write_text("something else")
     assert run() != first
     assert written.read_text() == "SOMETHING ELSE"
+
+
+def test_a_stage_that_has_learnt_another_output_is_run_again(tmp_path):
+    source = tmp_path / "a.txt"
+    source.write_text("abc")
+    for kind in (copy, measure):
+        node = pe.Node(kind(source=str(source)), "n", base_dir=tmp_path / "work")
+        node.run()
+    assert node.get_output("size") == 3
 
 
 @stage("nothing")
