@@ -38,6 +38,8 @@ from bids_app.group.explain import explain
 from bids_app.group.harmonise import build_sites, harmonise
 from bids_app.group.lrcp import lrcp
 from bids_app.group.sam import sam
+from bids_app.group.settings import AnalysisSettings
+from bids_app.group.study import Features, Study
 from bids_app.group.validate import validate
 from bids_app.group.verdicts import SUPPORTED, WORST_CASE, verdicts
 from bids_app.schema import claims
@@ -91,22 +93,23 @@ def analyse(rng, n, effect, condition, *, latents, regions, permutations, share=
     cohort = simulate(rng, n, latents, regions, effect, condition, share)
     table, Z, Zf, G, err, fold, planted = cohort.values()
     names = pd.DataFrame({"index": np.arange(1, regions + 1), "name": [f"R{i}" for i in range(1, regions + 1)]})
-    who = table["participant_id"].to_numpy()
-    contrasts, seed = build_contrasts(table, "group"), int(rng.integers(2**31))
+    contrasts, seed = tuple(build_contrasts(table, "group")), int(rng.integers(2**31))
     removed = ["age", "site"] if condition in ("site", "combat") else ["age"]
-    covariates, Gf = build_covariates(table, removed), None
+    covariates, latents_made, regional = build_covariates(table, removed), Features(Z, Zf), Features(G)
     if condition == "combat":
-        site, kept = build_sites(table, "site"), build_covariates(table, ["age"]).matrix
-        (Z, _), Zf = harmonise(Z, site, kept, fold), harmonise(Zf, site, kept, fold)[1]
-        G, Gf = harmonise(G, site, kept, fold)
-    common = {"n_permutations": permutations, "seed": seed}
-    profile = lrcp(Z, Zf, fold, G, names, contrasts, covariates, who, Gf=Gf, n_bootstrap=5, **common).regions
-    explained = explain(err, G, names, fold, covariates, who, Gf=Gf, n_bootstrap=50, **common) if with_error else None
-    mapped = sam(G, names, contrasts, covariates, fold, who, Gf=Gf, **common)
+        site, preserved = build_sites(table, "site"), build_covariates(table, ["age"]).matrix
+        latents_made = Features(*harmonise(Z, site, preserved, fold, by_fold=Zf))
+        regional = Features(*harmonise(G, site, preserved, fold))
+    scans = table[["participant_id"]]
+    study = Study(scans, names, fold, err, latents_made, Features(Z, Zf), None, regional, contrasts, covariates)
+    settings = AnalysisSettings(permutations, seed=seed, n_rank_samples=5, n_interval_samples=50)
+    profile = lrcp(study, settings).regions
+    explained = explain(study, settings) if with_error else None
+    mapped = sam(study, settings)
     tables = {"lrcp_regions": profile, "sam_regions": mapped}
-    validation = validate(Z, Zf, fold, contrasts, covariates, who, explained=explained, **tables, **common)
-    compared = baselines(Z, Zf, None, None, G, fold, contrasts, covariates, who, Gf=Gf)
-    graded = verdicts(validation, compared, contrasts, covariate_names=covariates.names, **tables)
+    relation = None if explained is None else explained.relation
+    validation = validate(study, settings, relation=relation, **tables)
+    graded = verdicts(validation, baselines(study), contrasts, covariate_names=covariates.names, **tables)
     out = {}
     for label, verdict in zip(_labels(graded["claim_id"]), graded["verdict"], strict=True):
         out[f"{label}: supported"] = verdict in (SUPPORTED, WORST_CASE)
@@ -116,7 +119,7 @@ def analyse(rng, n, effect, condition, *, latents, regions, permutations, share=
     for label, method, claimed in zip(_labels(bounds["claim_id"]), bounds["method"], below, strict=True):
         out[f"{label}: bound {method}"] = bool(claimed)
     if effect:
-        y, g = (residualise(x, covariates.matrix) for x in (contrasts[0].y, G))
+        y, g = (residualise(x, covariates.matrix) for x in (contrasts[0].y, regional.full))
         scores = {
             "LRCP": profile["lrcp"],
             "encoded signal": profile["auc"],

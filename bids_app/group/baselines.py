@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from bids_app.group.classify import balanced_weights, classify
-from bids_app.group.design import Contrast, Covariates
 from bids_app.group.rows import rows_of
+from bids_app.group.study import Study
 from bids_app.stats.crossfit import crossfit_operators, smallest_training_set
 from bids_app.stats.discriminability import concordance
 from bids_app.stats.resampling import nadeau_bengio
@@ -17,27 +17,15 @@ COLUMNS += ["delta_vs_latent", "delta_ci_low", "delta_ci_high", "delta_p", "delt
 LATENT, COVARIATES = "latent", "covariates"
 
 
-def baselines(
-    Z: np.ndarray,
-    Zf: np.ndarray | None,
-    Zpca: np.ndarray | None,
-    Zpca_f: np.ndarray | None,
-    G: np.ndarray,
-    fold: np.ndarray,
-    contrasts: list[Contrast],
-    covariates: Covariates,
-    participants: np.ndarray,
-    *,
-    Gf: np.ndarray | None = None,
-) -> pd.DataFrame:
+def baselines(study: Study) -> pd.DataFrame:
     """The same question put to every set of features, in the same folds, nothing removed from any of them.
 
     Rows: "latent", "latent, covariates removed", "pca", "regional GM", "covariates" (where there are any). Two groups:
     linear SVM, balanced accuracy (chance 1/2) and AUC. Orders and scores: ridge, c-index in `auc`, differences in
     out-of-fold R2. The difference
     ``delta_vs_latent`` (latent minus baseline, in `delta_of`) has a corrected resampled interval over the folds
-    (Nadeau & Bengio 2003): positive and clear of zero means that the latents do better. `Gf` (F, N, R): regional grey
-    matter as harmonised for each fold, where it is.
+    (Nadeau & Bengio 2003): positive and clear of zero means that the latents do better. Nothing is drawn at random, so
+    that there are no settings.
 
     Returns
     -------
@@ -45,19 +33,20 @@ def baselines(
         `contrast, features, n, balanced_accuracy, ci_low, ci_high, auc, delta_vs_latent, delta_ci_low,
         delta_ci_high, delta_p, delta_of`; no rows for contrasts that cannot be tested.
     """
-    table = []
-    for contrast in contrasts:
-        rows = rows_of(participants, covariates.complete & np.isfinite(G).all(axis=1), contrast.y)
+    table, fold, covariates = [], study.fold, study.covariates
+    known = covariates.complete & np.isfinite(study.regional.full).all(axis=1)
+    for contrast in study.contrasts:
+        rows = rows_of(study.participants, known, contrast.y)
         if contrast.problem or len(rows) < 6 or np.ptp(rows.take(contrast.y)) == 0:
             continue
         y, f, c = rows.take(contrast.y), rows.take(fold), rows.mean(covariates.matrix)
         if smallest_training_set(f) < 4:
             continue
-        latents = rows.mean(Z if Zf is None else Zf)
+        latents = rows.mean(study.latents.cross_fitted)
         sets = {LATENT: (latents, None), "latent, covariates removed": (latents, c)}
-        if Zpca is not None or Zpca_f is not None:
-            sets["pca"] = (rows.mean(Zpca if Zpca_f is None else Zpca_f), None)
-        sets["regional GM"] = (rows.mean(G if Gf is None else Gf), None)
+        if study.pca is not None:
+            sets["pca"] = (rows.mean(study.pca.cross_fitted), None)
+        sets["regional GM"] = (rows.mean(study.regional.cross_fitted), None)
         if not covariates.none:
             sets[COVARIATES] = (c, None)
         else:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import logging
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,16 +12,54 @@ import shap
 from sklearn.ensemble import GradientBoostingRegressor
 from sklearn.linear_model import RidgeCV
 
-from bids_app.group.design import Covariates
 from bids_app.group.rows import rows_of
-from bids_app.schema.claims import ALPHA
+from bids_app.group.settings import AnalysisSettings
+from bids_app.group.study import Study
 from bids_app.stats.crossfit import crossfit_test, features_of_fold, fold_rows, smallest_training_set, spearman
 from bids_app.stats.linear import residual_operator, standardise
 from bids_app.stats.resampling import bootstrap_mean_interval
 from bids_app.stats.sar import SarResult, sar
 
-_LOG = logging.getLogger("latentatlas")
 _ALPHAS = np.geomspace(1e-1, 1e5, 13)
+
+
+@dataclass(frozen=True)
+class ErrorRelation:
+    """Whether regional grey matter explains the reconstruction error, all regions together.
+
+    Attributes
+    ----------
+    n : int
+        Participants.
+    supported : bool
+        The permutation test, the out-of-fold R2 and SAR's held-out loss all carry the relation. Shown greyed otherwise.
+    reason : str
+        Why, in plain words.
+    model : str
+        What was picked in the folds, in words; empty where nothing was fitted.
+    r2, p : float
+        Out-of-fold R2 of the picked models; permutation p value of the linear relation. NaN where nothing was fitted.
+    seed_stability : float
+        Spearman correlation, over the regions, of mean |SHAP| between two seeds of the trees; 1 where the linear
+        model, which has no seed, was picked in every fold.
+    sar : SarResult or None
+    """
+
+    n: int
+    supported: bool
+    reason: str
+    model: str = ""
+    r2: float = np.nan
+    p: float = np.nan
+    seed_stability: float = np.nan
+    sar: SarResult | None = None
+
+    @property
+    def facts(self) -> dict[str, bool | str | float | None]:
+        """What the report says of it; None for what is NaN."""
+        numbers = {"r2": self.r2, "p": self.p, "seed_stability": self.seed_stability}
+        known = {name: None if np.isnan(value) else float(value) for name, value in numbers.items()}
+        return {"supported": self.supported, "reason": self.reason, "model": self.model, **known}
 
 
 @dataclass(frozen=True)
@@ -38,56 +77,29 @@ class ExplainResult:
         Expected prediction; ``base + values.sum(axis=1)`` is the out-of-fold prediction.
     models : DataFrame
         `model, r2, chosen_folds`: out-of-fold R2 of the linear model, the trees, and the one picked inside each fold.
-    r2, p : float
-        Out-of-fold R2 of the picked models; permutation p value of the linear relation.
-    sar : SarResult or None
-    supported : bool
-        The permutation test, the out-of-fold R2 and SAR's held-out loss all carry the relation. Shown greyed otherwise.
-    reason : str
-        Why, in plain words.
-    n : int
-        Participants.
-    seed_stability : float
-        Spearman correlation, over the regions, of mean |SHAP| between two seeds of the trees; 1 where the linear
-        model, which has no seed, was picked in every fold.
+    relation : ErrorRelation
     """
 
     regions: pd.DataFrame
     values: pd.DataFrame
     base: np.ndarray
     models: pd.DataFrame
-    r2: float
-    p: float
-    sar: SarResult | None
-    supported: bool
-    reason: str
-    n: int
-    seed_stability: float = np.nan
-
-    @property
-    def model(self) -> str:
-        """What was picked in the folds, in words; empty where nothing was fitted."""
-        chosen = self.models.set_index("model")["chosen_folds"] if len(self.models) else {}
-        names = {"linear": "ridge regression", "trees": "gradient-boosted trees"}
-        used = [f"{names[m]} in {chosen[m]} of {chosen['picked']} folds" for m in names if len(chosen) and chosen[m]]
-        return " and ".join(used)
+    relation: ErrorRelation
 
 
-def explain(
-    err: np.ndarray,
-    G: np.ndarray,
-    regions: pd.DataFrame,
-    fold: np.ndarray,
-    covariates: Covariates,
-    participants: np.ndarray,
-    groups: np.ndarray | None = None,
-    *,
-    Gf: np.ndarray | None = None,
-    n_permutations: int = 1000,
-    n_bootstrap: int = 1000,
-    alpha: float = ALPHA,
-    seed: int = 0,
-) -> ExplainResult:
+def write_relation(path: Path, relation: ErrorRelation) -> Path:
+    """Write a relation as JSON."""
+    path.write_text(json.dumps(asdict(relation)))
+    return path
+
+
+def read_relation(path: Path) -> ErrorRelation:
+    """Read what `write_relation` has written, to the last digit."""
+    facts = json.loads(path.read_text())
+    return ErrorRelation(**{**facts, "sar": SarResult(**facts["sar"]) if facts["sar"] else None})
+
+
+def explain(study: Study, settings: AnalysisSettings) -> ExplainResult:
     """Regress the out-of-fold reconstruction error on regional grey matter and attribute it to the regions.
 
     In each outer fold, ridge (exact linear SHAP, ``beta_j (x_j - mean_j)``) and gradient-boosted trees (exact path-
@@ -96,40 +108,33 @@ def explain(
 
     Parameters
     ----------
-    err : ndarray of shape (N,)
-        Reconstruction error of every scan by a model that never saw the participant.
-    G : ndarray of shape (N, R)
-    regions : DataFrame with `index, name`
-    fold : ndarray of shape (N,)
-    covariates : Covariates
-    participants : ndarray of shape (N,)
-    groups : ndarray of shape (N,) of str or None, optional
-        Group of every scan, for means by group.
-    Gf : ndarray of shape (F, N, R), optional
-        Regional grey matter as harmonised for each fold. Default: `G` in every fold.
-    n_permutations, n_bootstrap, alpha, seed
+    study : Study
+        Reconstruction error (N,), regional grey matter (N, R) and as harmonised for each fold (F, N, R); the groups
+        give means by group.
+    settings : AnalysisSettings
     """
-    err, G, fold = np.asarray(err, float), np.asarray(G, float), np.asarray(fold)
+    err, G, regions = np.asarray(study.error, float), np.asarray(study.regional.full, float), study.regions
+    fold, covariates, groups, seed = study.fold, study.covariates, study.groups, settings.seed
+    n_bootstrap, alpha = settings.n_interval_samples, settings.alpha
     usable = covariates.complete & np.isfinite(err) & np.isfinite(G).all(axis=1)
     values, base = np.full(G.shape, np.nan), np.full(len(err), np.nan)
     names = [str(name) for name in regions["name"]]
-    rows = rows_of(participants, usable)
+    rows = rows_of(study.participants, usable)
     n = len(rows)
     few = n < 8 or smallest_training_set(rows.take(fold)) < 4
     if few or np.ptp(err[usable]) == 0:
         reason = "too few participants with all values" if few else "the reconstruction error does not vary"
         table = _table(regions, values, G, groups, n_bootstrap, seed, False)
         models = pd.DataFrame(columns=["model", "r2", "chosen_folds"])
-        return ExplainResult(
-            table, pd.DataFrame(values, columns=names), base, models, np.nan, np.nan, None, False, reason, n
-        )
+        frame = pd.DataFrame(values, columns=names)
+        return ExplainResult(table, frame, base, models, ErrorRelation(n, supported=False, reason=reason))
 
     scans = np.flatnonzero(usable)
-    by_fold = G if Gf is None else Gf
+    by_fold = study.regional.cross_fitted
     fit = _shap_out_of_fold(by_fold[..., scans, :], err[scans], fold[scans], covariates.matrix[scans], seed)
     values[scans], base[scans] = fit["shap"], fit["base"]
     args = rows.mean(by_fold), rows.mean(err), rows.take(fold), rows.mean(covariates.matrix)
-    test = crossfit_test(*args, n_permutations=n_permutations, seed=seed + 501)
+    test = crossfit_test(*args, n_permutations=settings.n_permutations, seed=seed + 501)
     bound = sar(*args, eta=alpha)
     r2 = fit["r2"]["picked"]
     supported = test.p <= alpha and r2 > 0 and bound.loss < bound.gamma
@@ -148,7 +153,14 @@ def explain(
     )
     table = _table(regions, values, G, groups, n_bootstrap, seed, supported)
     frame = pd.DataFrame(values, columns=names)
-    return ExplainResult(table, frame, base, models, r2, test.p, bound, bool(supported), reason, n, fit["stability"])
+    relation = ErrorRelation(n, bool(supported), reason, _picked(chosen), r2, test.p, fit["stability"], bound)
+    return ExplainResult(table, frame, base, models, relation)
+
+
+def _picked(chosen: list[str]) -> str:
+    names = {"linear": "ridge regression", "trees": "gradient-boosted trees"}
+    used = [f"{names[m]} in {chosen.count(m)} of {len(chosen)} folds" for m in names if m in chosen]
+    return " and ".join(used)
 
 
 def linear_shap(coef: np.ndarray, mean: np.ndarray, x: np.ndarray) -> np.ndarray:

@@ -44,37 +44,44 @@ def build_sites(table: pd.DataFrame, column: str, *, file: str | Path = "partici
 
 
 def harmonise(
-    features: np.ndarray, site: np.ndarray, covariates: np.ndarray, fold: np.ndarray
+    full: np.ndarray,
+    site: np.ndarray,
+    covariates: np.ndarray,
+    fold: np.ndarray,
+    *,
+    by_fold: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Harmonise features once with all rows, and once a fold with its training rows alone.
+    """Harmonise features once with all rows, and once a fold with its training rows alone: F + 1 fits.
 
     Parameters
     ----------
-    features : ndarray of shape (N, R) or (F, N, R)
-        The same in all folds, or the fold model's.
+    full : ndarray of shape (N, R)
     site : ndarray of shape (N,)
         "" where it is missing: those rows, and rows without covariates or features, become NaN.
     covariates : ndarray of shape (N, P)
         Kept in the features (they are removed later); never the labels of a contrast.
     fold : ndarray of shape (N,)
+    by_fold : ndarray of shape (F, N, R), optional
+        Features of each fold's model. Default: `full` in every fold.
 
     Returns
     -------
     full : ndarray of shape (N, R)
-        Fitted to all rows, for what is not cross-fitted (of fold 0's features, where they differ).
-    per_fold : ndarray of shape (F, N, R)
+        Fitted to all rows, for what is not cross-fitted.
+    by_fold : ndarray of shape (F, N, R)
         Element f is fitted to the rows outside fold f.
     """
-    features = np.asarray(features, float)
-    stack = features[None] if features.ndim == 2 else features
-    usable = (site != "") & np.isfinite(covariates).all(axis=1) & np.isfinite(stack).all(axis=(0, 2))
+    full = np.asarray(full, float)
+    folds = range(int(fold.max()) + 1)
+    stack = [full for _ in folds] if by_fold is None else np.asarray(by_fold, float)
+    known = (site != "") & np.isfinite(covariates).all(axis=1)
 
-    def fitted(x, train):
+    def fitted(x, usable, train):
         out = np.full(x.shape, np.nan)
         combat = fit_combat(x[train], site[train], covariates[train])
         out[usable] = combat.apply(x[usable], site[usable], covariates[usable])
         return out
 
-    folds = range(int(fold.max()) + 1)
-    per_fold = [fitted(stack[f if len(stack) > 1 else 0], usable & (fold != f)) for f in folds]
-    return fitted(stack[0], usable), np.stack(per_fold)
+    in_full = known & np.isfinite(full).all(axis=1)
+    in_folds = known & np.all([np.isfinite(x).all(axis=1) for x in stack], axis=0)
+    return fitted(full, in_full, in_full), np.stack([fitted(stack[f], in_folds, in_folds & (fold != f)) for f in folds])

@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from bids_app.group.design import Contrast, Covariates
 from bids_app.group.rows import rows_of
-from bids_app.schema.claims import ALPHA
+from bids_app.group.settings import AnalysisSettings
+from bids_app.group.study import Study
 from bids_app.stats.association import Association, associate
 from bids_app.stats.crossfit import features_of_fold, fold_rows, out_of_fold_r2, smallest_training_set
 from bids_app.stats.discriminability import (
@@ -53,23 +53,7 @@ class LRCPResult:
     notes: list[str] = field(default_factory=list)
 
 
-def lrcp(
-    Z: np.ndarray,
-    Zf: np.ndarray | None,
-    fold: np.ndarray,
-    G: np.ndarray,
-    regions: pd.DataFrame,
-    contrasts: list[Contrast],
-    covariates: Covariates,
-    participants: np.ndarray,
-    *,
-    Gf: np.ndarray | None = None,
-    n_permutations: int = 1000,
-    alpha: float = ALPHA,
-    method: str = "pearson",
-    n_bootstrap: int = 100,
-    seed: int = 0,
-) -> LRCPResult:
+def lrcp(study: Study, settings: AnalysisSettings) -> LRCPResult:
     """Association of regions with latents, weighted by how well each latent answers the question.
 
     ``LRCP_r = | sum over latents k of rho_rk delta_k |``
@@ -91,36 +75,18 @@ def lrcp(
     by LRCP (1 = first) over the fold models and bootstrap samples of participants, each in the latents of one of the
     fold models.
 
+    The latents of the full model, (N, K), are associated with the regions, (N, R); what is out of fold starts from
+    those of the fold models, (F, N, K) and (F, N, R). Scans of one participant are averaged.
+
     Parameters
     ----------
-    Z : ndarray of shape (N, K)
-        Latents of the full model, one row a scan.
-    Zf : ndarray of shape (F, N, K) or None
-        Latents of every scan in every fold's model; None if one model made beforehand encoded everybody.
-    fold : ndarray of shape (N,), int
-        Fold that holds the scan out.
-    G : ndarray of shape (N, R)
-        Regional grey matter.
-    regions : DataFrame
-        `index, name`, in the order of the columns of `G`.
-    contrasts : list of Contrast
-    covariates : Covariates
-    participants : ndarray of shape (N,)
-        Participant of every scan; scans of one participant are averaged.
-    Gf : ndarray of shape (F, N, R), optional
-        Regional grey matter as harmonised for each fold. Default: `G` in every fold.
-    n_permutations : int
-    alpha : float
-        Family-wise level at which a latent counts for a region.
-    method : {"pearson", "spearman"}
-    n_bootstrap : int
-    seed : int
-
-    Returns
-    -------
-    LRCPResult
+    study : Study
+    settings : AnalysisSettings
+        ``alpha`` is the family-wise level at which a latent counts for a region in ``lrcp_thresholded``.
     """
-    fold = np.asarray(fold)
+    fold, contrasts, covariates, participants = study.fold, study.contrasts, study.covariates, study.participants
+    Z, G, regions = study.latents.full, study.regional.full, study.regions
+    n_permutations, alpha, seed = settings.n_permutations, settings.alpha, settings.seed
     everyone = rows_of(participants, covariates.complete & np.isfinite(G).all(axis=1))
     notes = []
     if everyone.averaged:
@@ -139,12 +105,14 @@ def lrcp(
         everyone.mean(Z),
         everyone.mean(covariates.matrix),
         n_permutations=n_permutations,
-        method=method,
         seed=seed,
     )
-    latents, by_fold = Z if Zf is None else Zf, G if Gf is None else Gf
+    latents = study.latents.cross_fitted
     target, predicted = encoded_signal(
-        everyone.mean(by_fold), everyone.mean(latents), everyone.take(fold), everyone.mean(covariates.matrix)
+        everyone.mean(study.regional.cross_fitted),
+        everyone.mean(latents),
+        everyone.take(fold),
+        everyone.mean(covariates.matrix),
     )
     r2 = out_of_fold_r2(target, predicted)
     # The out-of-fold signal of every scan's participant, so that a contrast can pick its rows.
@@ -167,7 +135,7 @@ def lrcp(
         )
         columns["r2"] = r2
         columns |= _signal_auc(rows.mean(signal), y, contrast, c, n_permutations, seed + 101 + number)
-        ranks = _ranks(rows.mean(latents), rows.mean(G), y, contrast, c, n_bootstrap, seed)
+        ranks = _ranks(rows.mean(latents), rows.mean(G), y, contrast, c, settings.n_rank_samples, seed)
         columns["rank_median"] = np.median(ranks, axis=0)
         columns["rank_iqr"] = np.subtract(*np.percentile(ranks, [75, 25], axis=0))
         tables.append(pd.DataFrame(shared | {"contrast": contrast.name} | columns | {"n": len(rows)}))

@@ -13,7 +13,8 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE, trustworthiness
 from sklearn.neighbors import NearestNeighbors
 
-from bids_app.group.design import Contrast
+from bids_app.group.settings import AnalysisSettings
+from bids_app.group.study import Study
 from bids_app.stats.crossfit import features_of_fold, fold_rows
 from bids_app.stats.discriminability import concordance
 from bids_app.stats.linear import standardise
@@ -42,38 +43,23 @@ class Projections:
     seeds: pd.DataFrame
 
 
-def project(
-    Z: np.ndarray,
-    Zf: np.ndarray | None,
-    fold: np.ndarray,
-    contrasts: list[Contrast],
-    participants: np.ndarray | None = None,
-    *,
-    n_seeds: int = 5,
-    n_jobs: int = 1,
-    seed: int = 0,
-) -> Projections:
+def project(study: Study, settings: AnalysisSettings) -> Projections:
     """Project the latents by PCA, t-SNE, UMAP (unsupervised) and PLS (supervised, out of fold).
+
+    The latents are those that the model gave, (N, K), not harmonised: where sites lie apart, the views show it. Scans
+    of one participant do not count as neighbours. ``seed_disparity`` is the mean Procrustes disparity (0 same shape
+    .. 1) of the other seeds from the first, whose coordinates are given; views of three dimensions have one seed, more
+    than 2000 scans two at the most.
 
     Parameters
     ----------
-    Z : ndarray of shape (N, K)
-    Zf : ndarray of shape (F, N, K) or None
-    fold : ndarray of shape (N,)
-    contrasts : list of Contrast
-        A PLS each; the kNN AUC is given for each.
-    participants : ndarray of shape (N,), optional
-        Scans of the same participant do not count as neighbours. Default: every scan is somebody else's.
-    n_seeds : int
-        Seeds of the two-dimensional t-SNE and UMAP; ``seed_disparity`` is the mean Procrustes disparity (0 same shape
-        .. 1) of the others from the first, whose coordinates are given. Three dimensions have one,
-        more than 2000 scans two at the most.
-    n_jobs : int
-        Threads of t-SNE.
-    seed : int
+    study : Study
+        A PLS for each contrast; the kNN AUC is given for each.
+    settings : AnalysisSettings
+        ``n_threads`` serves t-SNE.
     """
-    n = len(Z)
-    participants = np.arange(n) if participants is None else np.asarray(participants)
+    Z, fold, contrasts, participants = study.raw_latents.full, study.fold, study.contrasts, study.participants
+    n, seed = len(Z), settings.seed
     scaled, _ = standardise(np.asarray(Z, float), np.asarray(Z, float))
     views: dict[tuple[str, int], np.ndarray] = {}
     disparity: dict[tuple[str, int], float] = {}
@@ -84,17 +70,17 @@ def project(
     for method, embed in (("tsne", _tsne), ("umap", _umap)):
         if n < 8:
             break
-        count = max(1, n_seeds if n <= _LARGEST else min(2, n_seeds))
-        runs = [embed(scaled, 2, seed + i, n_jobs) for i in range(count)]
+        count = max(1, settings.n_view_seeds if n <= _LARGEST else min(2, settings.n_view_seeds))
+        runs = [embed(scaled, 2, seed + i, settings.n_threads) for i in range(count)]
         aligned, apart = align(runs)
         views[method, 2], disparity[method, 2] = runs[0], apart
-        views[method, 3] = embed(scaled, 3, seed, n_jobs)
+        views[method, 3] = embed(scaled, 3, seed, settings.n_threads)
         for i, xy in enumerate(aligned):
             table = {"row": np.arange(n), "method": method, "seed": seed + i, "x": xy[:, 0], "y": xy[:, 1]}
             seeds.append(pd.DataFrame(table))
     supervised = {}
     for number, contrast in enumerate(contrasts):
-        scores = None if contrast.problem else pls_scores(Z if Zf is None else Zf, contrast.y, fold)
+        scores = None if contrast.problem else pls_scores(study.raw_latents.cross_fitted, contrast.y, fold)
         if scores is not None:
             supervised[contrast.name] = (("pls" if number == 0 else f"pls_{contrast.slug}"), scores)
 

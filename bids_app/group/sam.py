@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from bids_app.group.classify import balanced_weights
-from bids_app.group.design import Contrast, Covariates
 from bids_app.group.rows import rows_of
-from bids_app.schema.claims import ALPHA
+from bids_app.group.settings import AnalysisSettings
+from bids_app.group.study import Study
 from bids_app.stats.bounds import best_threshold_error, igp_excess, threshold_excess
 from bids_app.stats.crossfit import features_of_fold, fold_rows, smallest_training_set
 from bids_app.stats.discriminability import auc, permuted_discriminability
@@ -23,19 +23,7 @@ COLUMNS = ["index", "name", "contrast", "error", "bound", "chance", "survives"]
 COLUMNS += ["error_strict", "bound_strict", "survives_strict", "p_fwe", "auc", "higher_in", "n"]
 
 
-def sam(
-    G: np.ndarray,
-    regions: pd.DataFrame,
-    contrasts: list[Contrast],
-    covariates: Covariates,
-    fold: np.ndarray,
-    participants: np.ndarray,
-    *,
-    Gf: np.ndarray | None = None,
-    alpha: float = ALPHA,
-    n_permutations: int = 1000,
-    seed: int = 0,
-) -> pd.DataFrame:
+def sam(study: Study, settings: AnalysisSettings) -> pd.DataFrame:
     """Worst-case map of the contrasts of two groups.
 
     Per region, a one-number linear classifier of its grey matter (covariates removed):
@@ -48,16 +36,10 @@ def sam(
 
     Parameters
     ----------
-    G : ndarray of shape (N, R)
-    regions : DataFrame with `index, name`
-    contrasts : list of Contrast
-        Those that are not pairs of groups are passed over.
-    covariates : Covariates
-    fold : ndarray of shape (N,)
-    participants : ndarray of shape (N,)
-    Gf : ndarray of shape (F, N, R), optional
-        Regional grey matter as harmonised for each fold. Default: `G` in every fold.
-    alpha, n_permutations, seed
+    study : Study
+        Regional grey matter (N, R), as harmonised for each fold (F, N, R); contrasts that are not pairs of groups are
+        passed over.
+    settings : AnalysisSettings
 
     Returns
     -------
@@ -65,28 +47,29 @@ def sam(
         `index, name, contrast, error, bound, chance, survives, error_strict, bound_strict, survives_strict, p_fwe,
         auc, higher_in, n`; no rows for contrasts that cannot be tested.
     """
+    G, fold, covariates = study.regional.full, study.fold, study.covariates
     tables = [pd.DataFrame(columns=COLUMNS)]
-    for number, contrast in enumerate(contrasts):
-        rows = rows_of(participants, covariates.complete & np.isfinite(G).all(axis=1), contrast.y)
+    for number, contrast in enumerate(study.contrasts):
+        rows = rows_of(study.participants, covariates.complete & np.isfinite(G).all(axis=1), contrast.y)
         if contrast.kind != "groups" or contrast.problem or len(rows) < 6:
             continue
         y, c, g = rows.take(contrast.y), rows.mean(covariates.matrix), rows.mean(G)
         if y.min() == y.max() or smallest_training_set(rows.take(fold)) < 4:
             continue
-        share = alpha / G.shape[1]
+        share = settings.alpha / G.shape[1]
         weights = balanced_weights(y)
-        error = weights @ _nearest_mean_wrong(g if Gf is None else rows.mean(Gf), y, rows.take(fold), c)
+        error = weights @ _nearest_mean_wrong(rows.mean(study.regional.cross_fitted), y, rows.take(fold), c)
         bound = error + igp_excess(round(1 / weights.max()), 2, share)
         free = residualise(g, c)
         strict = best_threshold_error(free, y)
         bound_strict = strict + threshold_excess(int(y.sum()), int((1 - y).sum()), share)
         observed, null = permuted_discriminability(
-            g, y, "groups", c, n_permutations=n_permutations, seed=seed + 301 + number
+            g, y, "groups", c, n_permutations=settings.n_permutations, seed=settings.seed + 301 + number
         )
         area = auc(free, y)
         table = {
-            "index": regions["index"].to_numpy(),
-            "name": regions["name"].to_numpy(),
+            "index": study.regions["index"].to_numpy(),
+            "name": study.regions["name"].to_numpy(),
             "contrast": contrast.name,
             "error": error,
             "bound": np.minimum(bound, 1.0),

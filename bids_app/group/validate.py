@@ -8,9 +8,11 @@ import pandas as pd
 from bids_app.group.claims import in_words
 from bids_app.group.classify import balanced_weights, classify, full_sample_margins
 from bids_app.group.design import Contrast, Covariates
-from bids_app.group.explain import ExplainResult
+from bids_app.group.explain import ErrorRelation
 from bids_app.group.rows import Rows, rows_of
-from bids_app.schema.claims import ALPHA, ERROR_EXPLAINED, REGIONS_CARRIED, SEPARATION, SINGLE_REGIONS
+from bids_app.group.settings import AnalysisSettings
+from bids_app.group.study import Study
+from bids_app.schema.claims import ERROR_EXPLAINED, REGIONS_CARRIED, SEPARATION, SINGLE_REGIONS
 from bids_app.schema.verdict_tables import VALIDATION
 from bids_app.stats.bounds import held_out_bound, igp_excess, pac_bayes_gibbs, pac_bayes_published, vapnik_excess
 from bids_app.stats.crossfit import crossfit_test, out_of_fold_r2, smallest_p, smallest_training_set
@@ -21,19 +23,12 @@ COLUMNS = [column.name for column in VALIDATION.columns]
 
 
 def validate(
-    Z: np.ndarray,
-    Zf: np.ndarray | None,
-    fold: np.ndarray,
-    contrasts: list[Contrast],
-    covariates: Covariates,
-    participants: np.ndarray,
+    study: Study,
+    settings: AnalysisSettings,
     *,
     lrcp_regions: pd.DataFrame | None = None,
     sam_regions: pd.DataFrame | None = None,
-    explained: ExplainResult | None = None,
-    n_permutations: int = 1000,
-    alpha: float = ALPHA,
-    seed: int = 0,
+    relation: ErrorRelation | None = None,
 ) -> pd.DataFrame:
     """One row a bound or test, for every claim.
 
@@ -44,16 +39,12 @@ def validate(
 
     Parameters
     ----------
-    Z : ndarray of shape (N, K)
-    Zf : ndarray of shape (F, N, K) or None
-    fold : ndarray of shape (N,)
-    contrasts : list of Contrast
-    covariates : Covariates
-    participants : ndarray of shape (N,)
+    study : Study
+    settings : AnalysisSettings
     lrcp_regions, sam_regions : DataFrame, optional
         Tables of `lrcp` and `sam`: their family-wise claims get their rows here.
-    explained : ExplainResult, optional
-    n_permutations, alpha, seed
+    relation : ErrorRelation, optional
+        Of `explain`.
 
     Returns
     -------
@@ -62,15 +53,17 @@ def validate(
         one row, method "not testable", with the reason as its note.
     """
     table: list[dict] = []
-    latents = Z if Zf is None else Zf
-    for number, contrast in enumerate(contrasts):
-        rows = rows_of(participants, covariates.complete & np.isfinite(Z).all(axis=1), contrast.y)
+    Z, latents, fold, covariates = study.latents.full, study.latents.cross_fitted, study.fold, study.covariates
+    alpha = settings.alpha
+    for number, contrast in enumerate(study.contrasts):
+        rows = rows_of(study.participants, covariates.complete & np.isfinite(Z).all(axis=1), contrast.y)
         problem = why_not_testable(contrast, rows, covariates, fold, alpha)
         if problem:
             table.append(_row(SEPARATION, "not testable", contrast, n=len(rows), alpha=alpha, note=problem))
             continue
         y, c, f = rows.take(contrast.y), rows.mean(covariates.matrix), rows.take(fold)
-        test = crossfit_test(rows.mean(latents), y, f, c, n_permutations=n_permutations, seed=seed + 201 + number)
+        draws = {"n_permutations": settings.n_permutations, "seed": settings.seed + 201 + number}
+        test = crossfit_test(rows.mean(latents), y, f, c, **draws)
         if contrast.kind == "groups":
             found = _two_groups(rows.mean(Z), rows.mean(latents), y, f, c, alpha)
         else:
@@ -92,11 +85,11 @@ def validate(
         table += [_row(SEPARATION, contrast=contrast, **(common | one)) for one in [*found, permutation]]
         if rows.averaged:
             table[-1]["note"] += "; scans of one participant averaged"
-    for contrast in contrasts:
+    for contrast in study.contrasts:
         table += _lrcp_rows(lrcp_regions, contrast, alpha)
         table += _sam_rows(sam_regions, contrast, alpha)
-    if explained is not None:
-        table += _error_rows(explained, alpha)
+    if relation is not None:
+        table += _error_rows(relation, alpha)
     return pd.DataFrame(table, columns=COLUMNS)
 
 
@@ -209,13 +202,13 @@ def _sam_rows(regions, contrast, alpha) -> list[dict]:
     return out
 
 
-def _error_rows(explained: ExplainResult, alpha: float) -> list[dict]:
+def _error_rows(relation: ErrorRelation, alpha: float) -> list[dict]:
     claim = ERROR_EXPLAINED
-    if explained.sar is None:
-        return [_row(claim, "not testable", None, n=explained.n, alpha=alpha, note=explained.reason)]
-    bound = _sar_row(explained.sar)
-    permutation = bound | {"method": "permutation", "bound": np.nan, "p": explained.p, "note": explained.reason}
-    return [_row(claim, contrast=None, n=explained.n, alpha=alpha, **one) for one in (bound, permutation)]
+    if relation.sar is None:
+        return [_row(claim, "not testable", None, n=relation.n, alpha=alpha, note=relation.reason)]
+    bound = _sar_row(relation.sar)
+    permutation = bound | {"method": "permutation", "bound": np.nan, "p": relation.p, "note": relation.reason}
+    return [_row(claim, contrast=None, n=relation.n, alpha=alpha, **one) for one in (bound, permutation)]
 
 
 def _of(regions, contrast):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -21,7 +23,7 @@ _NAMED = 5
 def verdicts(
     validation: pd.DataFrame,
     baselines: pd.DataFrame,
-    contrasts: list[Contrast],
+    contrasts: Sequence[Contrast],
     *,
     lrcp_regions: pd.DataFrame | None = None,
     sam_regions: pd.DataFrame | None = None,
@@ -43,7 +45,7 @@ def verdicts(
     ----------
     validation, baselines : DataFrame
         Tables of `validate` and `baselines`.
-    contrasts : list of Contrast
+    contrasts : sequence of Contrast
     lrcp_regions, sam_regions : DataFrame, optional
         To name regions in the sentences.
     covariate_names : tuple of str

@@ -33,6 +33,25 @@ class Failure:
     message: str
 
 
+@dataclass(frozen=True)
+class Finished:
+    """A step that ended well.
+
+    Attributes
+    ----------
+    seconds : float
+        What it took; next to none for one from an earlier run.
+    node : nipype Node
+    """
+
+    seconds: float
+    node: Any
+
+    def output(self, name: str) -> Any:
+        """One of its outputs, read back from the work folder."""
+        return self.node.get_output(name)
+
+
 def execute(
     workflow,
     config: Config,
@@ -40,7 +59,7 @@ def execute(
     nprocs: int,
     memory_gb: float,
     logs: Path,
-    finished: dict[str, float] | None = None,
+    finished: dict[str, Finished] | None = None,
 ) -> list[Failure]:
     """Run a workflow to its end and tell what failed.
 
@@ -56,7 +75,7 @@ def execute(
     logs : Path
         Where crash files and the graph go.
     finished : dict, optional
-        Filled with the steps that ended well and the seconds each took (next to none for one from an earlier run).
+        Filled with the steps that ended well, by name.
 
     Returns
     -------
@@ -136,7 +155,7 @@ def _write_graph(workflow, logs: Path) -> None:
 
 
 @contextmanager
-def _progress(workflow, finished: dict[str, float]) -> Iterator[Any]:
+def _progress(workflow, finished: dict[str, Finished]) -> Iterator[Any]:
     """A bar over the steps on a terminal, a line every tenth of them elsewhere; keeps the time each step took."""
     from rich.console import Console
     from rich.progress import (
@@ -170,7 +189,8 @@ def _progress(workflow, finished: dict[str, float]) -> Iterator[Any]:
                 bar.update(task, description=name[:34])
                 logger.debug("%s: started", name)
             elif status == "end":
-                finished[step] = time.monotonic() - started.get(step, time.monotonic())
+                seconds = time.monotonic() - started.get(step, time.monotonic())
+                finished[step] = Finished(seconds, node)
                 bar.advance(task)
                 done = int(bar.tasks[0].completed)
                 if bar.disable and 10 * done // total > 10 * (done - 1) // total:  # a log file shows no bar

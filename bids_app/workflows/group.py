@@ -2,36 +2,34 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from .. import __version__
 from ..bids.anat import read_sidecar
 from ..bids.files import copy_file, write_json
 from ..bids.maps import GreyMatterMap, check_alike, find_maps
 from ..bids.query import check_dataset
 from ..bids.tables import identifiers, read_participants, read_tsv, write_table, write_tsv
 from ..config import Config
-from ..errors import ConfigError, DatasetError, NoInputError
-from ..schema.claims import ALPHA
+from ..errors import NoInputError
+from ..group.study import Design, build_questions
 from ..schema.measures import QUALITY_COLUMNS
 from ..schema.scan_tables import QUALITY
 from .claims import claim, lock_folders, refuse, write_citation
 from .environment import memory_limit_gb, prepare, processors, work_folder
-from .execute import Failure, execute
+from .execute import Failure, Finished, execute
+from .group_summary import MapFacts, read_inputs, summarise
 
 logger = logging.getLogger("latentatlas")
 
 #: Columns of the cohort that the scans know -> the key of the sidecar; a column of participants.tsv comes first.
 KNOWN = {"tiv": "TIV", "WMHypointensityVolume": "WMHypointensityVolume"}
+
 
 def run_group(config: Config, logs: Path) -> list[Failure]:
     """Train, project, profile, explain, validate, and write the report.
@@ -59,7 +57,8 @@ def _analyse(config: Config, logs: Path) -> list[Failure]:
     start = time.monotonic()
     maps, quality, left_out = _trusted(_maps(config))
     table = _cohort(config, maps, quality)
-    _check(config, maps, table)
+    design = _design(config)
+    _check(config, maps, table, design)
     nprocs = config.nprocs or processors()
     threads = config.omp_nthreads or 1
     prepare(config, threads)
@@ -72,7 +71,7 @@ def _analyse(config: Config, logs: Path) -> list[Failure]:
         config,
         [m.path for m in maps],
         cohort=cohort_file,
-        design=_design(config),
+        design=design,
         space=maps[0].space,
         dataset=description.get("Name", "unnamed"),
         licence=description.get("License", "not stated"),
@@ -81,15 +80,30 @@ def _analyse(config: Config, logs: Path) -> list[Failure]:
         n_jobs=nprocs,
     )
     workflow.base_dir = str(work)
-    done: dict[str, float] = {}
+    done: dict[str, Finished] = {}
     failures = execute(
         workflow, config, nprocs=nprocs, memory_gb=config.mem or memory_limit_gb(), logs=logs, finished=done
     )
     _publish(work / workflow.name, set(done), config.output_dir, complete=not failures)
     _write_quality(config, table, quality)
-    sloppy = any(facts.get("Sloppy") for facts in quality)
-    _write_summary(config, work / workflow.name, maps[0], table, left_out, sloppy, done, time.monotonic() - start)
+    facts = MapFacts(
+        table=table,
+        template=maps[0].template,
+        resolution=_voxel_size(maps[0]),
+        left_out=left_out,
+        sloppy=any(sidecar.get("Sloppy") for sidecar in quality),
+    )
+    seconds = {step: round(finished.seconds, 1) for step, finished in done.items()}
+    seconds["total"] = round(time.monotonic() - start, 1)
+    summary = summarise(config, facts, **read_inputs(done))
+    write_json(config.output_dir / "group" / "summary.json", {**summary, "wall_time": seconds})
     return failures
+
+
+def _voxel_size(item: GreyMatterMap) -> float:
+    import nibabel as nib
+
+    return round(float(min(nib.load(item.path).header.get_zooms()[:3])), 3)
 
 
 def _maps(config: Config) -> list[GreyMatterMap]:
@@ -139,46 +153,29 @@ def _cohort(config: Config, maps: Sequence[GreyMatterMap], quality: Sequence[dic
     return table
 
 
-def _design(config: Config) -> dict[str, Any]:
-    return {
-        "group_column": config.group_column,
-        "contrasts": list(config.contrast),
-        "covariates": list(config.covariates),
-        "site_column": config.site_column,
-        "harmonize": config.harmonize,
-        "permutations": config.permutations,
-        "seed": config.random_seed,
-        "file": str(config.bids_dir / "participants.tsv"),
-    }
+def _design(config: Config) -> Design:
+    return Design(
+        group_column=config.group_column,
+        contrasts=tuple(config.contrast),
+        covariates=tuple(config.covariates),
+        site_column=config.site_column,
+        harmonize=config.harmonize,
+        file=str(config.bids_dir / "participants.tsv"),
+    )
 
 
-def _check(config: Config, maps: Sequence[GreyMatterMap], table: pd.DataFrame) -> None:
+def _check(config: Config, maps: Sequence[GreyMatterMap], table: pd.DataFrame, design: Design) -> None:
     """Find a wrong column, an absent atlas, a damaged model now, rather than after the training."""
     import nibabel as nib
 
-    from ..group.design import build_contrasts, build_covariates
-    from ..group.harmonise import build_sites
     from ..model.files import load_model
     from ..model.plan import make_plan
     from ..space.atlases import is_aal, load_atlas
 
-    file = config.bids_dir / "participants.tsv"
-    contrasts = []
-    if config.group_column:
-        contrasts = build_contrasts(table, config.group_column, list(config.contrast) or None, file=file)
-    elif config.contrast:
-        raise DatasetError("contrasts need --group-column", file=file, remedy="name the column of the groups")
-    build_covariates(table, list(config.covariates), file=file)
-    if config.site_column:
-        build_covariates(table, [config.site_column], categories=(config.site_column,), file=file)
-    if config.harmonize == "combat":
-        if not config.site_column:
-            raise ConfigError("--harmonize combat has no sites to harmonise", remedy="name them with --site-column")
-        build_sites(table, config.site_column, file=file)
-    for contrast in contrasts:
+    for contrast in build_questions(table, design).contrasts:
         if contrast.problem:
             logger.warning("%s is not testable: %s", contrast.name, contrast.problem)
-    if not config.group_column:
+    if not design.group_column:
         logger.warning("no --group-column: the latent space is described, nothing is compared")
     load_atlas(config.atlas, nib.load(maps[0].path))
     if is_aal(config.atlas) and not maps[0].space.startswith("MNI152"):
@@ -248,62 +245,3 @@ def _listed(config: Config, table: pd.DataFrame) -> np.ndarray | None:
         return None
     named = "sub-" + read_tsv(file)["participant_id"].str.strip().str.removeprefix("sub-")
     return table["participant_id"].isin(named).to_numpy()
-
-
-def _write_summary(
-    config: Config,
-    work: Path,
-    alike: GreyMatterMap,
-    table: pd.DataFrame,
-    left_out: list[dict],
-    sloppy: bool,
-    done: dict,
-    seconds: float,
-) -> None:
-    """What the report says besides the tables; all maps lie in the space and on the grid of ``alike``."""
-    import nibabel as nib
-
-    kept = table
-    if (file := work / "cohort" / "cohort.tsv").exists():
-        kept = read_tsv(file)
-    groups = kept[config.group_column].value_counts().to_dict() if config.group_column in kept else {}
-    volumes = work / "volumes" / "volumes.json"
-    if volumes.exists():
-        left_out += [
-            {"participant_id": Path(p).name, "reason": why} for p, why in json.loads(volumes.read_text())["rejected"]
-        ]
-    plan = work / "plan" / "plan.json"
-    drawn = [path.name for path in work.glob("regions/out/tpl-*/anat/*_atlas-*_dseg.tsv")]
-    notes, shap = work / "profile" / "notes.txt", work / "explain" / "shap.json"
-    write_json(
-        config.output_dir / "group" / "summary.json",
-        {
-            "n_scans": len(kept),
-            "n_participants": kept["participant_id"].nunique(),
-            "groups": {str(k): int(v) for k, v in groups.items()},
-            "group_column": config.group_column,
-            "contrasts": list(config.contrast),
-            "covariates": list(config.covariates),
-            "site_column": config.site_column,
-            "harmonize": config.harmonize if config.site_column else None,
-            "template": alike.template,
-            "resolution": round(float(min(nib.load(alike.path).header.get_zooms()[:3])), 3),
-            "atlas": re.search(r"_atlas-([a-zA-Z0-9]+)", drawn[0])[1] if drawn else None,
-            "atlas_asked": config.atlas,
-            "sloppy": sloppy,
-            "smoothing_fwhm": config.smoothing_fwhm,
-            "latent_dim": json.loads(plan.read_text())["latent_dim"] if plan.exists() else None,
-            "latent_dim_asked": config.latent_dim,
-            "folds": config.folds,
-            "n_permutations": config.permutations,
-            "alpha": ALPHA,
-            "seed": config.random_seed,
-            "device": config.device,
-            "model": str(config.model) if config.model else None,
-            "shap": json.loads(shap.read_text()) if shap.exists() else None,
-            "left_out": left_out,
-            "notes": notes.read_text().splitlines() if notes.exists() else [],
-            "wall_time": {**{k: round(v, 1) for k, v in done.items()}, "total": round(seconds, 1)},
-            "versions": {"latentatlas": __version__},
-        },
-    )

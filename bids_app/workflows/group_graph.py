@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import nipype.interfaces.utility as niu
 import nipype.pipeline.engine as pe
 
 from ..bids.tables import read_dictionary
 from ..config import Config
+from ..group.study import Design
 from . import analysis_steps as analyses
 from . import group_steps as steps
 
@@ -20,7 +20,7 @@ def init_group_wf(
     maps: Sequence[Path],
     *,
     cohort: Path,
-    design: Mapping[str, Any],
+    design: Design,
     space: str,
     dataset: str,
     licence: str,
@@ -34,8 +34,8 @@ def init_group_wf(
 
         volumes -> cohort -> plan -> fit (once a fold, and once for all) -> collect
               \\                      [apply_model instead, with --model]     |
-               -> regions -> project, profile (LRCP), explain (SHAP), agnostic_map (SAM)
-                                     \\---------------+------------------/-> validate
+               -> regions -> study -> project, profile (LRCP), explain (SHAP), agnostic_map (SAM), baselines
+                                               profile, explain, agnostic_map -> validate -> verdicts <- baselines
 
     Parameters
     ----------
@@ -43,8 +43,7 @@ def init_group_wf(
     maps : sequence of N Path
     cohort : Path
         Table with one row a map.
-    design : mapping
-        Group column, contrasts, covariates, permutations, seed.
+    design : Design
     space : str
         Standard space of the maps.
     dataset, licence : str
@@ -118,25 +117,35 @@ def init_group_wf(
         )
     workflow.connect([(volumes, products, [("volumes", "volumes")]), (rows, products, [("cohort", "cohort")])])
 
-    shared = {"design": dict(design)}
-    project = node(analyses.project(**shared, n_jobs=n_threads), "project")
-    profile = node(analyses.profile(**shared), "profile")
-    explain = node(analyses.explain(**shared), "explain")
-    agnostic = node(analyses.agnostic_map(**shared), "agnostic_map")
-    validate = node(analyses.validate(**shared), "validate")
-    for analysis in (project, profile, explain, agnostic, validate):
-        workflow.connect(
-            [
-                (rows, analysis, [("cohort", "cohort")]),
-                (regions, analysis, [("regional", "regional"), ("labels", "labels")]),
-                (products, analysis, [("products", "products")]),
-            ]
-        )
+    study = node(analyses.study(design=design), "study")
     workflow.connect(
         [
-            (profile, validate, [("regions", "lrcp_regions")]),
-            (agnostic, validate, [("regions", "sam_regions")]),
-            (explain, validate, [("explained", "explained")]),
+            (rows, study, [("cohort", "cohort")]),
+            (regions, study, [("regional", "regional"), ("labels", "labels")]),
+            (products, study, [("products", "products")]),
+        ]
+    )
+    seed = {"seed": config.random_seed}
+    tested = {**seed, "permutations": config.permutations}
+    project = node(analyses.project(**seed, n_jobs=n_threads), "project")
+    profile = node(analyses.profile(**tested), "profile")
+    explain = node(analyses.explain(**tested), "explain")
+    agnostic = node(analyses.agnostic_map(**tested), "agnostic_map")
+    validate = node(analyses.validate(**tested), "validate")
+    baselines = node(analyses.baselines(), "baselines")
+    verdicts = node(analyses.verdicts(), "verdicts")
+    for analysis in (project, profile, explain, agnostic, validate, baselines, verdicts):
+        workflow.connect(study, "study", analysis, "study")
+    for analysis in (profile, explain, agnostic):
+        workflow.connect(regions, "labels", analysis, "labels")
+    for judged in (validate, verdicts):
+        workflow.connect(profile, "regions", judged, "lrcp_regions")
+        workflow.connect(agnostic, "regions", judged, "sam_regions")
+    workflow.connect(
+        [
+            (explain, validate, [("relation", "relation")]),
+            (validate, verdicts, [("validation", "validation")]),
+            (baselines, verdicts, [("baselines", "baselines")]),
         ]
     )
     return workflow

@@ -13,7 +13,7 @@ from ..schema.columns import Table
 from .stage import stage
 
 
-@stage("volumes", "kept")
+@stage("volumes", "kept", "rejected")
 def volumes(folder: Path, maps: list[Path], fwhm: float, n_jobs: int, model: str | None) -> dict:
     """Read every map once into a memory-mapped array on the model's grid (that of ``model`` where one is given)."""
     from ..model.files import load_model
@@ -22,7 +22,8 @@ def volumes(folder: Path, maps: list[Path], fwhm: float, n_jobs: int, model: str
     grid = load_model(model).grid if model else None
     built = build_volumes(maps, folder / "volumes.npy", fwhm=fwhm, n_jobs=n_jobs, grid=grid)
     position = {str(path): row for row, path in enumerate(maps)}
-    return {"volumes": folder / "volumes.npy", "kept": [position[str(path)] for path in built.paths]}
+    kept = [position[str(path)] for path in built.paths]
+    return {"volumes": folder / "volumes.npy", "kept": kept, "rejected": built.rejected}
 
 
 @stage("cohort")
@@ -35,7 +36,7 @@ def cohort(folder: Path, kept: list, table: Path, dictionary: dict) -> dict:
     return {"cohort": folder / "cohort.tsv"}
 
 
-@stage("regional", "labels", "names")
+@stage("regional", "labels", "atlas")
 def regions(folder: Path, maps: list[Path], kept: list, cohort: Path, atlas: str, space: str) -> dict:
     """Regional grey matter of the kept scans."""
     import nibabel as nib
@@ -48,16 +49,16 @@ def regions(folder: Path, maps: list[Path], kept: list, cohort: Path, atlas: str
     labels = anat / f"tpl-{space}_atlas-{found.name}_dseg.nii.gz"
     labels.parent.mkdir(parents=True, exist_ok=True)
     found.image.to_filename(labels)
-    names = write_tsv(labels.with_name(labels.name.replace(".nii.gz", ".tsv")), found.table)
+    write_tsv(labels.with_name(labels.name.replace(".nii.gz", ".tsv")), found.table)
     _json(labels.with_name(labels.name.replace(".nii.gz", ".json")), {"Description": f"{found.name} on the maps' grid"})
     _json(folder / "out" / f"atlas-{found.name}_description.json", {"Name": found.name, "License": found.license})
     np.save(folder / "regional.npy", regional)
     volumes = pd.DataFrame(regional, columns=found.table["name"].tolist())
     write_phenotype(folder, scan_tables.REGIONAL, read_tsv(cohort), volumes)
-    return {"regional": folder / "regional.npy", "labels": labels, "names": names}
+    return {"regional": folder / "regional.npy", "labels": labels, "atlas": found.name}
 
 
-@stage("plan", "fold")
+@stage("plan", "fold", "latent_dim")
 def plan(folder: Path, cohort: Path, latent_dim: int, epochs: int | None, folds: int, group_column: str | None,
          seed: int) -> dict:  # fmt: skip
     """Decide the folds and the training plan from the size of the cohort."""
@@ -68,9 +69,10 @@ def plan(folder: Path, cohort: Path, latent_dim: int, epochs: int | None, folds:
     strata = table[group_column] if group_column else None
     fold = split_participants(table["participant_id"], folds, seed, strata)
     settings = {"max_epochs": epochs} if epochs else {}
-    make_plan(table["participant_id"], fold, latent_dim=latent_dim, **settings).write(folder / "plan.json")
+    made = make_plan(table["participant_id"], fold, latent_dim=latent_dim, **settings)
+    made.write(folder / "plan.json")
     np.save(folder / "fold.npy", fold)
-    return {"plan": folder / "plan.json", "fold": folder / "fold.npy"}
+    return {"plan": folder / "plan.json", "fold": folder / "fold.npy", "latent_dim": made.latent_dim}
 
 
 @stage("fitted", "model")

@@ -36,7 +36,7 @@ def stage(*outputs: str) -> Callable[[Callable[..., dict]], type[Stage]]:
 
     Inputs annotated as ``Path`` are files, whose change makes Nipype run the stage again; ``list[Path]`` are lists of
     files; anything else is taken as it is. Inputs with a default may stay unconnected. A new version of the program
-    runs every stage again.
+    runs every stage again, and so does a stage whose outputs have other names than those in the work folder.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def stage(*outputs: str) -> Callable[[Callable[..., dict]], type[Stage]]:
 
     def decorate(function: Callable[..., dict]) -> type[Stage]:
         hints = get_type_hints(function)
-        specs = {"version": traits.Str(__version__, usedefault=True)}
+        specs = {"version": traits.Str(" ".join((__version__, *outputs)), usedefault=True)}
         for name, parameter in inspect.signature(function).parameters.items():
             if name == "folder":
                 continue

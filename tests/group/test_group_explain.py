@@ -8,12 +8,12 @@ import shap
 from sklearn.ensemble import GradientBoostingRegressor
 from sklearn.linear_model import LinearRegression, Ridge
 
-from bids_app.group.explain import explain, linear_shap, tree_shap
+from bids_app.group.explain import explain, linear_shap, read_relation, tree_shap, write_relation
+from bids_app.group.settings import AnalysisSettings
 
 
 def run(c, **options):
-    options = {"n_permutations": 200, "n_bootstrap": 200} | options
-    return explain(c.err, c.G, c.regions, c.fold, c.covariates, c.participants, c.group, **options)
+    return explain(c.study(), AnalysisSettings(**({"n_permutations": 200, "n_interval_samples": 200} | options)))
 
 
 def test_linear_values_are_the_shap_librarys():
@@ -33,9 +33,9 @@ def test_planted_region_explains_the_error(cohort):
     assert table["mean_abs_shap"].idxmax() == 0
     assert table["direction"][0] == -1
     assert ((table["ci_low"] <= table["mean_abs_shap"]) & (table["mean_abs_shap"] <= table["ci_high"])).all()
-    assert found.supported
+    assert found.relation.supported
     assert table["supported"].all()
-    assert found.p <= 0.05
+    assert found.relation.p <= 0.05
     assert found.values.shape == (90, 30)
     assert found.models.set_index("model")["chosen_folds"].tolist()[2] == 5
 
@@ -49,7 +49,7 @@ def test_values_add_up_to_the_out_of_fold_prediction(cohort):
         train, test = c.fold != f, c.fold == f
         fit = LinearRegression().fit(c.covariates.matrix[train], c.err[train])
         target[test] = c.err[test] - fit.predict(c.covariates.matrix[test])
-    assert 1 - ((target - prediction) ** 2).sum() / (target**2).sum() == pytest.approx(found.r2, abs=1e-8)
+    assert 1 - ((target - prediction) ** 2).sum() / (target**2).sum() == pytest.approx(found.relation.r2, abs=1e-8)
 
 
 def test_tree_values_are_shapley_values_by_their_definition():
@@ -93,32 +93,42 @@ def test_a_step_is_left_to_the_trees(cohort_maker):
     models = found.models.set_index("model")
     assert models.loc["trees", "r2"] > 0.2 > 0.05 > models.loc["linear", "r2"]
     assert models.loc["trees", "chosen_folds"] == 5
-    assert 0.3 < found.seed_stability < 1
+    assert 0.3 < found.relation.seed_stability < 1
     assert found.regions["mean_abs_shap"].idxmax() == 20
 
 
 def test_noise_is_not_supported(cohort):
     cohort.err = np.random.default_rng(1).normal(size=90)
     found = run(cohort)
-    assert not found.supported
+    assert not found.relation.supported
     assert not found.regions["supported"].any()
 
 
 def test_an_error_that_only_follows_a_covariate_is_not_supported(cohort):
     c = cohort
     c.err = c.covariates.matrix[:, 0] + 0.1 * np.random.default_rng(1).normal(size=90)
-    assert not run(c).supported
+    assert not run(c).relation.supported
 
 
 def test_missing_values_and_constant_errors(cohort):
     c = cohort
     c.err[3], c.G[4, 0] = np.nan, np.nan
     found = run(c)
-    assert found.n == 88
+    assert found.relation.n == 88
     np.testing.assert_array_equal(np.flatnonzero(found.values.isna().any(axis=1)), [3, 4])
     c.err[:] = 0.5
     found = run(c)
-    assert not found.supported
-    assert "does not vary" in found.reason
-    assert found.sar is None
+    assert not found.relation.supported
+    assert "does not vary" in found.relation.reason
+    assert found.relation.sar is None
     assert found.regions["mean_abs_shap"].isna().all()
+
+
+def test_a_file_brings_back_the_relation_to_the_last_digit(cohort, tmp_path):
+    made = run(cohort).relation
+    assert made.model.endswith("of 5 folds")
+    assert read_relation(write_relation(tmp_path / "relation.json", made)) == made
+    cohort.err[:] = 0.5
+    nothing = read_relation(write_relation(tmp_path / "relation.json", run(cohort).relation))
+    assert (nothing.n, nothing.sar, nothing.model) == (90, None, "")
+    assert np.isnan([nothing.r2, nothing.p, nothing.seed_stability]).all()

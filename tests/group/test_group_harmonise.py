@@ -6,9 +6,11 @@ import pytest
 from scipy import stats
 
 from bids_app.errors import DatasetError
-from bids_app.group.design import build_contrasts, build_covariates
+from bids_app.group.design import build_covariates
 from bids_app.group.harmonise import build_sites, harmonise
 from bids_app.group.sam import sam
+from bids_app.group.settings import AnalysisSettings
+from bids_app.group.study import Features
 from bids_app.stats.combat import fit_combat
 
 # What neuroHarmonize 2.5.2 makes of the last four rows of `data` after learning from the first 20 (x, age, site).
@@ -75,7 +77,9 @@ def test_a_fold_is_harmonised_without_its_held_out_rows():
     assert not np.allclose(per_fold[1][fold != 2], other[1][fold != 2])
     assert not np.allclose(full, other_full)
     # The fold model's own latents are harmonised fold by fold.
-    np.testing.assert_allclose(harmonise(np.stack([x, x, 2 * x, x]), site, age, fold)[1][2], 2 * per_fold[2], atol=1e-9)
+    np.testing.assert_allclose(
+        harmonise(x, site, age, fold, by_fold=np.stack([x, x, 2 * x, x]))[1][2], 2 * per_fold[2], atol=1e-9
+    )
 
 
 def test_rows_without_site_are_unknown_and_unseen_sites_stay_as_they_are():
@@ -113,18 +117,16 @@ def test_sites_that_cannot_be_harmonised(sites, said):
 
 def test_a_site_that_goes_with_the_group_is_no_finding(cohort_maker):
     """Scanners of different gain, groups unevenly spread over them: nothing is left, and a real effect is."""
+    settings = AnalysisSettings(n_permutations=300)
     for effect in (0.0, 1.8):
         c = cohort_maker(n=120, effect=effect, seed=3)
         rng = np.random.default_rng(0)
         b = rng.random(120) < np.where(c.group == "AD", 0.8, 0.2)
         c.G = c.G * np.where(b, 1.6, 1.0)[:, None] + np.where(b, 4.0, 0.0)[:, None]
         c.table["site"] = np.where(b, "b", "a")
-        naive = sam(c.G, c.regions, c.contrasts, c.covariates, c.fold, c.participants, n_permutations=300)
+        naive = sam(c.study(), settings)
         assert (naive["p_fwe"][5:] <= 0.05).all()
         covariates = build_covariates(c.table, ["age", "sex", "site"], categories=("site",))
         full, per_fold = harmonise(c.G, build_sites(c.table, "site"), c.covariates.matrix, c.fold)
-        found = sam(
-            full, c.regions, build_contrasts(c.table, "dx"), covariates, c.fold, c.participants, Gf=per_fold,
-            n_permutations=300,
-        )  # fmt: skip
+        found = sam(c.study(regional=Features(full, per_fold), covariates=covariates), settings)
         np.testing.assert_array_equal(found["p_fwe"] <= 0.05, (np.arange(30) < 5) & (effect > 0))

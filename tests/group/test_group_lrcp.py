@@ -10,18 +10,18 @@ from sklearn.linear_model import LinearRegression
 from bids_app.group.design import build_contrasts, build_covariates
 from bids_app.group.lrcp import latent_names, lrcp
 from bids_app.group.sam import sam
+from bids_app.group.settings import AnalysisSettings
 from bids_app.stats.discriminability import auc
 
 NAMED = ["index", "name", "contrast", "lrcp", "p_fwe", "r2", "auc", "rank_median", "rank_iqr"]
 
 
 def run(c, **options):
-    options = {"n_permutations": 300, "n_bootstrap": 20} | options
-    return lrcp(c.Z, c.Zf, c.fold, c.G, c.regions, c.contrasts, c.covariates, c.participants, **options)
+    return lrcp(c.study(), AnalysisSettings(n_permutations=300, n_rank_samples=20, **options))
 
 
 def run_sam(c):
-    return sam(c.G, c.regions, c.contrasts, c.covariates, c.fold, c.participants, n_permutations=300)
+    return sam(c.study(), AnalysisSettings(n_permutations=300))
 
 
 def test_planted_regions_come_first(cohort):
@@ -103,18 +103,10 @@ def test_two_identical_scans_are_one_participant(cohort):
     twice = np.repeat(np.arange(90), 2)
     c = cohort
     table = c.table.iloc[twice].reset_index(drop=True)
-    found = lrcp(
-        c.Z[twice],
-        c.Zf[:, twice],
-        c.fold[twice],
-        c.G[twice],
-        c.regions,
-        build_contrasts(table, "dx"),
-        build_covariates(table, ["age", "sex"]),
-        c.participants[twice],
-        n_permutations=300,
-        n_bootstrap=20,
-    )
+    c.table, c.group = table, c.group[twice]
+    c.Z, c.Zf, c.G, c.err, c.fold = c.Z[twice], c.Zf[:, twice], c.G[twice], c.err[twice], c.fold[twice]
+    c.contrasts, c.covariates = build_contrasts(table, "dx"), build_covariates(table, ["age", "sex"])
+    found = run(c)
     assert "averaged" in found.notes[0]
     for column in ("lrcp", "p_fwe", "r2", "auc", "rank_median"):
         np.testing.assert_allclose(found.regions[column], single[column], atol=1e-8)

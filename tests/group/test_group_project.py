@@ -6,10 +6,11 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import trustworthiness
 
 from bids_app.group.project import align, knn_auc, pls_scores, project
+from bids_app.group.settings import AnalysisSettings
 
 
 def run(c, **options):
-    return project(c.Z, c.Zf, c.fold, c.contrasts, c.participants, **({"n_seeds": 2} | options))
+    return project(c.study(), AnalysisSettings(**({"n_view_seeds": 2} | options)))
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +101,9 @@ def test_small_and_degenerate_cohorts(cohort_maker):
     found = run(c)
     assert "tsne_1" not in found.coordinates
     assert (found.quality["contrast"] == "AD-CN").all()
-    tiny = project(np.random.default_rng(0).normal(size=(10, 2)), None, np.arange(10) % 2, [], n_seeds=1)
+    c = cohort_maker(n=10, k=2, folds=2, seed=1)
+    c.Zf, c.contrasts = None, []
+    tiny = run(c, n_view_seeds=1)
     assert [name for name in tiny.coordinates if name.startswith("pca")] == ["pca_1", "pca_2"]
 
 

@@ -1,50 +1,36 @@
 """Validation, baselines and verdicts: no grade above what the numbers carry."""
 
 import warnings
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+from cohorts import Cohort
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
+from bids_app.bids.tables import read_tsv, write_tsv
 from bids_app.group.baselines import baselines
 from bids_app.group.classify import balanced_weights, classify
 from bids_app.group.design import build_contrasts, build_covariates
 from bids_app.group.explain import explain
 from bids_app.group.lrcp import lrcp
 from bids_app.group.sam import sam
+from bids_app.group.settings import AnalysisSettings
 from bids_app.group.validate import validate
 from bids_app.group.verdicts import GRADES, NOT_SUPPORTED, NOT_TESTABLE, SUPPORTED, WORST_CASE, grade_claim, verdicts
 
 
 def run(c, explained=False):
-    args = {"n_permutations": 300}
-    regions = lrcp(
-        c.Z, c.Zf, c.fold, c.G, c.regions, c.contrasts, c.covariates, c.participants, n_bootstrap=5, **args
-    ).regions
-    mapped = sam(c.G, c.regions, c.contrasts, c.covariates, c.fold, c.participants, **args)
-    shap = explain(c.err, c.G, c.regions, c.fold, c.covariates, c.participants, **args) if explained else None
-    validation = validate(
-        c.Z,
-        c.Zf,
-        c.fold,
-        c.contrasts,
-        c.covariates,
-        c.participants,
-        lrcp_regions=regions,
-        sam_regions=mapped,
-        explained=shap,
-        **args,
-    )
-    compared = baselines(c.Z, c.Zf, c.Z[:, ::-1], None, c.G, c.fold, c.contrasts, c.covariates, c.participants)
-    graded = verdicts(
-        validation, compared, c.contrasts, lrcp_regions=regions, sam_regions=mapped, covariate_names=c.covariates.names
-    )
+    study, settings = c.study(), AnalysisSettings(n_permutations=300, n_rank_samples=5)
+    tables = {"lrcp_regions": lrcp(study, settings).regions, "sam_regions": sam(study, settings)}
+    relation = explain(study, settings).relation if explained else None
+    validation = validate(study, settings, relation=relation, **tables)
+    compared = baselines(study)
+    graded = verdicts(validation, compared, study.contrasts, covariate_names=study.covariates.names, **tables)
     return validation, compared, graded
 
 
@@ -70,7 +56,7 @@ def test_a_real_effect_is_supported_and_the_tables_are_complete(cohort_maker):
 def test_intervals_stay_where_accuracies_and_their_differences_can_be(cohort_maker):
     c = cohort_maker(n=40, effect=1.5, folds=2)  # t with one degree of freedom: intervals wider than the scale
     c.contrasts += build_contrasts(c.table, "dx", ["age"])
-    compared = baselines(c.Z, c.Zf, c.Z[:, ::-1], None, c.G, c.fold, c.contrasts, c.covariates, c.participants)
+    compared = baselines(c.study())
     groups, score = (compared[compared["delta_of"] == of] for of in ("balanced accuracy", "R2"))
     assert groups["ci_low"].min() == 0
     assert groups["ci_high"].max() == 1
@@ -113,8 +99,7 @@ def test_not_testable_says_why(cohort_maker, why):
         c.contrasts = build_contrasts(c.table.assign(dx=["CN"] * 39 + ["AD"]), "dx")
     if why == "missing":
         c.covariates = build_covariates(c.table.assign(age=[70.0, 71] + [np.nan] * 38), ["age"])
-        c.table = c.table.iloc[:0]
-        validation = validate(c.Z, c.Zf, c.fold, c.contrasts, c.covariates, c.participants, n_permutations=50)
+        validation = validate(c.study(), AnalysisSettings(n_permutations=50))
         graded = verdicts(validation, pd.DataFrame(columns=["contrast", "features"]), c.contrasts)
     else:
         validation, _, graded = run(c)
@@ -248,7 +233,8 @@ def test_any_small_cohort_gets_its_verdicts(seed):
         Z[:, 0], Zf[:, :, 0], G[:, 0] = 0, 0, 3
     if rng.random() < 0.3:
         G[1, 0] = np.nan
-    cohort = SimpleNamespace(
+    cohort = Cohort(
+        table=table,
         Z=Z,
         Zf=Zf,
         G=G,
@@ -256,7 +242,7 @@ def test_any_small_cohort_gets_its_verdicts(seed):
         regions=pd.DataFrame({"index": range(r), "name": [f"R{i}" for i in range(r)]}),
         contrasts=build_contrasts(table, "dx") + build_contrasts(table, "dx", ["score"]),
         covariates=build_covariates(table, ["age"] if rng.random() < 0.5 else []),
-        participants=table["participant_id"].to_numpy(),
+        err=np.ones(n),
     )
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)
@@ -265,3 +251,17 @@ def test_any_small_cohort_gets_its_verdicts(seed):
     assert not graded["claim"].duplicated().any()
     p = validation["p"].dropna()
     assert ((p > 0) & (p <= 1)).all()
+
+
+def test_written_tables_give_the_same_verdicts(cohort_maker, tmp_path):
+    """Seven digits and `n/a` carry all that a verdict rests on, so that a reader can check it against the tables."""
+    c = cohort_maker(n=60, effect=1.0)
+    c.contrasts += build_contrasts(c.table.assign(dx=["CN"] * 59 + ["AD"]), "dx", ["AD-rest", "age"])
+    validation, compared, graded = run(c, explained=True)
+    assert set(validation["contrast"]) == {"AD-CN", "AD-rest", "age", "n/a"}
+    assert NOT_TESTABLE in set(graded["verdict"])
+    again = [read_tsv(write_tsv(tmp_path / "table.tsv", table)) for table in (validation, compared)]
+    graded_again = verdicts(*again, c.contrasts, covariate_names=c.covariates.names)
+    plain = verdicts(validation, compared, c.contrasts, covariate_names=c.covariates.names)
+    one, two = (write_tsv(tmp_path / "verdicts.tsv", table).read_bytes() for table in (plain, graded_again))
+    assert one == two

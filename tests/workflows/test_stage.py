@@ -12,6 +12,7 @@ import pytest
 
 from bids_app.cli import parse
 from bids_app.errors import ScanError
+from bids_app.group.study import Design
 from bids_app.workflows.environment import prepare
 from bids_app.workflows.execute import execute
 from bids_app.workflows.group import _publish
@@ -25,6 +26,18 @@ def upper(folder: Path, source: Path, times: int = 1, more: list[Path] | None = 
     target = folder / "upper.txt"
     target.write_text(source.read_text().upper() * times + "".join(p.read_text() for p in more or []))
     return {"text": target, "count": times}
+
+
+@stage("text")
+def copy(folder: Path, source: Path) -> dict:
+    """What an earlier state of the program had in place of `measure`."""
+    return {"text": source.read_text()}
+
+
+@stage("text", "size")
+def measure(folder: Path, source: Path) -> dict:
+    """Also give the size."""
+    return {"text": source.read_text(), "size": source.stat().st_size}
 
 
 @stage("nothing")
@@ -60,9 +73,9 @@ def test_another_atlas_trains_nothing_anew(config, tmp_path):
     for path in paths:
         path.touch()
     said = {"space": "MNI152NLin2009aSym", "dataset": "d", "licence": "none", "n_folds": 2, "n_threads": 1, "n_jobs": 1}
-    graph = init_group_wf(config, paths[:1], cohort=paths[1], design={}, **said)._graph
+    graph = init_group_wf(config, paths[:1], cohort=paths[1], design=Design(), **said)._graph
     after = {node.name for node in nx.descendants(graph, next(n for n in graph if n.name == "regions"))}
-    assert after == {"project", "profile", "explain", "agnostic_map", "validate"}
+    assert after == {"study", "project", "profile", "explain", "agnostic_map", "validate", "baselines", "verdicts"}
 
 
 def test_the_labels_of_another_atlas_are_dropped(tmp_path):
@@ -93,6 +106,8 @@ def test_a_failed_branch_leaves_the_others_and_says_why(tmp_path, config):
     assert str(source) in failures[0].message
     assert (tmp_path / "work/wf/sub_01/upper/upper.txt").read_text() == "ABC"
     assert set(done) == {"sub_01.upper"}
+    assert done["sub_01.upper"].output("text").endswith("sub_01/upper/upper.txt")
+    assert done["sub_01.upper"].output("count") == 1
 
 
 def test_the_resource_monitor_keeps_a_record_of_every_step(tmp_path, config):
@@ -123,6 +138,15 @@ def test_a_finished_stage_is_not_run_again_until_its_input_changes(tmp_path, con
     source.write_text("something else")
     assert run() != first
     assert written.read_text() == "SOMETHING ELSE"
+
+
+def test_a_stage_that_has_learnt_another_output_is_run_again(tmp_path):
+    source = tmp_path / "a.txt"
+    source.write_text("abc")
+    for kind in (copy, measure):
+        node = pe.Node(kind(source=str(source)), "n", base_dir=tmp_path / "work")
+        node.run()
+    assert node.get_output("size") == 3
 
 
 @stage("nothing")

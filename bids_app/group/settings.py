@@ -1,0 +1,37 @@
+"""How the analyses of a study are run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bids_app.schema.claims import ALPHA
+
+
+@dataclass(frozen=True)
+class AnalysisSettings:
+    """What every analysis is given beside the study.
+
+    Attributes
+    ----------
+    n_permutations : int
+        Relabellings behind every permutation p value.
+    alpha : float
+        Level of the tests; 1 - alpha is the confidence of the bounds.
+    seed : int
+        Each analysis draws from seeds of its own, made from this one.
+    n_rank_samples : int
+        Bootstrap samples of participants behind a region's rank by LRCP.
+    n_interval_samples : int
+        Bootstrap samples behind the interval of a region's mean absolute SHAP value.
+    n_view_seeds : int
+        Seeds of the two-dimensional t-SNE and UMAP.
+    n_threads : int
+    """
+
+    n_permutations: int = 1000
+    alpha: float = ALPHA
+    seed: int = 0
+    n_rank_samples: int = 100
+    n_interval_samples: int = 1000
+    n_view_seeds: int = 5
+    n_threads: int = 1

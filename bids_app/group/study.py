@@ -1,0 +1,255 @@
+"""The cohort as every analysis sees it: built once, harmonised once, and carried from step to step in one file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from bids_app.errors import ConfigError, DatasetError
+from bids_app.group.design import Contrast, Covariates, build_contrasts, build_covariates, read_categories
+from bids_app.group.harmonise import build_sites, harmonise
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """Numbers of every scan, from the model or the harmonisation of all scans and from that of each fold.
+
+    Attributes
+    ----------
+    full : ndarray of shape (N, K)
+    by_fold : ndarray of shape (F, N, K) or None
+        Element f was learnt without the scans of fold f; None where one set of numbers serves every fold.
+    """
+
+    full: np.ndarray
+    by_fold: np.ndarray | None = None
+
+    @property
+    def cross_fitted(self) -> np.ndarray:
+        """What a prediction for held-out scans may start from: ``by_fold``, else ``full``."""
+        return self.full if self.by_fold is None else self.by_fold
+
+
+@dataclass(frozen=True)
+class Design:
+    """What was asked about the cohort, in the words of the command line.
+
+    Attributes
+    ----------
+    group_column : str or None
+        None: the latent space is described, nothing is compared.
+    contrasts, covariates : tuple of str
+    site_column : str or None
+        A covariate whatever ``harmonize`` says.
+    harmonize : str
+        ``"combat"``, or anything else for the covariate alone.
+    file : str
+        Where the columns come from, named in errors.
+    """
+
+    group_column: str | None = None
+    contrasts: tuple[str, ...] = ()
+    covariates: tuple[str, ...] = ()
+    site_column: str | None = None
+    harmonize: str = "covariate"
+    file: str = "participants.tsv"
+
+
+@dataclass(frozen=True, eq=False)
+class Questions:
+    """A design applied to a cohort of N scans.
+
+    Attributes
+    ----------
+    contrasts : tuple of Contrast
+    covariates : Covariates
+        The site among them.
+    groups : tuple of N str or None; None without a group column
+    sites : ndarray of shape (N,), or None
+        Only where sites are harmonised.
+    preserved : ndarray of shape (N, P)
+        Covariates whose effects harmonisation leaves in place: all but the site.
+    """
+
+    contrasts: tuple[Contrast, ...]
+    covariates: Covariates
+    groups: tuple[str | None, ...] | None
+    sites: np.ndarray | None
+    preserved: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """A cohort of N scans, F folds and R regions, harmonised where that was asked for.
+
+    Attributes
+    ----------
+    scans : DataFrame, N rows
+        `participant_id`, and `session_id` where scans have one.
+    regions : DataFrame, R rows
+        `index, name`.
+    fold : ndarray of shape (N,), int
+        Fold that holds the scan out.
+    error : ndarray of shape (N,)
+        Reconstruction error of every scan by a model that never saw the participant.
+    latents : Features
+        ``by_fold`` is None where one model made beforehand encoded every scan and nothing is harmonised.
+    raw_latents : Features
+        As encoded, without harmonisation.
+    pca : Features or None
+        Principal components of the same number.
+    regional : Features
+        Regional grey matter in ml, (N, R) and (F, N, R).
+    contrasts : tuple of Contrast
+    covariates : Covariates
+    groups : tuple of N str or None, optional
+        Group of every scan.
+    """
+
+    scans: pd.DataFrame
+    regions: pd.DataFrame
+    fold: np.ndarray
+    error: np.ndarray
+    latents: Features
+    raw_latents: Features
+    pca: Features | None
+    regional: Features
+    contrasts: tuple[Contrast, ...]
+    covariates: Covariates
+    groups: tuple[str | None, ...] | None = None
+
+    @property
+    def participants(self) -> np.ndarray:
+        """Participant of every scan (N,)."""
+        return self.scans["participant_id"].to_numpy()
+
+
+def build_questions(cohort: pd.DataFrame, design: Design) -> Questions:
+    """Contrasts, covariates and sites of a table with one row a scan.
+
+    Raises
+    ------
+    DatasetError
+        A column is absent or cannot serve; contrasts without a group column; sites too small to harmonise.
+    ConfigError
+        Harmonisation without a site column.
+    """
+    file, column, site = design.file, design.group_column, design.site_column
+    contrasts: list[Contrast] = []
+    if column:
+        contrasts = build_contrasts(cohort, column, list(design.contrasts) or None, file=file)
+    elif design.contrasts:
+        raise DatasetError("contrasts need --group-column", file=file, remedy="name the column of the groups")
+    others = [name for name in design.covariates if name != site]
+    categories = (site,) if site else ()
+    covariates = build_covariates(cohort, [*others, *categories], categories=categories, file=file)
+    preserved = build_covariates(cohort, others, file=file).matrix
+    groups = tuple(read_categories(cohort, column, file)) if column else None
+    sites = None
+    if design.harmonize == "combat":
+        if not site:
+            raise ConfigError("--harmonize combat has no sites to harmonise", remedy="name them with --site-column")
+        sites = build_sites(cohort, site, file=file)
+    return Questions(tuple(contrasts), covariates, groups, sites, preserved)
+
+
+def build_study(
+    scans: pd.DataFrame,
+    regions: pd.DataFrame,
+    questions: Questions,
+    products: dict[str, np.ndarray],
+    regional: np.ndarray,
+) -> Study:
+    """Put a cohort together, and harmonise its latents, components and regions.
+
+    The labels of the contrasts have no part in the harmonisation, and a fold's never sees the scans that the fold holds
+    out: ``3 (F + 1)`` fits of ComBat.
+
+    Parameters
+    ----------
+    scans : DataFrame, N rows
+    regions : DataFrame, R rows
+    questions : Questions
+    products : dict
+        Of ``model.crossfit.collect``: ``Z`` (N, K), ``fold``, ``err`` (N,), and where there are any ``Zf`` (F, N, K),
+        ``Zpca`` (N, K), ``Zpca_f`` (F, N, K).
+    regional : ndarray of shape (N, R)
+    """
+    fold = products["fold"]
+
+    def alike(features: Features) -> Features:
+        if questions.sites is None:
+            return features
+        made = harmonise(features.full, questions.sites, questions.preserved, fold, by_fold=features.by_fold)
+        return Features(*made)
+
+    raw = Features(products["Z"], products.get("Zf"))
+    components = products.get("Zpca_f")
+    full = products.get("Zpca", None if components is None else components[0])
+    return Study(
+        scans=scans,
+        regions=regions,
+        fold=fold,
+        error=products["err"],
+        latents=alike(raw),
+        raw_latents=raw,
+        pca=None if full is None else alike(Features(full, components)),
+        regional=alike(Features(regional)),
+        contrasts=questions.contrasts,
+        covariates=questions.covariates,
+        groups=questions.groups,
+    )
+
+
+_FEATURES = ("latents", "raw_latents", "pca", "regional")
+
+
+def write_study(path: Path, study: Study) -> Path:
+    """Write a study as one ``.npz`` file without pickles; tables and names are JSON in it."""
+    arrays = {"fold": study.fold, "error": study.error, "covariates": study.covariates.matrix}
+    for name in _FEATURES:
+        features = getattr(study, name)
+        if features is not None:
+            arrays[name] = features.full
+            if features.by_fold is not None:
+                arrays[f"{name}_by_fold"] = features.by_fold
+    for number, contrast in enumerate(study.contrasts):
+        arrays[f"contrast_{number}"] = contrast.y
+    words = {
+        "scans": study.scans.to_dict("list"),
+        "regions": study.regions[["index", "name"]].to_dict("list"),
+        "contrasts": [[c.name, c.kind, list(c.labels), c.problem] for c in study.contrasts],
+        "covariates": list(study.covariates.names),
+        "groups": study.groups,
+    }
+    np.savez(path, words=np.array(json.dumps(words)), **arrays)
+    return path
+
+
+def read_study(path: Path) -> Study:
+    """Read what `write_study` has written."""
+    with np.load(path, allow_pickle=False) as file:
+        arrays = dict(file)
+    words = json.loads(str(arrays["words"]))
+    features = {
+        name: Features(arrays[name], arrays.get(f"{name}_by_fold")) if name in arrays else None for name in _FEATURES
+    }
+    contrasts = [
+        Contrast(name, kind, arrays[f"contrast_{number}"], tuple(labels), problem)
+        for number, (name, kind, labels, problem) in enumerate(words["contrasts"])
+    ]
+    matrix = arrays["covariates"]
+    return Study(
+        scans=pd.DataFrame(words["scans"]),
+        regions=pd.DataFrame(words["regions"]),
+        fold=arrays["fold"],
+        error=arrays["error"],
+        contrasts=tuple(contrasts),
+        covariates=Covariates(matrix, tuple(words["covariates"]), np.isfinite(matrix).all(axis=1)),
+        groups=None if words["groups"] is None else tuple(words["groups"]),
+        **features,
+    )
