@@ -92,10 +92,10 @@ def test_against_the_independent_segmentation(processed):
         return 2 * (a & b).sum() / (a.sum() + b.sum())
 
     grey, cranium = np.isin(labels, parts["601"]), np.isin(labels, parts["702"])
-    # Physical shares lie inside DLMUSE's wide cortex: Dice says little, the volumes differ by about an eighth.
+    # Physical shares lie inside DLMUSE's wide cortex: Dice says little, the volumes differ by about a sixth.
     assert dice(np.asarray(tissues.gm.dataobj) > 0.5, grey) > 0.78
     assert dice(np.asarray(brain.mask.dataobj) > 0, cranium) > 0.97
-    assert metrics["GMVolume"] == pytest.approx(0.88 * grey.sum() * 0.008, rel=0.06)
+    assert metrics["GMVolume"] == pytest.approx(0.83 * grey.sum() * 0.008, rel=0.06)
     assert metrics["TIV"] == pytest.approx(cranium.sum() * 0.008, rel=0.03)
     thalamus = np.isin(labels, [59, 60])
     assert np.asarray(tissues.gm.dataobj)[thalamus].mean() > 0.75
