@@ -13,7 +13,7 @@ MEMORY = {
     "brain_mask": (1.0, 24),
     "bias_field": (0.35, 15),
     "normalise": (1.35, 15),
-    "tissues": (0.6, 26),
+    "tissues": (0.6, 28),
     "modulate": (0.85, 16),
     "quality": (0.6, 26),
     "write": (0.3, 5),
