@@ -33,7 +33,7 @@ RULES = (
     Rule(
         "GMIntensityAgreement",
         0.85,
-        1.03,
+        1.01,
         *NEVER,
         "the map has {:.2f} times the grey matter that the intensities speak for",
     ),
