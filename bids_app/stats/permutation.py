@@ -7,14 +7,30 @@ from collections.abc import Iterator
 import numpy as np
 
 
-def permutation_chunks(n: int, n_permutations: int, seed: int, chunk: int) -> Iterator[np.ndarray]:
-    """Random permutations of ``range(n)`` in chunks of shape (<= chunk, n); the chunk size does not change them."""
+def permutation_chunks(
+    n: int, n_permutations: int, seed: int, chunk: int, blocks: np.ndarray | None = None
+) -> Iterator[np.ndarray]:
+    """Random permutations of ``range(n)`` in chunks of shape (<= chunk, n); the chunk size does not change them.
+
+    With ``blocks`` (n,), a label a row, every row stays among those of its own block: rows of different scanners are
+    not exchangeable.
+    """
     rng = np.random.default_rng(seed)
+    members = None
+    if blocks is not None:
+        members = [np.flatnonzero(blocks == value) for value in np.unique(blocks)]
     done = 0
     while done < n_permutations:
         size = min(chunk, n_permutations - done)
         # argsort of independent uniforms: every row is an independent uniform permutation.
-        yield np.argsort(rng.random((size, n), dtype=np.float32), axis=1)
+        keys = rng.random((size, n), dtype=np.float32)
+        if members is None:
+            yield np.argsort(keys, axis=1)
+        else:
+            perms = np.empty((size, n), int)
+            for rows in members:
+                perms[:, rows] = rows[np.argsort(keys[:, rows], axis=1)]
+            yield perms
         done += size
 
 
