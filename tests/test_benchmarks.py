@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import statsmodels.api as sm
+from sklearn.decomposition import PCA
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 
+import recovery
 import references
 
 
@@ -33,3 +35,15 @@ def test_two_points_have_no_error():
 
 def test_collections_are_told_by_their_names():
     assert [references.scanner(name) for name in ("ixi10", "ixi15", "old10")] == ["ixi", "ixi", "old"]
+
+
+def test_components_from_inner_products_are_those_of_the_maps():
+    rng = np.random.default_rng(0)
+    maps = rng.normal(size=(24, 60)) + 3
+    member = np.repeat(np.eye(5), 12, axis=0)
+    train = np.arange(24) % 4 > 0
+    pca = PCA(4, svd_solver="full").fit(maps[train])
+    expected = pca.inverse_transform(pca.transform(maps)) @ member
+    latents, regions = recovery.learn(maps @ maps.T, maps @ member, np.flatnonzero(train), 4)
+    np.testing.assert_allclose(regions, expected, atol=1e-8)
+    np.testing.assert_allclose(np.abs(latents[:, ::-1]), np.abs(pca.transform(maps)), atol=1e-8)
