@@ -94,7 +94,17 @@ def split_differences(
         region at a time); ``difference_p_fwe, lost_p_fwe`` (studentised permutation, over the regions);
         ``kept_share``, ``_low, _high``, empty where the difference itself is not there; ``r2, r2_within`` of the
         reconstruction (covariates removed; and the contrast, too), ``within_p_fwe``; ``specific_ml, specific_kept_ml,
-        specific_p_fwe, specific_r2_within``, the same with total grey matter removed as well; ``label``.
+        specific_p_fwe, specific_r2_within``, the same with total grey matter removed as well; ``label``; ``lrcp``, the
+        size of ``kept_ml``, by which regions are ranked.
+
+    Notes
+    -----
+    ``lrcp`` says how much of the disease the latent space holds in a region. It is no detector of regions that differ:
+    there the plain t is better, and better, too, than the article's words taken literally (association that survives,
+    times discriminability, summed over latents) and than the correlation with the latents' discriminant. Planted loss
+    of 10 % in 8 scattered regions, K of the plan, 30 / 60 / 150 / 300 people, 24 cohorts each, AUROC
+    (``benchmarks/recovery.py``): t .72 .92 .97 .99, discriminant .66 .88 .96 .98, literally .49 .49 .54 .62,
+    ``lrcp`` .52 .64 .75 .82.
 
     Raises
     ------
@@ -126,6 +136,7 @@ def split_differences(
     table |= _specific(observed, reconstructed, y, covariates, total, blocks, n_permutations, seed + 4)
     frame = pd.DataFrame(table)
     frame["label"] = label_regions(frame, alpha)
+    frame["lrcp"] = np.abs(kept)
     return frame
 
 

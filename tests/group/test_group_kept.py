@@ -177,6 +177,7 @@ def test_swapping_the_groups_changes_signs_and_no_label(spread):
     before = split(spread)
     after = split_differences(spread.observed, spread.reconstructed, 1 - spread.y, spread.age, **FAST)
     np.testing.assert_allclose(after["kept_ml"], -before["kept_ml"])
+    np.testing.assert_allclose(after["lrcp"], np.abs(before["kept_ml"]))
     np.testing.assert_allclose(after["kept_share"], before["kept_share"])
     assert (after["label"] == before["label"]).mean() > 0.9  # drawn anew for the other labels
 
