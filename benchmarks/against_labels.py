@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from references import dice, find_scans, fit_line, p_value, read_canonical, read_reference, scanner
+from references import VENTRICLES, dice, find_scans, fit_line, p_value, read_canonical, read_reference, scanner
 
 from bids_app.participant._grid import bounding_box
 from bids_app.simulate import planted
@@ -35,7 +35,6 @@ STRUCTURES = {
     "Putamen": (57, 58),
     "Pallidum": (55, 56),
 }
-VENTRICLES = (51, 52)
 PAIRS = {"GM": "gm_ref", "WM": "wm_ref", "TIV": "icv_ref"}
 
 

@@ -2,7 +2,7 @@
 
     python benchmarks/measure.py DATASET [DATASET ...] --output FOLDER [--participant-label 01 02] [--nprocs 2]
 
-The command line is called as a user calls it, once a dataset, and goes on where an earlier call stopped. Of the group
+The command line is called as a user calls it, once per dataset, and resumes where an earlier call stopped. Of the group
 level only the regional volumes are wanted, ``phenotype/regional_gm.tsv``: they are read off the maps by the function
 that its stage calls, because the whole level would first train a model. ``against_labels.py`` measures the rest; its
 text and its table of scans are also left in FOLDER.

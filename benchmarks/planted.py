@@ -14,7 +14,6 @@ where there should be none.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
@@ -22,13 +21,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
+from references import DEEP_GREY, VENTRICLES, Reference, Scan, find_scans, read_reference
 from tqdm import tqdm
-
-DEEP_GREY = (23, 30, 36, 37, 55, 56, 57, 58, 59, 60)  # accumbens, caudate, pallidum, putamen, thalamus
-VENTRICLES = (51, 52)
-GREY, WHITE = "601", "604"
 
 
 @dataclass(frozen=True)
@@ -40,10 +35,24 @@ class Case:
     change: np.ndarray | None
 
 
-def cases(brain, spared, mask, seed: int = 1) -> list[Case]:
-    """All planted changes of one head; ``spared`` are the voxels of deep grey matter."""
+def plant(scan: np.ndarray, mask: np.ndarray, reference: Reference, mm: float, seed: int = 1):
+    """All planted changes of one bias-corrected head, and its anatomy on fine voxels of the brain's box.
+
+    Scans have the shape of the one given.
+    """
+    from bids_app.participant._grid import bounding_box
     from bids_app.simulate import planted
 
+    box = bounding_box(mask, 3)  # fine voxels of the whole head would take minutes
+    ventricles, spared = (np.isin(reference.labels[box], ids) for ids in (VENTRICLES, DEEP_GREY))
+    brain = planted.anatomy(scan[box], mask[box], reference.grey[box], reference.white[box], ventricles, mm)
+
+    def whole(part: np.ndarray) -> np.ndarray:
+        changed = np.array(scan, dtype=np.float32)
+        changed[box] = part
+        return changed
+
+    mask = mask[box]
     ml = (brain.mm * planted.FINE) ** 3 / 1000
     thin = partial(planted.thinner_cortex, brain, spared=spared)
     lost = {
@@ -53,8 +62,8 @@ def cases(brain, spared, mask, seed: int = 1) -> list[Case]:
     }
     made = []
     for name, voxels in lost.items():
-        scan, change = planted.fill_with_fluid(brain, voxels)
-        made.append(Case(name, scan, change * ml))
+        changed, change = planted.fill_with_fluid(brain, voxels)
+        made.append(Case(name, whole(changed), change * ml))
     white = float(brain.means[planted.WHITE])
     noise = np.random.default_rng(seed).normal(0, 0.03 * white, brain.scan.shape) * mask
     kept = {
@@ -65,65 +74,41 @@ def cases(brain, spared, mask, seed: int = 1) -> list[Case]:
         "noise of 3 %": brain.scan + noise,
         "contrast 20 % lower": 0.8 * brain.scan + 0.2 * white * mask,
     }
-    return made + [Case(name, np.float32(scan), None) for name, scan in kept.items()]
+    return made + [Case(name, whole(changed), None) for name, changed in kept.items()], brain
 
 
-def labels_of(path: Path) -> tuple[np.ndarray, dict[str, list[int]]]:
-    """DLMUSE's labels of a scan in canonical orientation, and the labels of each composite."""
-    root = path.parents[2] / "derivatives" / "dlmuse"
-    with open(root / "roi_composites.csv", newline="") as stream:
-        parts = {row[0]: [int(label) for label in row[2:] if label.strip()] for row in csv.reader(stream)}
-    image = nib.as_closest_canonical(nib.load(next((root / path.parts[-3]).glob("**/*_dseg.nii.gz"))))
-    return np.asarray(image.dataobj).astype(int), parts
-
-
-def measure(path: Path, work: Path, again: bool) -> dict:
-    """Results of one scan: {case: [slope or error of grey matter, error of white matter in percent]}."""
+def measure(scan: Scan, work: Path, again: bool) -> dict:
+    """Results of one scan: {case: {slope, or error of grey matter, and error of white matter in percent}}."""
     from bids_app.participant import bias, inputs, normalize, skullstrip, tissue, transforms
     from bids_app.participant._ants import image_like
-    from bids_app.participant._grid import bounding_box
-    from bids_app.simulate import planted
     from bids_app.space.templates import get_template
 
-    folder = work / path.parts[-3]
+    folder = work / scan.participant
     template = get_template(resolution=2.0)
-    t1w = inputs.load_t1w(path)
+    t1w = inputs.load_t1w(scan.path)
     mask = skullstrip.extract_brain(t1w, n_threads=1).mask
     corrected, _ = bias.correct_bias(t1w, mask)
-    inside = np.asarray(mask.dataobj) > 0
+    reference = read_reference(scan.path.parents[2], scan.participant)
 
-    def priors_of(scan, name):
-        found = normalize.register(scan, mask, template, folder / name)
-        return transforms.warp_priors(template, scan, found)
+    def priors_of(image, name):
+        found = normalize.register(image, mask, template, folder / name)
+        return transforms.warp_priors(template, image, found)
 
-    def volumes(scan, priors):
-        return (
-            np.array([np.asarray(m.dataobj).sum(dtype=np.float64) for m in _maps(tissue.segment(scan, mask, *priors))])
-            * ml
-        )
+    def volumes(image, priors):
+        tissues = tissue.segment(image, mask, *priors)
+        return np.array([reference.volume(np.asarray(m.dataobj)) for m in (tissues.csf, tissues.gm, tissues.wm)])
 
-    labels, parts = labels_of(path)
     mm = float(corrected.header.get_zooms()[0])
-    ml = mm**3 / 1000
-    box = bounding_box(inside, 3)  # fine voxels of the whole head would take minutes
-    data = np.asarray(corrected.dataobj, dtype=np.float32)
-    marks = (np.isin(labels[box], ids) for ids in (parts[GREY], parts[WHITE], VENTRICLES))
-    brain = planted.anatomy(data[box], inside[box], *marks, mm)
+    cases, _ = plant(np.asarray(corrected.dataobj), np.asarray(mask.dataobj) > 0, reference, mm)
     priors = priors_of(corrected, "before")
     before, results = volumes(corrected, priors), {}
-    for number, case in enumerate(cases(brain, np.isin(labels[box], DEEP_GREY), inside[box])):
-        changed = data.copy()
-        changed[box] = case.scan
-        scan = image_like(changed, corrected)
-        change = volumes(scan, priors_of(scan, str(number)) if again else priors) - before
+    for number, case in enumerate(cases):
+        image = image_like(case.scan, corrected)
+        change = volumes(image, priors_of(image, str(number)) if again else priors) - before
         planned = np.zeros(3) if case.change is None else case.change
-        grey_result = 100 * change[1] / before[1] if case.change is None else change[1] / planned[1]
-        results[case.name] = [float(grey_result), float(100 * (change[2] - planned[2]) / before[2])]
+        grey = {"%": 100 * change[1] / before[1]} if case.change is None else {"slope": change[1] / planned[1]}
+        results[case.name] = grey | {"white %": 100 * (change[2] - planned[2]) / before[2]}
     return results
-
-
-def _maps(tissues):
-    return tissues.csf, tissues.gm, tissues.wm
 
 
 def main() -> None:
@@ -135,16 +120,16 @@ def main() -> None:
     parser.add_argument("--work", type=Path)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    scans = [p for d in options.datasets for p in sorted(d.glob("sub-*/anat/*_T1w.nii.gz"))][:: options.every]
+    scans = [scan for dataset in options.datasets for scan in find_scans(dataset)][:: options.every]
     with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(options.nprocs) as pool:
         work = options.work or Path(folder)
         tasks = pool.map(partial(measure, work=work, again=options.register), scans)
-        found = dict(zip([p.parts[-3] for p in scans], tqdm(tasks, total=len(scans), unit="scan"), strict=True))
+        found = dict(zip([scan.participant for scan in scans], tqdm(tasks, total=len(scans), unit="scan"), strict=True))
     print(f"{len(found)} scans: mean (standard deviation)\n\n{'':30}grey matter       error of white matter")
-    for name in next(iter(found.values())):
-        grey, white = np.array([result[name] for result in found.values()]).T
-        unit = "slope" if abs(grey.mean()) > 0.5 and "darker" not in name and "noise" not in name else "%"
-        print(f"{name:30}{grey.mean():+.2f} ({grey.std():.2f}) {unit:6}  {white.mean():+.2f} ({white.std():.2f}) %")
+    for name, kinds in next(iter(found.values())).items():
+        grey, white = np.array([list(result[name].values()) for result in found.values()]).T
+        kind = next(iter(kinds))
+        print(f"{name:30}{grey.mean():+.2f} ({grey.std():.2f}) {kind:6}  {white.mean():+.2f} ({white.std():.2f}) %")
     if options.json:
         options.json.write_text(json.dumps(found, indent=2))
 

@@ -18,6 +18,8 @@ import pandas as pd
 from scipy import stats
 
 GREY, WHITE = 601, 604  # composites of the DLMUSE labels
+VENTRICLES = (51, 52)  # the lateral ones
+DEEP_GREY = (23, 30, 36, 37, 55, 56, 57, 58, 59, 60)  # accumbens, caudate, pallidum, putamen, thalamus
 
 
 @dataclass(frozen=True)

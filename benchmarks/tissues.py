@@ -22,7 +22,6 @@ cat-surf is under the GPL. It serves here to measure with; the program neither n
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import os
 import time
@@ -35,6 +34,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 from participant import atropos_with_priors
+from planted import plant
 from references import Line, dice, find_scans, fit_line, read_reference, scanner
 
 
@@ -123,17 +123,15 @@ def measure(cases: Iterable[Case], more: Callable[[np.ndarray], dict] = lambda g
     return rows
 
 
-def summarise(scans: pd.DataFrame, planted: pd.DataFrame | None) -> dict[str, dict]:
+def summarise(scans: pd.DataFrame, planted: pd.DataFrame) -> dict[str, dict]:
     """Ratios, trends, Dice and the slope of measured on planted change of every model."""
     found = {}
     for model, rows in scans.groupby("model", sort=False):
         ratio = np.log(rows.gm_ml / rows.reference_ml)
         by_set, by_scanner = rows.dataset, rows.dataset.map(scanner)
         trends = {name: fit_line(rows.age[part.index], part) for name, part in ratio.groupby(by_scanner, sort=False)}
-        line = None
-        if planted is not None:
-            mine = planted[planted.model == model]
-            line = fit_line(mine.planted, np.log(mine.gm_ml), mine.name)
+        mine = planted[planted.model == model]
+        line = fit_line(mine.planted, np.log(mine.gm_ml), mine.name)
         found[model] = {
             "ratio": np.exp(ratio.groupby(by_set, sort=False).mean()).to_dict(),
             "dice": rows.dice.groupby(by_set, sort=False).mean().to_dict(),
@@ -180,26 +178,15 @@ def percent(trend: Line | None) -> str:
 
 
 def planted_cases(name: str, image, mask, priors, reference) -> list[Case]:
-    """The scan as it is, and those of ``planted.cases`` that lose grey matter; none where that module is missing."""
-    if importlib.util.find_spec("planted") is None:
-        return []
-    import planted
-
+    """The scan as it is, and those of ``planted.plant`` that lose grey matter."""
     from bids_app.participant._ants import image_like
-    from bids_app.simulate import planted as anatomy
+    from bids_app.simulate.planted import GREY
 
-    labels, inside = reference.labels, np.asarray(mask.dataobj) > 0
-    brain = anatomy.anatomy(
-        np.asarray(image.dataobj),
-        inside,
-        reference.grey,
-        reference.white,
-        np.isin(labels, planted.VENTRICLES),
-        float(image.header.get_zooms()[0]),
-    )
-    whole_ml = np.count_nonzero(brain.tissue == anatomy.GREY) * brain.mm**3 / 1000
+    inside, mm = np.asarray(mask.dataobj) > 0, float(image.header.get_zooms()[0])
+    cases, brain = plant(np.asarray(image.dataobj), inside, reference, mm)
+    whole_ml = np.count_nonzero(brain.tissue == GREY) * brain.mm**3 / 1000
     found = [Case(name, image, mask, priors)]
-    for case in planted.cases(brain, np.isin(labels, planted.DEEP_GREY), inside):
+    for case in cases:
         if case.change is not None:
             change = float(np.log1p(case.change[1] / whole_ml))
             found.append(Case(name, image_like(case.scan, image), mask, priors, change))
@@ -236,7 +223,7 @@ def main() -> None:
             lambda grey, known=known, truth=reference.grey: {**known, "dice": dice(grey > 0.5, truth)},
         )
         planted += measure(planted_cases(name, image, mask, priors, reference))
-    found = summarise(pd.DataFrame(rows), pd.DataFrame(planted) if planted else None)
+    found = summarise(pd.DataFrame(rows), pd.DataFrame(planted))
     print(table(found))
     print(f"{len(chosen)} scans, {time.perf_counter() - start:.0f} s; errors of slopes are standard errors")
     if args.json:

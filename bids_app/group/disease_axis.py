@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from bids_app.stats.crossfit import features_of_fold, fold_rows
-from bids_app.stats.linear import nuisance_basis, residual_operator, residualise, standardise
+from bids_app.stats.crossfit import residual_folds
+from bids_app.stats.linear import nuisance_basis, residualise, standardise
 from bids_app.stats.resampling import bootstrap_rows
 
 
@@ -59,9 +59,7 @@ def find_axis(latents: np.ndarray, y: np.ndarray, fold: np.ndarray, covariates: 
     y = np.asarray(y, float)
     n = len(y)
     place, steps, centres = np.zeros(n), [], []
-    for f, train, test in fold_rows(fold):
-        x = features_of_fold(latents, f)
-        on_train, on_test = (residual_operator(covariates, train, rows, n) for rows in (train, test))
+    for train, test, on_train, on_test, x in residual_folds(latents, fold, covariates):
         left = on_train @ x
         z, z_test = standardise(left, on_test @ x)
         penalty = max(0.1 * len(train), z.shape[1])

@@ -73,7 +73,7 @@ def split_differences(
     Parameters
     ----------
     observed : ndarray of shape (n, R)
-        Regional grey matter in ml on the model's grid, one row a participant.
+        Regional grey matter in ml on the model's grid, one row per participant.
     reconstructed : ndarray of shape (n, R)
         The same of the held-out reconstructions (`decode_regions` where a model has none).
     y : ndarray of shape (n,)
@@ -252,7 +252,7 @@ def bootstrap(
     n_bootstrap: int,
     seed: int,
 ) -> Intervals:
-    """Coefficients and g in bootstrap samples of participants, covariates removed anew in each."""
+    """Coefficients and g in bootstrap samples of participants, covariates removed again in each."""
     n, r = observed.shape
     strata = y if _grouped(y) else None
     both = np.hstack([observed, reconstructed])

@@ -129,7 +129,7 @@ class Study:
 
 
 def build_questions(cohort: pd.DataFrame, design: Design) -> Questions:
-    """Contrasts, covariates and sites of a table with one row a scan.
+    """Contrasts, covariates and sites of a table with one row per scan.
 
     Raises
     ------

@@ -75,16 +75,16 @@ def give_back(
     beside_fluid, tied = _grown(fluid, SHARED_MM, zooms), _tied(gm, place, zooms)
     from_csf = np.where(white & ~beside_fluid, csf, 0)
     from_gm = np.where(white & ~tied, gm, 0)
+    dim = white & (data < (means[GM] + means[WM]) / 2)
     # White matter's local mean follows a large spot, which is then white matter already.
-    dark = white & ~beside_fluid & ~tied & (wm > 1 - QUARTER) & (data < (means[GM] + means[WM]) / 2)
+    dark = dim & ~beside_fluid & ~tied & (wm > 1 - QUARTER)
     evidence = _smooth(from_csf + from_gm + dark, EVIDENCE_MM, zooms)
     from_csf, from_gm = (np.where(evidence > EVIDENCE, part, 0) for part in (from_csf, from_gm))
     rim = _grown(evidence > RIM_EVIDENCE, RIM_MM, zooms) & white & ~place
     from_gm = np.where(rim, gm, from_gm)
     found = np.stack([csf - from_csf, gm - from_gm, wm + from_csf + from_gm]).astype(np.float32)
     spots = (from_csf + from_gm >= QUARTER) | (dark & (evidence > EVIDENCE))
-    dark = white & (found[WM] > 1 - QUARTER) & (data < (means[GM] + means[WM]) / 2)
-    return found, spots | (dark & _grown(spots, SHARED_MM, zooms))
+    return found, spots | (dim & (found[WM] > 1 - QUARTER) & _grown(spots, SHARED_MM, zooms))
 
 
 def _territory(priors: np.ndarray, deep: np.ndarray, inside: np.ndarray, zooms: np.ndarray) -> np.ndarray:

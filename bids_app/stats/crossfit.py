@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
 from scipy.special import gammaln
 
-from bids_app.stats.linear import residual_operator, residualise, ridge_factors, standardise
+from bids_app.stats.linear import Residuals, residual_operator, residualise, ridge_factors, standardise
 from bids_app.stats.permutation import p_value, permutation_chunks
 
 
@@ -48,6 +49,18 @@ def features_of_fold(features: np.ndarray, f: int) -> np.ndarray:
     return features if features.ndim == 2 else features[f]
 
 
+def residual_folds(
+    features: np.ndarray, fold: np.ndarray, covariates: np.ndarray | None
+) -> Iterator[tuple[np.ndarray, np.ndarray, Residuals, Residuals, np.ndarray]]:
+    """Fold by fold: training rows, held-out rows, what takes the covariates off either, and the fold's features.
+
+    The covariates' coefficients come from the training rows.
+    """
+    for f, train, test in fold_rows(fold):
+        on_train, on_test = (residual_operator(covariates, train, rows, len(fold)) for rows in (train, test))
+        yield train, test, on_train, on_test, features_of_fold(features, f)
+
+
 class FoldMap:
     """A linear map of responses (n,) or (n, B), fold by fold and in low-rank factors: no (n, n) matrix is made.
 
@@ -75,12 +88,8 @@ def crossfit_operators(
     In each fold the covariates' coefficients, the standardisation and the ridge weights come from the training rows.
     The penalty depends on the features only (``max(shrinkage * n, K)``), so H does not depend on the response.
     """
-    n = len(fold)
     predict, explained = [], []
-    for f, train, test in fold_rows(fold):
-        x = features_of_fold(features, f)
-        on_train = residual_operator(covariates, train, train, n)
-        on_test = residual_operator(covariates, train, test, n)
+    for train, test, on_train, on_test, x in residual_folds(features, fold, covariates):
         x_train, x_test = standardise(on_train @ x, on_test @ x)
         left, right = ridge_factors(x_train, x_test, max(shrinkage * len(train), x_train.shape[1]))
         # The covariates leave the training rows' response first.

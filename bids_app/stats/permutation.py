@@ -7,6 +7,13 @@ from collections.abc import Iterator
 import numpy as np
 
 
+def block_rows(n: int, blocks: np.ndarray | None) -> list[np.ndarray]:
+    """Rows of every block; all ``n`` rows are one where there are no blocks."""
+    if blocks is None:
+        return [np.arange(n)]
+    return [np.flatnonzero(blocks == value) for value in np.unique(blocks)]
+
+
 def permutation_chunks(
     n: int, n_permutations: int, seed: int, chunk: int, blocks: np.ndarray | None = None
 ) -> Iterator[np.ndarray]:
@@ -16,21 +23,16 @@ def permutation_chunks(
     not exchangeable.
     """
     rng = np.random.default_rng(seed)
-    members = None
-    if blocks is not None:
-        members = [np.flatnonzero(blocks == value) for value in np.unique(blocks)]
+    members = block_rows(n, blocks)
     done = 0
     while done < n_permutations:
         size = min(chunk, n_permutations - done)
         # argsort of independent uniforms: every row is an independent uniform permutation.
         keys = rng.random((size, n), dtype=np.float32)
-        if members is None:
-            yield np.argsort(keys, axis=1)
-        else:
-            perms = np.empty((size, n), int)
-            for rows in members:
-                perms[:, rows] = rows[np.argsort(keys[:, rows], axis=1)]
-            yield perms
+        perms = np.empty((size, n), int)
+        for rows in members:
+            perms[:, rows] = rows[np.argsort(keys[:, rows], axis=1)]
+        yield perms
         done += size
 
 

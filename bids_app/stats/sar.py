@@ -10,8 +10,8 @@ from sklearn.cross_decomposition import PLSRegression
 from sklearn.svm import SVR, LinearSVR
 
 from bids_app.stats.bounds import pac_bayes_published
-from bids_app.stats.crossfit import features_of_fold, fold_rows
-from bids_app.stats.linear import residual_operator, standardise
+from bids_app.stats.crossfit import residual_folds
+from bids_app.stats.linear import standardise
 
 _COMPONENTS = 5
 
@@ -74,10 +74,7 @@ def sar(
     n = len(response)
     rows = []
     components = 0
-    for f, train, test in fold_rows(fold):
-        on_train = residual_operator(covariates, train, train, n)
-        on_test = residual_operator(covariates, train, test, n)
-        x = features_of_fold(features, f)
+    for train, test, on_train, on_test, x in residual_folds(features, fold, covariates):
         x_train, x_test = standardise(on_train @ x, on_test @ x)
         y_train, y_test = standardise((on_train @ response)[:, None], (on_test @ response)[:, None])
         y_train, y_test = y_train[:, 0], y_test[:, 0]

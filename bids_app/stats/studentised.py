@@ -20,7 +20,7 @@ import numpy as np
 
 from bids_app.stats.crossfit import crossfit_operators
 from bids_app.stats.linear import nuisance_basis, residualise
-from bids_app.stats.permutation import p_value, permutation_chunks
+from bids_app.stats.permutation import block_rows, p_value, permutation_chunks
 
 _CHUNK = 128  # permutations at a time
 _FEWEST = 8  # people who have a spread of their own
@@ -80,7 +80,7 @@ def studentised_test(
     ``b = u'x / u'u,   V = sum_i a_i,   a_i = u_i^2 e_i^2 / (1 - h_i) / (u'u)^2,   t = b / sqrt(V)``
 
     ``df = V^2 / sum_g (A_g^2 / n_g)``, with ``A_g`` the sum of a and ``n_g`` that of 1 - h over group g (a score is
-    one group). The null, t and df computed anew each time:
+    one group). The null, t and df computed again each time:
 
     - "residuals": ``e_i / sqrt(1 - h_i) / s_g(i)``, s_g the residuals' root mean square in the group, are drawn with
       replacement, whole rows of them, and multiplied by the s_g of the row they come to;
@@ -179,7 +179,7 @@ def _from_residuals(
 def redrawn(n: int, times: int, seed: int, blocks: np.ndarray | None = None) -> Iterator[np.ndarray]:
     """Row numbers (n,) drawn with replacement, each from its own block."""
     rng = np.random.default_rng(seed)
-    members = [np.arange(n)] if blocks is None else [np.flatnonzero(blocks == value) for value in np.unique(blocks)]
+    members = block_rows(n, blocks)
     for _ in range(times):
         rows = np.empty(n, int)
         for block in members:
@@ -209,7 +209,7 @@ def studentised_crossfit(
     """Do the features predict the response out of fold, whatever the groups' spreads? (z, one-sided p)
 
     The prediction of `crossfit.crossfit_test` is compared between the groups as `studentised_test` compares a column;
-    predictions are made anew for every permutation.
+    predictions are made again for every permutation.
 
     Parameters
     ----------

@@ -79,7 +79,7 @@ def summarise(
     config : Config
     maps : MapFacts
     cohort : Path or None
-        Table with one row a map that could be used; None: that of ``maps``.
+        Table with one row per map that could be used; None: that of ``maps``.
     rejected : list of (path, reason), or None
         Maps that could not be used.
     latent_dim : int or None

@@ -1,6 +1,10 @@
 """A scan's way through the participant level's science, without the workflow round it."""
 
+import csv
+
+import nibabel as nib
 import numpy as np
+import pytest
 
 from bids_app.participant import bias, modulate, normalize, skullstrip, tissue, transforms
 from bids_app.space.atlases import load_atlas, regional_volumes
@@ -19,3 +23,19 @@ def regional(template, *maps) -> tuple[np.ndarray, np.ndarray]:
     """Labels (R,) of AAL2 and regional grey matter (N, R) in ml."""
     atlas = load_atlas("AAL2", template.t1w)
     return atlas.table["index"].to_numpy(), regional_volumes(maps, atlas)
+
+
+def first(folder, pattern):
+    found = sorted(folder.glob(pattern))
+    if not found:
+        pytest.skip(f"no {pattern} in {folder}")
+    return found[0]
+
+
+def dlmuse_labels(path):
+    """DLMUSE's labels of a scan (RAS), and the labels of every composite."""
+    root = path.parents[2] / "derivatives" / "dlmuse"
+    with open(root / "roi_composites.csv", newline="") as stream:
+        parts = {row[0]: [int(label) for label in row[2:] if label] for row in csv.reader(stream)}
+    name = path.name.replace("_T1w", "_desc-dlmuse_dseg")
+    return nib.as_closest_canonical(nib.load(root / path.parts[-3] / "anat" / name)), parts

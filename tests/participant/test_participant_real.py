@@ -1,11 +1,9 @@
 """Real scans: full heads, stripped heads, and the DLMUSE reference."""
 
-import csv
-
 import nibabel as nib
 import numpy as np
 import pytest
-from chain import grey_matter
+from chain import dlmuse_labels, first, grey_matter
 from scipy import ndimage
 
 from bids_app.participant import inputs, normalize, quality, skullstrip, transforms
@@ -13,13 +11,6 @@ from bids_app.space.atlases import load_atlas
 from bids_app.space.templates import get_template
 
 pytestmark = pytest.mark.real
-
-
-def first(folder, pattern):
-    found = sorted(folder.glob(pattern))
-    if not found:
-        pytest.skip(f"no {pattern} in {folder}")
-    return found[0]
 
 
 @pytest.mark.parametrize(
@@ -74,18 +65,9 @@ def processed(real_data, tmp_path_factory):
     return path, brain, tissues, metrics, found
 
 
-def _labels(path):
-    """DLMUSE's labels of an ixi10 scan (RAS), and the labels of every composite."""
-    root = path.parents[2] / "derivatives" / "dlmuse"
-    with open(root / "roi_composites.csv", newline="") as stream:
-        parts = {row[0]: [int(label) for label in row[2:] if label] for row in csv.reader(stream)}
-    name = path.name.replace("_T1w", "_desc-dlmuse_dseg")
-    return nib.as_closest_canonical(nib.load(root / path.parts[-3] / "anat" / name)), parts
-
-
 def test_against_the_independent_segmentation(processed):
     path, brain, tissues, metrics, _ = processed
-    image, parts = _labels(path)
+    image, parts = dlmuse_labels(path)
     labels = np.asarray(image.dataobj)
 
     def dice(a, b):
@@ -105,7 +87,7 @@ def test_aal_regions_hold_the_structures_they_are_named_after(processed):
     """As AAL's file has them they hold .59 of DLMUSE's right hippocampus and .19 of its right amygdala (ten scans)."""
     path, *_, found = processed
     template = get_template(resolution=2.0)
-    image, _ = _labels(path)
+    image, _ = dlmuse_labels(path)
     labels = np.asarray(transforms.warp(image, template.t1w, found.forward, "nearest").dataobj)
     atlas = load_atlas("AAL2", template.t1w)
     index = dict(zip(atlas.table["name"], atlas.table["index"], strict=True))

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from chain import dlmuse_labels, first
 from scipy import ndimage
 
 from bids_app.participant import bias, inputs, normalize, skullstrip, tissue, transforms
@@ -16,15 +17,13 @@ pytestmark = pytest.mark.real
 @pytest.fixture(scope="module")
 def head(real_data, tmp_path_factory):
     """An ixi10 scan, what DLMUSE says of it, and a function that measures a changed scan with the same priors."""
-    from test_participant_real import _labels, first
-
     path = first(real_data, "ixi10/sub-IXI012/anat/*_T1w.nii.gz")
     t1w, template = inputs.load_t1w(path), get_template(resolution=2.0)
     mask = skullstrip.extract_brain(t1w).mask
     corrected, _ = bias.correct_bias(t1w, mask)
     found = normalize.register(corrected, mask, template, tmp_path_factory.mktemp("planted"))
     priors = transforms.warp_priors(template, corrected, found)
-    image, parts = _labels(path)
+    image, parts = dlmuse_labels(path)
     inside, data = np.asarray(mask.dataobj) > 0, np.asarray(corrected.dataobj, dtype=np.float32)
     box = bounding_box(inside, 3)  # fine voxels of the whole head would take minutes
     labels = np.asarray(image.dataobj)[box].astype(int)

@@ -13,7 +13,7 @@ PER_SCAN = ("phenotype/*.tsv", "group/shap_values.tsv", "group/projection_seeds.
 
 
 def per_scan(folder: Path) -> list[Path]:
-    """The tables of one row a scan, and that of the seeds."""
+    """The tables of one row per scan, and that of the seeds."""
     return [path for pattern in PER_SCAN for path in sorted(folder.glob(pattern))]
 
 
