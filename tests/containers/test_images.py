@@ -84,7 +84,7 @@ def folders(tmp_path):
 def test_participant_level_as_bare(engine, scans, bare_scans, folders):
     root, mounts = folders
     engine.run("/in", "/out", *PARTICIPANT, "-w", "/work", mounts=[(scans, "/in", "ro"), *mounts])
-    assert same_images(bare_scans, root / "out") == 2 * 12
+    assert same_images(bare_scans, root / "out") == 2 * 13
     validate(root / "out")
     for label in (p.name for p in scans.glob("sub-*")):
         assert (root / "out" / f"{label}.html").stat().st_size > 5000
