@@ -140,7 +140,7 @@ def _labels(claim_ids) -> list[str]:
     short = {
         claims.SEPARATION.id: "separation",
         claims.BEATS_COVARIATES.id: "beats covariates",
-        claims.REGIONS_CARRIED.id: "LRCP",
+        claims.REGIONS_KEPT.id: "LRCP",
         claims.SINGLE_REGIONS.id: "SAM",
         claims.ERROR_EXPLAINED.id: "error",
     }

@@ -93,38 +93,6 @@ def region_figure(
     return figure
 
 
-def glass_figure(values: pd.Series, labels: nib.Nifti1Image, *, label: str, diverging: bool = False) -> Figure:
-    """The same values looked at through a transparent brain from the left, front, right and above (nilearn)."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-    from nilearn.plotting import plot_glass_brain
-
-    image = nib.Nifti1Image(np.nan_to_num(region_image(values, labels)), nib.as_closest_canonical(labels).affine)
-    cmap, norm = colour_scale(values, diverging)
-    figure = plt.figure(figsize=(12, 3.3))
-    display = plot_glass_brain(
-        image,
-        figure=figure,
-        axes=(0, 0.16, 1, 0.78),
-        display_mode="lyrz",
-        cmap=cmap,
-        vmin=norm.vmin,
-        vmax=norm.vmax,
-        plot_abs=False,
-        threshold=1e-12,
-        colorbar=False,
-        annotate=True,
-    )
-    for side, name in (("l", "seen from the left"), ("r", "seen from the right")):
-        display.axes[side].ax.set_title(name, fontsize=9, loc="center")
-    colours = figure.add_axes((0.35, 0.13, 0.3, 0.035))
-    figure.colorbar(ScalarMappable(norm, cmap), cax=colours, orientation="horizontal").set_label(label, fontsize=9)
-    plt.close(figure)
-    return figure
-
-
 def colour_scale(values: pd.Series, diverging: bool) -> tuple[str, Normalize]:
     """Colour map name and normalisation of a set of region values."""
     finite = values[np.isfinite(values)]

@@ -11,19 +11,29 @@ from ..bids.tables import identifiers, read_tsv, write_table
 from ..group.settings import AnalysisSettings
 from ..group.study import Design, read_study
 from ..schema import model_tables, region_tables, scan_tables, verdict_tables
-from .group_steps import write_phenotype
+from .group_steps import weights_of, write_phenotype
 from .stage import stage
 
 
 @stage("study")
-def study(folder: Path, cohort: Path, products: Path, regional: Path, labels: Path, design: Design) -> dict:
+def study(
+    folder: Path, cohort: Path, products: Path, regional: Path, held_out: Path, labels: Path, design: Design
+) -> dict:
     """Put the cohort together, harmonised where that was asked for: what every analysis starts from."""
     from ..group.study import build_questions, build_study, write_study
     from ..space.atlases import read_dseg
 
     table = read_tsv(cohort)
     regions, questions = read_dseg(labels).table, build_questions(table, design)
-    built = build_study(identifiers(table), regions, questions, dict(np.load(products)), np.load(regional))
+    on_grid = np.load(held_out)
+    built = build_study(
+        identifiers(table),
+        regions,
+        questions,
+        dict(np.load(products)),
+        np.load(regional),
+        (on_grid["observed"], on_grid["reconstructed"]),
+    )
     return {"study": write_study(folder / "study.npz", built)}
 
 
@@ -51,7 +61,7 @@ def project(folder: Path, study: Path, seed: int, n_jobs: int) -> dict:
 
 @stage("regions", "notes")
 def profile(folder: Path, study: Path, labels: Path, permutations: int, seed: int) -> dict:
-    """LRCP: which regions the latent space carries, and whether they separate the groups."""
+    """LRCP: which regional differences the latent space keeps, and which it loses."""
     from ..group.lrcp import lrcp
 
     cohort = read_study(study)
@@ -63,8 +73,41 @@ def profile(folder: Path, study: Path, labels: Path, permutations: int, seed: in
     _paint(next(iter(by_contrast.values()))["r2"].to_numpy(), labels, out / "r2.nii.gz")
     for contrast in cohort.contrasts:
         if contrast.name in by_contrast:
-            _paint(by_contrast[contrast.name]["lrcp"].to_numpy(), labels, out / f"lrcp_{contrast.slug}.nii.gz")
+            for part in ("kept", "lost"):
+                values = by_contrast[contrast.name][f"{part}_ml"].to_numpy()
+                _paint(values, labels, out / f"{part}_{contrast.slug}.nii.gz")
     return {"regions": regions, "notes": found.notes}
+
+
+@stage("done")
+def disease_axis(folder: Path, study: Path, models: list, labels: Path, harmonised: bool, seed: int) -> dict:
+    """Each person's place on the axis of each contrast, and the grey matter that goes with it."""
+    from ..group.disease_axis import disease_axis as compute
+    from ..model.files import load_model
+    from ..model.regions import region_decoder
+
+    cohort, decoders = read_study(study), []
+    if not harmonised:
+        held_out = [load_model(path) for path in (models[1:] or models)]
+        weights = weights_of(labels, held_out[0].grid)
+        decoders = [region_decoder(model, weights) for model in held_out]
+    found = compute(cohort, AnalysisSettings(seed=seed), decoders)
+    write_table(folder / "out", region_tables.DISEASE_AXIS, found.regions)
+    write_phenotype(folder, scan_tables.AXIS_PLACES, cohort.scans, found.places)
+    return {"done": True}
+
+
+@stage("done")
+def compare_parcels(folder: Path, study: Path, volumes: Path, labels: Path, seed: int) -> dict:
+    """Whether a contrast's pattern follows the atlas's regions better than random parcels of their sizes."""
+    from ..group.parcels import compare_parcels as compute
+    from ..model.volumes import load_volumes
+
+    maps = load_volumes(volumes)
+    weights = weights_of(labels, maps.grid)
+    member = np.where(weights.max(axis=1).toarray().ravel() > 0, weights.argmax(axis=1), -1)
+    write_table(folder / "out", region_tables.PARCELS, compute(read_study(study), maps, member, seed=seed))
+    return {"done": True}
 
 
 @stage("relation", "shap")

@@ -10,19 +10,9 @@ import statsmodels.api as sm
 from sklearn.metrics import r2_score
 
 from bids_app.group.disease_axis import axis_profile, find_axis, walk
-from bids_app.group.kept import (
-    CARRIED_ONLY,
-    KEPT,
-    LOST,
-    NEITHER,
-    NOT_CARRIED,
-    PARTLY,
-    explained,
-    follows_within,
-    label_regions,
-    split_differences,
-)
+from bids_app.group.kept import explained, follows_within, label_regions, split_differences
 from bids_app.group.parcels import explained_by_borders, name_matters, random_parcels
+from bids_app.schema.labels import CARRIED_ONLY, KEPT, LOST, NEITHER, NOT_CARRIED, PARTLY
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 
