@@ -11,7 +11,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ..schema.labels import CARRIED_R2, KEPT, LOST, NOT_CARRIED, PARTLY
+from ..schema.labels import CARRIED_R2, DIFFERING
 from ..schema.methods import FEATURES, TESTS
 from .group_results import numeric
 from .style import BLUE, FAINT, GREEN, ORANGE, PALETTE, VERMILION, p_value
@@ -129,10 +129,10 @@ def split_figure(regions: pd.DataFrame, n: int, top: int = 20) -> Figure:
     """The largest regional differences, each split into what is kept and what is lost; beside them R2 within groups."""
     order = numeric(regions, "difference_ml")
     best = regions.iloc[np.argsort(-np.abs(order), kind="stable")]
-    differs = best["label"].isin((KEPT, PARTLY, LOST, NOT_CARRIED))
+    differs = best["label"].isin(DIFFERING)
     best = pd.concat([best[differs], best[~differs]]).head(top).reset_index(drop=True)
     kept, lost, total = (numeric(best, f"{name}_ml") for name in ("kept", "lost", "difference"))
-    rows, solid = np.arange(len(best)), best["label"].isin((KEPT, PARTLY, LOST, NOT_CARRIED)).to_numpy()
+    rows, solid = np.arange(len(best)), best["label"].isin(DIFFERING).to_numpy()
     figure = Figure(figsize=(8.6, 1.2 + 0.235 * len(best)))
     left, right = figure.subplots(1, 2, sharey=True, gridspec_kw={"width_ratios": (2.2, 1), "wspace": 0.06})
     for shown, alpha in ((solid, 1.0), (~solid, 0.3)):

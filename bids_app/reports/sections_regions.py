@@ -9,7 +9,7 @@ import pandas as pd
 
 from ..bids.tables import IDENTIFIERS
 from ..schema.claims import ALPHA, ERROR_EXPLAINED
-from ..schema.labels import KEPT, LABELS, LOST, MEANINGS, PARTLY
+from ..schema.labels import DIFFERING, KEPT, LABELS, LOST, MEANINGS, PARTLY
 from ..schema.region_tables import LRCP_REGIONS, SHAP_REGIONS
 from . import charts
 from .brain_maps import region_figure, viewer_html
@@ -31,8 +31,8 @@ def lrcp(results: GroupResults) -> Iterator[Item]:
     table = results.table("lrcp_regions")
     if table is None:
         return
-    yield Item("lrcpNote", READING)
-    contrasts = results.contrasts()
+    contrasts = results.contrasts() if table["label"].notna().any() else []
+    yield Item("lrcpNote", READING + (_legend() if contrasts else ""))
     for i, contrast in enumerate(contrasts):
         yield from _lrcp_contrast(results, table[table["contrast"].astype(str) == contrast], contrast, i)
     r2 = by_region(table.drop_duplicates("index"), "r2").clip(lower=0)
@@ -44,7 +44,7 @@ def lrcp(results: GroupResults) -> Iterator[Item]:
     shown = shown[[name for name in headers if shown[name].notna().any()]]
     formats = dict.fromkeys((name for name in shown if name.endswith("p_fwe")), p_value)
     content = html_table(shown, headers=headers, formats=formats, sortable=True, max_height=True, table_id="lrcp-table")
-    yield item("lrcpTable", content, before=_legend() if contrasts else "")
+    yield item("lrcpTable", content)
     profile = results.table("lrcp_profile")
     if profile is not None:
         yield item("profile", profile_heat_map(profile), n=results.n_scans)
@@ -52,8 +52,6 @@ def lrcp(results: GroupResults) -> Iterator[Item]:
 
 def _lrcp_contrast(results: GroupResults, part: pd.DataFrame, contrast: str, i: int) -> Iterator[Item]:
     n = results.n_of(part)
-    if part["label"].isna().all():
-        return
     yield Item(f"lrcpSaid{i}", _said(results, part, contrast), f"{contrast}: kept and lost, n = {n} participants")
     painted = split_values(part)
     if results.atlas is not None and has_signal(painted):
@@ -111,11 +109,12 @@ def _said(results: GroupResults, part: pd.DataFrame, contrast: str) -> str:
     mine = None if parcels is None else parcels[parcels["contrast"].astype(str) == contrast]
     if mine is not None and len(mine):
         row = mine.iloc[0]
-        verdict = (
-            "so the pattern follows the borders of this atlas better than chance cuts"
-            if row["p"] <= ALPHA
-            else "so the pattern should not be put down to the names of these regions"
-        )
+        if not part["label"].isin(DIFFERING).any():
+            verdict = "no region differs, though, and a pattern of chance follows anatomy, too"
+        elif row["p"] <= ALPHA:
+            verdict = "the pattern follows the borders of this atlas better than chance cuts"
+        else:
+            verdict = "the pattern should not be put down to the names of these regions"
         text += (
             f"<p>Does the region's name matter? {100 * row['between_regions']:.0f} % of the variance of the voxels' "
             f"differences lies between the regions of the atlas, and {100 * row['between_random']:.0f} % (median) "

@@ -16,5 +16,7 @@ MEANINGS = {
     NEITHER: "no difference was found, and the reconstructions do not follow the region",
 }
 LABELS = tuple(MEANINGS)
+#: Labels of regions that differ, family-wise.
+DIFFERING = (KEPT, PARTLY, LOST, NOT_CARRIED)
 #: Least share of a region's variance within the groups: below it, a region is followed in name only.
 CARRIED_R2 = 0.1
