@@ -112,6 +112,10 @@ The regression did not predict the error of held-out participants; its SHAP valu
 {% endif %}
 {% endif %}
 
+{% if voxelwise != "none" and supervised %}
+Beside these, the contrast{{ "s were" if contrasts|length > 1 else " was" }} tested at each voxel of the smoothed maps (family-wise by the largest |t| over {{ n_permutations }} permutations of the residuals [@freedman1983]{% if voxelwise == "tfce" %}; and by threshold-free cluster enhancement [@tfce] at 3 mm{% endif %}).
+{% endif %}
+
 ## Validation
 
 {% if supervised %}

@@ -46,7 +46,7 @@ class AxisResult:
     regions : DataFrame
         Columns of ``schema.region_tables.DISEASE_AXIS``, one row per contrast and region.
     places : DataFrame, N rows
-        One column per contrast: the held-out place of each scan that takes part.
+        ``place_<contrast>``: the held-out place of each scan that takes part.
     """
 
     regions: pd.DataFrame
@@ -84,7 +84,7 @@ def disease_axis(
         tables.append(study.regions[["index", "name"]].assign(contrast=contrast.name).join(table).assign(n=len(rows)))
         place = np.full(len(study.fold), np.nan)
         place[rows.first] = axis.place
-        places[contrast.name] = place
+        places[f"place_{contrast.name}"] = place
     columns = [column.name for column in DISEASE_AXIS.columns]
     table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
     return AxisResult(table.reindex(columns=columns), pd.DataFrame(places, index=study.scans.index))

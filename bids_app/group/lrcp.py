@@ -74,8 +74,8 @@ def lrcp(study: Study, settings: AnalysisSettings) -> LRCPResult:
     if len(everyone) < covariates.matrix.shape[1] + 3 or smallest_training_set(everyone.take(study.fold)) < 2:
         notes.append(f"{len(everyone)} complete participants are too few for the association of regions and latents.")
         return _nothing(study.regions, Z.shape[1], len(everyone), notes)
-    design = {"n_permutations": settings.n_permutations, "seed": seed}
-    association = associate(everyone.mean(G), everyone.mean(Z), everyone.mean(covariates.matrix), **design)
+    options = {"n_permutations": settings.n_permutations, "seed": seed, "blocks": blocks_of(study, everyone)}
+    association = associate(everyone.mean(G), everyone.mean(Z), everyone.mean(covariates.matrix), **options)
     shared = {"index": study.regions["index"].to_numpy(), "name": study.regions["name"].to_numpy()}
     tables = {}
     for number, contrast in enumerate(study.contrasts):
@@ -91,7 +91,7 @@ def lrcp(study: Study, settings: AnalysisSettings) -> LRCPResult:
             reconstructed,
             y,
             c,
-            blocks=_blocks(study, rows),
+            blocks=blocks_of(study, rows),
             n_bootstrap=settings.n_interval_samples,
             **options,
         )
@@ -147,7 +147,7 @@ def _left_out(everyone: Rows, participants: np.ndarray) -> list[str]:
     return notes
 
 
-def _blocks(study: Study, rows: Rows) -> np.ndarray | None:
+def blocks_of(study: Study, rows: Rows) -> np.ndarray | None:
     return None if study.blocks is None else rows.take(study.blocks)
 
 

@@ -93,6 +93,28 @@ def region_figure(
     return figure
 
 
+def glass_figure(image: nib.Nifti1Image, threshold: float, *, label: str) -> Figure:
+    """A map looked at through a transparent brain from the left, back, right and above (nilearn), colours about 0."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+    from nilearn.plotting import plot_glass_brain
+
+    top = float(np.abs(np.asanyarray(image.dataobj)).max(initial=threshold))
+    figure = plt.figure(figsize=(12, 3.3))
+    limits = {"vmin": -top, "vmax": top, "plot_abs": False, "threshold": threshold}
+    place = {"figure": figure, "axes": (0, 0.16, 1, 0.78), "display_mode": "lyrz", "colorbar": False}
+    display = plot_glass_brain(image, cmap=DIVERGING, annotate=True, **limits, **place)
+    for side, name in (("l", "seen from the left"), ("r", "seen from the right")):
+        display.axes[side].ax.set_title(name, fontsize=9, loc="center")
+    colours = figure.add_axes((0.35, 0.13, 0.3, 0.035))
+    scale = ScalarMappable(Normalize(-top, top), DIVERGING)
+    figure.colorbar(scale, cax=colours, orientation="horizontal").set_label(label, fontsize=9)
+    plt.close(figure)
+    return figure
+
+
 def colour_scale(values: pd.Series, diverging: bool) -> tuple[str, Normalize]:
     """Colour map name and normalisation of a set of region values."""
     finite = values[np.isfinite(values)]

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import nibabel as nib
 import numpy as np
 import pandas as pd
 
 from ..bids.tables import IDENTIFIERS
 from ..schema.claims import ALPHA, ERROR_EXPLAINED
 from ..schema.labels import DIFFERING, KEPT, LABELS, LOST, MEANINGS, PARTLY
-from ..schema.region_tables import LRCP_REGIONS, SHAP_REGIONS
+from ..schema.names import contrast_slug
+from ..schema.region_tables import LRCP_REGIONS, SHAP_REGIONS, VBM_PEAKS
 from . import charts
-from .brain_maps import region_figure, viewer_html
+from .brain_maps import glass_figure, region_figure, viewer_html
 from .group_results import GroupResults, error_is_explained, rows_of_claim
 from .interactive import profile_heat_map
 from .items import Item, by_region, has_signal, item, truthy
@@ -24,6 +26,9 @@ READING = (
     "participants: <strong>difference = kept</strong> (it is in the reconstruction from the latent space) <strong>+ "
     "lost</strong> (it is in the map and not in the reconstruction).</p>"
 )
+
+
+UNCORRECTED_T = 3.3  # of p = .001 in some hundred participants
 
 
 def lrcp(results: GroupResults) -> Iterator[Item]:
@@ -67,10 +72,11 @@ def _lrcp_contrast(results: GroupResults, part: pd.DataFrame, contrast: str, i: 
         yield item("lrcpSlices", figure, number=i, picture=True, contrast=contrast, regions=len(part), n=n)
     yield item("lrcpSplit", charts.split_figure(part, n), number=i, contrast=contrast, n=n)
     axis, places = results.table("disease_axis"), results.table("axis")
-    if axis is None or places is None or contrast not in places:
+    column = f"place_{contrast}"
+    if axis is None or places is None or column not in places:
         return
     steps, groups = axis[axis["contrast"].astype(str) == contrast], group_of(results, places)
-    figure = charts.axis_figure(pd.to_numeric(places[contrast], errors="coerce"), groups, steps)
+    figure = charts.axis_figure(pd.to_numeric(places[column], errors="coerce"), groups, steps)
     yield item("axis", figure, number=i, contrast=contrast, n=n)
 
 
@@ -241,6 +247,28 @@ def sam(results: GroupResults) -> Iterator[Item]:
             content = f"<p>{esc(', '.join(part['name'][survives]))}</p>"
         count = int(survives.sum()) or "none"
         yield item("sam", content, number=i, picture=picture, contrast=contrast, survivors=count, regions=len(part))
+
+
+def voxels(results: GroupResults) -> Iterator[Item]:
+    """The voxelwise t test, beside which everything regional should be read."""
+    table = results.table("vbm_peaks")
+    for i, path in enumerate(sorted(results.folder.glob("vbm_*_t.nii.gz"))):
+        slug = path.name.removeprefix("vbm_").removesuffix("_t.nii.gz")
+        contrast = next((name for name in results.contrasts() if contrast_slug(name) == slug), slug)
+        image, logp = nib.load(path), np.asanyarray(nib.load(path.with_name(f"vbm_{slug}_logp.nii.gz")).dataobj)
+        t, significant = np.abs(np.asanyarray(image.dataobj)), logp >= -np.log10(ALPHA)
+        least = float(t[significant].min()) if significant.any() else UNCORRECTED_T
+        said = f"{int(significant.sum())} voxels are significant family-wise (|t| of {least:.2f} or more)"
+        if not significant.any():
+            said = f"no voxel is significant family-wise; drawn is |t| of {least:.1f} or more, which is no finding"
+        figure = glass_figure(image, least * 0.9999, label="t")
+        yield item("vbm", figure, number=i, picture=True, contrast=contrast, said=said, faded=not significant.any())
+    if table is not None:
+        headers = VBM_PEAKS.headers(table)
+        content = html_table(
+            table[list(headers)], headers=headers, formats={"p_fwe": p_value}, sortable=True, max_height=True
+        )
+        yield item("vbmPeaks", content)
 
 
 def same_rows(table: pd.DataFrame | None, like: pd.DataFrame) -> pd.DataFrame | None:

@@ -15,6 +15,7 @@ TABLES: tuple[Table, ...] = (
     region_tables.DISEASE_AXIS,
     region_tables.PARCELS,
     region_tables.SAM_REGIONS,
+    region_tables.VBM_PEAKS,
     region_tables.SHAP_REGIONS,
     region_tables.SHAP_VALUES,
     model_tables.TRAINING,

@@ -13,11 +13,11 @@ def holm_levels(p: Sequence[float], alpha: float) -> np.ndarray:
     The smallest is tested at alpha / m, the next at alpha / (m - 1), and so on; from the first that fails all that
     follow stay at its level.
     """
-    p = np.asarray(p, float)
-    levels, m, failed = np.empty(len(p)), len(p), False
-    for step, place in enumerate(np.argsort(p, kind="stable")):
+    values = np.asarray(p, float)
+    levels, m, failed, level = np.empty(len(values)), len(values), False, alpha
+    for step, place in enumerate(np.argsort(values, kind="stable")):
         if not failed:
             level = alpha / (m - step)
-            failed = p[place] > level
+            failed = bool(values[place] > level)
         levels[place] = level
     return levels

@@ -143,6 +143,26 @@ def init_group_wf(
     parcels = node(analyses.compare_parcels(**seed), "compare_parcels")
     explain = node(analyses.explain(**tested), "explain")
     agnostic = node(analyses.agnostic_map(**tested), "agnostic_map")
+    if config.voxelwise != "none" and config.group_column:
+        vbm = node(
+            analyses.vbm(
+                maps=paths,
+                fwhm=config.smoothing_fwhm,
+                voxelwise=config.voxelwise,
+                permutations=min(config.permutations, 5000),
+                n_jobs=n_jobs,
+                **seed,
+            ),
+            "vbm",
+            threads=n_jobs,
+        )
+        workflow.connect(
+            [
+                (volumes, vbm, [("kept", "kept")]),
+                (regions, vbm, [("labels", "labels")]),
+                (study, vbm, [("study", "study")]),
+            ]
+        )
     validate = node(analyses.validate(**tested), "validate")
     baselines = node(analyses.baselines(), "baselines")
     verdicts = node(analyses.verdicts(), "verdicts")

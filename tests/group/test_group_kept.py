@@ -273,11 +273,11 @@ def test_each_contrast_has_its_axis_and_everyone_in_it_a_place(cohort_maker):
     c.table.loc[3, "dx"] = None
     c.contrasts = build_contrasts(c.table, "dx", ["AD-CN", "age"])
     found = disease_axis(c.study(), AnalysisSettings(n_interval_samples=50))
-    assert list(found.places.columns) == ["AD-CN", "age"]
-    np.testing.assert_array_equal(np.flatnonzero(found.places["AD-CN"].isna()), [3])
+    assert list(found.places.columns) == ["place_AD-CN", "place_age"]
+    np.testing.assert_array_equal(np.flatnonzero(found.places["place_AD-CN"].isna()), [3])
     sick = (c.table["dx"] == "AD").to_numpy()
-    assert found.places["AD-CN"][sick].mean() > 1
-    assert found.places["AD-CN"][(c.table["dx"] == "CN").to_numpy()].mean() == pytest.approx(0, abs=1e-9)
+    assert found.places["place_AD-CN"][sick].mean() > 1
+    assert found.places["place_AD-CN"][(c.table["dx"] == "CN").to_numpy()].mean() == pytest.approx(0, abs=1e-9)
     assert found.regions.groupby("contrast").size().tolist() == [30, 30]
     assert found.regions["decoded_ml_per_sd"].isna().all()
     first = found.regions[found.regions["contrast"] == "AD-CN"]
