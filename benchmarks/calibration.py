@@ -45,7 +45,7 @@ from bids_app.group.validate import validate
 from bids_app.group.verdicts import verdicts
 from bids_app.model.crossfit import split_participants
 from bids_app.model.plan import make_plan
-from bids_app.schema.claims import CLAIMS, SUPPORTED, WORST_CASE
+from bids_app.schema.claims import SUPPORTED, WORST_CASE
 from bids_app.schema.labels import DIFFERING, KEPT, PARTLY
 
 FOLDS, PERMUTATIONS, ASKED = 5, 199, 64
