@@ -230,6 +230,12 @@ class Config:
         "group level",
         read=_atlas,
     )
+    reference_group: str | None = _option(
+        None,
+        "the group of --group-column that is the norm (healthy controls): each scan gets its deviations from it",
+        "group level",
+        metavar="GROUP",
+    )
     voxelwise: str = _option(
         "fwe",
         "a t test at each voxel beside the regional analyses: fwe (largest |t|; about a second a map), tfce (cluster "

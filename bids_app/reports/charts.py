@@ -192,6 +192,22 @@ def axis_figure(places: pd.Series, groups: Sequence[str], regions: pd.DataFrame,
     return figure
 
 
+def deviation_figure(people: pd.DataFrame, regions: int) -> Figure:
+    """How many regions of each person lie far below the norm, one strip per group."""
+    groups = people["group"].to_numpy()
+    names = list(dict.fromkeys(groups))
+    colours, rng = group_colours(names), np.random.default_rng(0)
+    figure = Figure(figsize=(6.4, 1.1 + 0.5 * len(names)))
+    axes = figure.subplots()
+    for row, name in enumerate(names):
+        values = people["less"].to_numpy()[groups == name]
+        axes.scatter(values, row + rng.uniform(-0.22, 0.22, values.size), s=14, alpha=0.7, color=colours[name], lw=0)
+        axes.plot([np.median(values)] * 2, [row - 0.32, row + 0.32], color="black", lw=1.6)
+    axes.set_yticks(range(len(names)), [f"{_short(n)} (n = {int((groups == n).sum())})" for n in names])
+    axes.set(xlabel=f"regions with W of -2 or less, of {regions}", ylim=(len(names) - 0.4, -0.6))
+    return figure
+
+
 def forest_figure(validation: pd.DataFrame) -> Figure:
     """Error of every bound and test, the worst case as the end of a line, chance as a tick."""
     table = validation.reset_index(drop=True)

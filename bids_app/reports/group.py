@@ -27,12 +27,16 @@ PARTS: tuple[tuple[str, str, Callable[[GroupResults], Iterator[Item]]], ...] = (
     ("projections", "Projections of the latent space", sections_projections.projections),
     ("lrcp", "Regions encoded (LRCP)", sections_regions.lrcp),
     ("maps", "Maps", sections_regions.maps),
+    ("norms", "Each person beside the reference group", sections_regions.norms),
     ("shap", "Regions that explain the error (SHAP)", sections_regions.shap),
     ("validation", "Validation in the worst case", sections_overview.validation),
     ("sam", "Agnostic map (SAM)", sections_regions.sam),
     ("vbm", "Voxelwise test (VBM)", sections_regions.voxels),
     ("baselines", "Baselines", sections_overview.baselines),
 )
+
+#: Sections that are there only where someone asked for them.
+ASKED_FOR = ("truth", "norms", "vbm")
 
 
 def build_group_report(output_dir: str | Path, ground_truth: str | Path | None = None) -> Path:
@@ -73,7 +77,7 @@ def build_group_report(output_dir: str | Path, ground_truth: str | Path | None =
             reportlets = [_write(item, figures) for item in _made(make, results, title)]
             if reportlets:
                 page.append(Section(name, title, reportlets))
-            elif name != "truth":
+            elif name not in ASKED_FOR:
                 missing.append(title)
         closing = {
             "methods": ("Methods", methods_html(results.output_dir)),

@@ -30,6 +30,7 @@ TABLES: tuple[Table, ...] = (
     scan_tables.RECONSTRUCTION,
     scan_tables.PROJECTIONS,
     scan_tables.AXIS_PLACES,
+    scan_tables.DEVIATIONS,
     scan_tables.QUALITY,
     scan_tables.COHORT,
 )

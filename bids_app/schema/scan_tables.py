@@ -66,6 +66,12 @@ AXIS_PLACES = Table(
         ),
     ),
 )
+DEVIATIONS = Table(
+    "phenotype/deviations.tsv",
+    "scan",
+    (*SCAN, Column("error", "W-score of the reconstruction error beside the reference group, covariates removed")),
+    Column("<region>", "W-score of the grey matter of <region> beside the reference group, covariates removed"),
+)
 QUALITY = Table(
     "phenotype/quality.tsv",
     "scan",

@@ -142,6 +142,16 @@ def agnostic_map(folder: Path, study: Path, labels: Path, permutations: int, see
 
 
 @stage("done")
+def norms(folder: Path, study: Path, reference: str) -> dict:
+    """How far each scan lies from what the reference group leads one to expect."""
+    from ..group.norms import deviations
+
+    cohort = read_study(study)
+    write_phenotype(folder, scan_tables.DEVIATIONS, cohort.scans, deviations(cohort, reference))
+    return {"done": True}
+
+
+@stage("done")
 def vbm(
     folder: Path,
     study: Path,

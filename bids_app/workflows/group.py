@@ -16,7 +16,8 @@ from ..bids.maps import GreyMatterMap, check_alike, find_maps
 from ..bids.query import check_dataset
 from ..bids.tables import identifiers, read_participants, read_tsv, write_table, write_tsv
 from ..config import Config
-from ..errors import NoInputError
+from ..errors import DatasetError, NoInputError
+from ..group.design import read_categories
 from ..group.study import Design, build_questions
 from ..schema.measures import QUALITY_COLUMNS
 from ..schema.scan_tables import QUALITY
@@ -175,6 +176,17 @@ def _check(config: Config, maps: Sequence[GreyMatterMap], table: pd.DataFrame, d
     for contrast in build_questions(table, design).contrasts:
         if contrast.problem:
             logger.warning("%s is not testable: %s", contrast.name, contrast.problem)
+    if config.reference_group:
+        column = design.group_column
+        known = sorted(set(read_categories(table, column, design.file)) - {None}) if column else []
+        if config.reference_group not in known:
+            raise DatasetError(
+                f"there is no group '{config.reference_group}' to be the reference",
+                file=design.file,
+                remedy=f"name one of these with --reference-group: {', '.join(known)}"
+                if known
+                else "give --group-column",
+            )
     if not design.group_column:
         logger.warning("no --group-column: the latent space is described, nothing is compared")
     load_atlas(config.atlas, nib.load(maps[0].path))

@@ -143,6 +143,8 @@ def init_group_wf(
     parcels = node(analyses.compare_parcels(**seed), "compare_parcels")
     explain = node(analyses.explain(**tested), "explain")
     agnostic = node(analyses.agnostic_map(**tested), "agnostic_map")
+    if config.reference_group:
+        workflow.connect(study, "study", node(analyses.norms(reference=config.reference_group), "norms"), "study")
     if config.voxelwise != "none" and config.group_column:
         vbm = node(
             analyses.vbm(

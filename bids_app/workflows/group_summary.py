@@ -100,6 +100,7 @@ def summarise(
         "group_column": config.group_column,
         "contrasts": list(config.contrast),
         "covariates": list(config.covariates),
+        "reference_group": config.reference_group,
         "site_column": config.site_column,
         "harmonize": config.harmonize if config.site_column else None,
         "template": maps.template,
