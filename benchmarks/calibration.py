@@ -109,7 +109,7 @@ def analyse(rng, n, effect, condition, *, latents, regions, permutations, share=
     tables = {"lrcp_regions": profile, "sam_regions": mapped}
     relation = None if explained is None else explained.relation
     validation = validate(study, settings, relation=relation, **tables)
-    graded = verdicts(validation, baselines(study), contrasts, covariate_names=covariates.names, **tables)
+    graded = verdicts(validation, baselines(study, settings), contrasts, covariate_names=covariates.names, **tables)
     out = {}
     for label, verdict in zip(_labels(graded["claim_id"]), graded["verdict"], strict=True):
         out[f"{label}: supported"] = verdict in (SUPPORTED, WORST_CASE)

@@ -15,16 +15,18 @@ from .group_steps import write_phenotype
 from .stage import stage
 
 
-@stage("study")
-def study(folder: Path, cohort: Path, products: Path, regional: Path, labels: Path, design: Design) -> dict:
+@stage("study", "notes")
+def study(
+    folder: Path, cohort: Path, products: Path, regional: Path, labels: Path, design: Design, scan_choice: str
+) -> dict:
     """Put the cohort together, harmonised where that was asked for: what every analysis starts from."""
-    from ..group.study import build_questions, build_study, write_study
+    from ..group.study import build_questions, build_study, describe_scans, write_study
     from ..space.atlases import read_dseg
 
     table = read_tsv(cohort)
     regions, questions = read_dseg(labels).table, build_questions(table, design)
     built = build_study(identifiers(table), regions, questions, dict(np.load(products)), np.load(regional))
-    return {"study": write_study(folder / "study.npz", built)}
+    return {"study": write_study(folder / "study.npz", built), "notes": describe_scans(built, scan_choice)}
 
 
 def _paint(values: np.ndarray, labels: Path, path: Path) -> None:
@@ -68,13 +70,13 @@ def profile(folder: Path, study: Path, labels: Path, permutations: int, seed: in
 
 
 @stage("relation", "shap")
-def explain(folder: Path, study: Path, labels: Path, permutations: int, seed: int) -> dict:
+def explain(folder: Path, study: Path, labels: Path, permutations: int, seed: int, scan_choice: str) -> dict:
     """SHAP values of a regression of the reconstruction error on regional grey matter."""
     from ..group.explain import explain as compute
     from ..group.explain import write_relation
 
     cohort = read_study(study)
-    found = compute(cohort, AnalysisSettings(permutations, seed=seed))
+    found = compute(cohort, AnalysisSettings(permutations, seed=seed, scan_choice=scan_choice))
     write_table(folder / "out", region_tables.SHAP_REGIONS, found.regions)
     values = pd.concat([cohort.scans, found.values.reset_index(drop=True)], axis=1)
     write_table(folder / "out", region_tables.SHAP_VALUES, values)
@@ -84,12 +86,14 @@ def explain(folder: Path, study: Path, labels: Path, permutations: int, seed: in
 
 
 @stage("regions")
-def agnostic_map(folder: Path, study: Path, labels: Path, permutations: int, seed: int) -> dict:
+def agnostic_map(
+    folder: Path, study: Path, labels: Path, permutations: int, seed: int, scan_choice: str, primary: str | None
+) -> dict:
     """SAM: the regions where a classifier's worst-case error stays below chance."""
     from ..group.sam import sam
 
     cohort = read_study(study)
-    found = sam(cohort, AnalysisSettings(permutations, seed=seed))
+    found = sam(cohort, AnalysisSettings(permutations, seed=seed, scan_choice=scan_choice, primary=primary))
     for contrast in cohort.contrasts:
         rows = found[found["contrast"] == contrast.name]
         if len(rows):
@@ -104,6 +108,8 @@ def validate(
     study: Path,
     permutations: int,
     seed: int,
+    scan_choice: str,
+    primary: str | None,
     lrcp_regions: Path,
     sam_regions: Path,
     relation: Path,
@@ -113,17 +119,18 @@ def validate(
     from ..group.validate import validate as compute
 
     tables = {"lrcp_regions": read_tsv(lrcp_regions), "sam_regions": read_tsv(sam_regions)}
-    settings = AnalysisSettings(permutations, seed=seed)
+    settings = AnalysisSettings(permutations, seed=seed, scan_choice=scan_choice, primary=primary)
     validation = compute(read_study(study), settings, relation=read_relation(relation), **tables)
     return {"validation": write_table(folder / "out", verdict_tables.VALIDATION, validation)}
 
 
 @stage("baselines")
-def baselines(folder: Path, study: Path) -> dict:
+def baselines(folder: Path, study: Path, scan_choice: str, primary: str | None) -> dict:
     """What a sceptic would use instead of the latents, in the same folds."""
     from ..group.baselines import baselines as compute
 
-    return {"baselines": write_table(folder / "out", verdict_tables.BASELINES, compute(read_study(study)))}
+    found = compute(read_study(study), AnalysisSettings(scan_choice=scan_choice, primary=primary))
+    return {"baselines": write_table(folder / "out", verdict_tables.BASELINES, found)}
 
 
 @stage("verdicts")

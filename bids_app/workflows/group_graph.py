@@ -117,7 +117,7 @@ def init_group_wf(
         )
     workflow.connect([(volumes, products, [("volumes", "volumes")]), (rows, products, [("cohort", "cohort")])])
 
-    study = node(analyses.study(design=design), "study")
+    study = node(analyses.study(design=design, scan_choice=config.scan_choice), "study")
     workflow.connect(
         [
             (rows, study, [("cohort", "cohort")]),
@@ -127,12 +127,14 @@ def init_group_wf(
     )
     seed = {"seed": config.random_seed}
     tested = {**seed, "permutations": config.permutations}
+    people = {"scan_choice": config.scan_choice}
+    asked = {**people, "primary": config.primary}
     project = node(analyses.project(**seed, n_jobs=n_threads), "project")
     profile = node(analyses.profile(**tested), "profile")
-    explain = node(analyses.explain(**tested), "explain")
-    agnostic = node(analyses.agnostic_map(**tested), "agnostic_map")
-    validate = node(analyses.validate(**tested), "validate")
-    baselines = node(analyses.baselines(), "baselines")
+    explain = node(analyses.explain(**tested, **people), "explain")
+    agnostic = node(analyses.agnostic_map(**tested, **asked), "agnostic_map")
+    validate = node(analyses.validate(**tested, **asked), "validate")
+    baselines = node(analyses.baselines(**asked), "baselines")
     verdicts = node(analyses.verdicts(), "verdicts")
     for analysis in (project, profile, explain, agnostic, validate, baselines, verdicts):
         workflow.connect(study, "study", analysis, "study")
