@@ -224,6 +224,20 @@ class Config:
         "group level",
         choices=("covariate", "combat"),
     )
+    primary: str | None = _option(
+        None,
+        "the one contrast (written as in --contrast) that the study was planned for: tested at 5 % by itself, outside the "
+        "correction for several contrasts",
+        "group level",
+        metavar="CONTRAST",
+    )
+    scan_choice: str = _option(
+        "first",
+        "which scans stand for a participant with several: first is the earliest with complete data that takes part in "
+        "the contrast; mean averages those of one group",
+        "group level",
+        choices=("first", "mean"),
+    )
     atlas: str = _option(
         "AAL2",
         "AAL2 (bundled), AAL1, AAL3, or a NIfTI image of labels with a .tsv beside it",

@@ -262,6 +262,7 @@ def baselines_figure(baselines: pd.DataFrame) -> Figure:
         # A score has no balanced accuracy: its concordance (c index) stands in the column of the AUC.
         score = not np.isfinite(numeric(part, "balanced_accuracy")).any()
         value = numeric(part, "auc" if score else "balanced_accuracy")
+        part, value = part[np.isfinite(value)].reset_index(drop=True), value[np.isfinite(value)]
         low, high = (numeric(part, column) for column in ("ci_low", "ci_high"))
         for i in range(len(part)):
             latent = "autoencoder" in str(part["features"][i]).lower() or str(part["features"][i]).lower().startswith(

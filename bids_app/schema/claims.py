@@ -67,5 +67,11 @@ SINGLE_REGIONS = Claim("single_regions", "Single regions' grey matter separates 
 ERROR_EXPLAINED = Claim("error_explained", "Regional grey matter explains the reconstruction error")
 CLAIMS = (SEPARATION, BEATS_COVARIATES, REGIONS_KEPT, SINGLE_REGIONS, ERROR_EXPLAINED)
 
+#: A remark on a test begins so, in its note and in the verdict's sentence: where the smaller of two groups has fewer
+#: people than this, and one group's standard deviation is more than so many times the other's.
+DISPERSION, SMALL_GROUP, DISPERSION_RATIO = "dispersion differs", 30, 1.5
+#: The same for the contrast that was named beforehand.
+PRIMARY = "primary contrast"
+
 #: Level of every test, and one minus the confidence of every bound.
 ALPHA = 0.05

@@ -15,6 +15,7 @@ from ..bids.files import copy_file, write_json
 from ..bids.maps import GreyMatterMap, check_alike, find_maps
 from ..bids.query import check_dataset
 from ..bids.tables import identifiers, read_participants, read_tsv, write_table, write_tsv
+from ..bids.visits import order_visits
 from ..config import Config
 from ..errors import DatasetError, NoInputError
 from ..group.design import read_categories
@@ -58,6 +59,12 @@ def _analyse(config: Config, logs: Path) -> list[Failure]:
     start = time.monotonic()
     maps, quality, left_out = _trusted(_maps(config))
     table = _cohort(config, maps, quality)
+    # Every analysis takes the first row of a participant as the earliest scan.
+    order, visits = order_visits(table)
+    maps, quality = [maps[i] for i in order], [quality[i] for i in order]
+    table = table.iloc[order].reset_index(drop=True)
+    if visits:
+        logger.info("a participant's scans are put in order by %s", visits)
     design = _design(config)
     _check(config, maps, table, design)
     nprocs = config.nprocs or processors()
@@ -93,6 +100,7 @@ def _analyse(config: Config, logs: Path) -> list[Failure]:
         resolution=_voxel_size(maps[0]),
         left_out=left_out,
         sloppy=any(sidecar.get("Sloppy") for sidecar in quality),
+        visits=visits,
     )
     seconds = {step: round(finished.seconds, 1) for step, finished in done.items()}
     seconds["total"] = round(time.monotonic() - start, 1)
@@ -161,6 +169,7 @@ def _design(config: Config) -> Design:
         covariates=tuple(config.covariates),
         site_column=config.site_column,
         harmonize=config.harmonize,
+        primary=config.primary,
         file=str(config.bids_dir / "participants.tsv"),
     )
 

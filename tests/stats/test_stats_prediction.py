@@ -14,7 +14,7 @@ from bids_app.stats.discriminability import auc, concordance, discriminability, 
 from bids_app.stats.linear import residual_operator, residualise, ridge_factors, ridge_predict
 from bids_app.stats.permutation import permutation_chunks
 from bids_app.stats.resampling import bootstrap_mean_interval, bootstrap_rows, nadeau_bengio
-from bids_app.stats.sar import sar
+from bids_app.stats.sar import sar, sar_published
 
 
 @settings(max_examples=40, deadline=None)
@@ -204,6 +204,19 @@ def test_sar_claims_a_strong_relation_and_not_noise():
     assert not noise.holds
     assert noise.components == 5
     assert noise.r2 < 0.1
+
+
+@pytest.mark.parametrize("beta", [0.0, 1.5])
+def test_the_authors_form_of_sar_is_sarlibs(beta):
+    sarlib = pytest.importorskip("sarlib")
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(120, 4))
+    y = beta * x[:, 0] + rng.normal(size=120)
+    found, expected = sar_published(x, y), sarlib.SAR(n_realiz=1, eta=0.05).fit(x, y, verbose=False)
+    np.testing.assert_allclose([found.loss, found.worst, found.gamma],
+                               [expected[name] for name in ("emp_loss", "loss", "thres")], rtol=1e-6)  # fmt: skip
+    # Everything on the rows that were fitted: it says more of the same data than the held-out form.
+    assert found.worst - found.gamma < sar(x, y, np.arange(120) % 5).worst - sar(x, y, np.arange(120) % 5).gamma
 
 
 def test_sar_false_positives():
