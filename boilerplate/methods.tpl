@@ -116,6 +116,11 @@ The regression did not predict the error of held-out participants; its SHAP valu
 Beside these, the contrast{{ "s were" if contrasts|length > 1 else " was" }} tested at each voxel of the smoothed maps (family-wise by the largest |t| over {{ n_permutations }} permutations of the residuals [@freedman1983]{% if voxelwise == "tfce" %}; and by threshold-free cluster enhancement [@tfce] at 3 mm{% endif %}).
 {% endif %}
 
+{% if supervised %}
+Held-out participants were predicted by linear discriminant analysis with shrinkage (two groups and all groups at once) or ridge regression (scores); covariates, threshold and the calibration
+of probabilities were learnt on training participants only.
+{% endif %}
+
 ## Validation
 
 {% if supervised %}

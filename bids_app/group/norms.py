@@ -9,15 +9,17 @@ from bids_app.group.rows import rows_of
 from bids_app.group.study import Study
 from bids_app.stats.crossfit import features_of_fold, fold_rows
 from bids_app.stats.linear import nuisance_basis
+from bids_app.stats.studentised import to_normal
 
-FEWEST = 10  # people of the reference group beyond the covariates
+FEWEST = 5  # degrees of freedom that the reference group leaves
 
 
 def deviations(study: Study, reference: str) -> pd.DataFrame:
     """W-scores of every scan: regional grey matter and reconstruction error beside the reference group.
 
-    ``W = (x - c'b) / (s sqrt(1 + h))``, with b, s and the leverage h from a regression of the reference group's values
-    on ``[1, covariates]`` (the error of a prediction, so that a W of 2 is as rare beside 20 controls as beside 200).
+    ``t = (x - c'b) / (s sqrt(1 + h))``, with b, s and the leverage h from a regression of the reference group's values
+    on ``[1, covariates]``: the error of a prediction. W is the normal deviate of the same tail as this t (as in
+    `stats.studentised.to_normal`), so that a W of 2 is as rare beside 15 controls as beside 200.
     Scans of fold f are scored by reference people outside fold f: no one is compared with a group that holds them, and
     each is scored by as many.
 
@@ -43,7 +45,7 @@ def deviations(study: Study, reference: str) -> pd.DataFrame:
     for f, _, held in fold_rows(study.fold):
         norm, scored = first[study.fold[first] != f], held[usable[held]]
         x = values if by_fold is None else np.column_stack([study.error, features_of_fold(by_fold, f)])
-        if len(norm) >= FEWEST + study.covariates.matrix.shape[1]:
+        if len(norm) - 1 - study.covariates.matrix.shape[1] >= FEWEST:
             scores[scored] = w_scores(
                 x[norm], study.covariates.matrix[norm], x[scored], study.covariates.matrix[scored]
             )
@@ -51,7 +53,7 @@ def deviations(study: Study, reference: str) -> pd.DataFrame:
 
 
 def w_scores(norm: np.ndarray, norm_covariates: np.ndarray, x: np.ndarray, covariates: np.ndarray) -> np.ndarray:
-    """``(x - c'b) / (s sqrt(1 + h))`` of new rows (n, M), by a regression on the rows of the norm (m, M).
+    """W of new rows (n, M), by a regression on the rows of the norm (m, M).
 
     NaN for columns that the covariates of the norm explain entirely.
     """
@@ -65,4 +67,5 @@ def w_scores(norm: np.ndarray, norm_covariates: np.ndarray, x: np.ndarray, covar
     at = np.column_stack([np.ones(len(new)), new])
     leverage = ((at @ inverse) ** 2).sum(axis=1)
     varies = spread > 1e-9 * np.maximum(np.abs(norm).max(axis=0), 1e-300)
-    return np.where(varies, (x - at @ b) / np.where(varies, spread, 1.0), np.nan) / np.sqrt(1 + leverage)[:, None]
+    t = np.where(varies, (x - at @ b) / np.where(varies, spread, 1.0), np.nan) / np.sqrt(1 + leverage)[:, None]
+    return to_normal(t, np.full(t.shape, float(len(norm) - rank)))

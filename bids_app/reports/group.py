@@ -9,7 +9,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from ..errors import NoInputError
-from . import sections_model, sections_overview, sections_projections, sections_regions
+from . import sections_model, sections_overview, sections_predictions, sections_projections, sections_regions
 from .assemble import Reportlet, Section, build_page
 from .group_results import GroupResults, read_group_results
 from .interactive import plotly_script
@@ -32,6 +32,7 @@ PARTS: tuple[tuple[str, str, Callable[[GroupResults], Iterator[Item]]], ...] = (
     ("validation", "Validation in the worst case", sections_overview.validation),
     ("sam", "Agnostic map (SAM)", sections_regions.sam),
     ("vbm", "Voxelwise test (VBM)", sections_regions.voxels),
+    ("predictions", "Predictions", sections_predictions.predictions),
     ("baselines", "Baselines", sections_overview.baselines),
 )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .claims import CLAIMS, GRADES
-from .columns import CONTRAST, Column, N, Table
+from .columns import CONTRAST, SCAN, Column, N, Table
 
 _CLAIM = Column("claim", "The claim in words", header="Claim")
 _CLAIM_ID = Column("claim_id", f"What kind of claim it is: {', '.join(f'`{claim.id}`' for claim in CLAIMS)}")
@@ -77,3 +77,45 @@ BASELINES = Table(
         Column("gain_level", "One minus the confidence of its interval"),
     ),
 )  # fmt: skip
+PREDICTIONS = Table(
+    "group/predictions.tsv",
+    "contrast and scan",
+    (
+        *SCAN,
+        CONTRAST,
+        Column("truth", "The scan's group, step or score"),
+        Column("predicted", "What a model says that never saw the participant; of two groups at `threshold`"),
+        Column("probability", "Probability of the first group, calibrated on training rows"),
+        Column("score", "Discriminant score of the first group against the second"),
+        Column("threshold", "Probability from which on the first group is predicted, chosen on training rows"),
+        Column("fold", "Fold in which the participant was held out"),
+    ),
+)
+PREDICTION_QUALITY = Table(
+    "group/prediction_quality.tsv",
+    "contrast and measure",
+    (
+        CONTRAST,
+        Column(
+            "measure",
+            "`auc`, `sensitivity` and `specificity` (of the first group), `balanced_accuracy`, `brier`; of "
+            "orders and scores `mae` (mean absolute error), `r`, `c_index`, `r_within_groups`",
+            header="Measure",
+        ),
+        Column("value", "Its value on held-out participants", header="Value"),
+        Column("low", "Lower end of its 95 % interval", header="95 % low"),
+        Column("high", "Upper end of its 95 % interval", header="95 % high"),
+        Column("chance", "Its value without any knowledge", header="Chance"),
+        Column("p", "p value, labels permuted", header="p"),
+        N,
+    ),
+)
+CONFUSION = Table(
+    "group/confusion.tsv",
+    "true and predicted group",
+    (
+        Column("truth", "The participant's group"),
+        Column("predicted", "The group that a model predicts that never saw the participant, all groups at once"),
+        Column("people", "Participants"),
+    ),
+)

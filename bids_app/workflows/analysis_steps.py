@@ -155,6 +155,20 @@ def agnostic_map(
 
 
 @stage("done")
+def predictions(folder: Path, study: Path, permutations: int, seed: int, scan_choice: str) -> dict:
+    """Out-of-fold predictions of every contrast, and how good they are."""
+    from ..group.predictions import predict
+
+    cohort = read_study(study)
+    found = predict(cohort, AnalysisSettings(permutations, seed=seed, scan_choice=scan_choice))
+    ids = cohort.scans.loc[found.people["row"].astype(int)].reset_index(drop=True)
+    write_table(folder / "out", verdict_tables.PREDICTIONS, ids.join(found.people.drop(columns="row")))
+    write_table(folder / "out", verdict_tables.PREDICTION_QUALITY, found.quality)
+    write_table(folder / "out", verdict_tables.CONFUSION, found.confusion)
+    return {"done": True}
+
+
+@stage("done")
 def norms(folder: Path, study: Path, reference: str) -> dict:
     """How far each scan lies from what the reference group leads one to expect."""
     from ..group.norms import deviations

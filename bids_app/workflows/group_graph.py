@@ -143,6 +143,7 @@ def init_group_wf(
     profile = node(analyses.profile(**tested, **asked), "profile")
     axis = node(analyses.disease_axis(**seed, **people, harmonised=design.harmonize == "combat"), "disease_axis")
     parcels = node(analyses.compare_parcels(**seed, **people), "compare_parcels")
+    predictions = node(analyses.predictions(**tested, **people), "predictions")
     explain = node(analyses.explain(**tested, **people), "explain")
     agnostic = node(analyses.agnostic_map(**tested, **asked), "agnostic_map")
     if config.reference_group:
@@ -171,7 +172,7 @@ def init_group_wf(
     validate = node(analyses.validate(**tested, **asked), "validate")
     baselines = node(analyses.baselines(**asked), "baselines")
     verdicts = node(analyses.verdicts(), "verdicts")
-    for analysis in (project, profile, axis, parcels, explain, agnostic, validate, baselines, verdicts):
+    for analysis in (project, profile, axis, parcels, predictions, explain, agnostic, validate, baselines, verdicts):
         workflow.connect(study, "study", analysis, "study")
     for analysis in (profile, axis, parcels, explain, agnostic):
         workflow.connect(regions, "labels", analysis, "labels")
