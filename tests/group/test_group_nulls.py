@@ -126,7 +126,7 @@ def with_visits(c, later, group_later):
 
 
 def test_later_scans_change_nothing_of_a_contrast():
-    """Half of the AD are CN at their second visit and the reverse, and everything has moved: the first visit alone counts."""
+    """At the second visit half of the AD are CN and the reverse, and all has moved: the first alone counts."""
     c = make_cohort(n=60, effect=1.0, contrasts=["AD-CN", "CN<AD"])
     rng = np.random.default_rng(0)
     doubled = with_visits(c, 5.0, np.where(rng.random(60) < 0.5, c.group, np.where(c.group == "AD", "CN", "AD")))
