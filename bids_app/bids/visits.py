@@ -50,7 +50,7 @@ def order_visits(table: pd.DataFrame) -> tuple[np.ndarray, str]:
         order += sorted_places
         if name:
             counts[name] = counts.get(name, 0) + 1
-    return np.array(order, int), ", ".join(f"{name} ({count} participants)" for name, count in counts.items())
+    return np.array(order, int), ", ".join(f"{k} ({n} participant{'s' * (n > 1)})" for k, n in counts.items())
 
 
 def _sort(places: np.ndarray, keys: dict[str, pd.Series], labels: pd.Series) -> tuple[str, list[int]]:

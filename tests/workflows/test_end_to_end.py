@@ -399,6 +399,9 @@ def test_sessions_stay_apart_in_every_table(visits):
         assert table["session_id"].str.fullmatch("ses-0[12]").all(), name
     claims = pd.read_csv(visits / "group/verdicts.tsv", sep="\t")
     assert set(claims["n"]) == {10, 15}  # people, not scans
+    notes = json.loads((visits / "group" / "summary.json").read_text())["notes"]
+    assert "A participant's scans are put in order by age (15 participants)." in notes
+    assert sum("one row a person, the earliest with complete data; 10 further scans" in note for note in notes) == 3
     assert undocumented(visits) == []
 
 

@@ -52,9 +52,9 @@ def test_maps_that_could_not_be_used_are_named_beside_those_that_the_gate_failed
 
 def test_what_each_contrast_leaves_out_and_what_comes_before_any_number(tmp_path):
     given = {**read_inputs({}), "scans": ["AD-CN: 3 further scans of 2 participants are not used."], "notes": ["a"]}
-    known = dataclasses.replace(facts(), visits="age (1 participants)", warnings=["Mind the head."])
+    known = dataclasses.replace(facts(), visits="age (1 participant)", warnings=["Mind the head."])
     made = summarise(config(tmp_path, "--primary", "AD-CN", "--scan-choice", "mean"), known, **given)
-    assert made["notes"] == ["a", *given["scans"], "A participant's scans are put in order by age (1 participants)."]
+    assert made["notes"] == ["a", *given["scans"], "A participant's scans are put in order by age (1 participant)."]
     assert (made["warnings"], made["primary"], made["scan_choice"]) == (["Mind the head."], "AD-CN", "mean")
 
 
