@@ -225,16 +225,11 @@ class Config:
         choices=("covariate", "combat"),
     )
     primary: str | None = _option(
-        None,
-        "the one contrast (written as in --contrast) that the study was planned for: tested at 5 % by itself, outside the "
-        "correction for several contrasts",
-        "group level",
-        metavar="CONTRAST",
+        None, "the contrast planned beforehand: outside the correction for several", "group level", metavar="CONTRAST"
     )
     scan_choice: str = _option(
         "first",
-        "which scans stand for a participant with several: first is the earliest with complete data that takes part in "
-        "the contrast; mean averages those of one group",
+        "which of a participant's scans count: first, the earliest with complete data; mean, the average in one group",
         "group level",
         choices=("first", "mean"),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -49,7 +50,7 @@ def order_visits(table: pd.DataFrame) -> tuple[np.ndarray, str]:
         order += sorted_places
         if name:
             counts[name] = counts.get(name, 0) + 1
-    return np.array(order, int), ", ".join(f"{name} ({count} participants)" for name, count in counts.items())
+    return np.array(order, int), ", ".join(f"{k} ({n} participant{'s' * (n > 1)})" for k, n in counts.items())
 
 
 def _sort(places: np.ndarray, keys: dict[str, pd.Series], labels: pd.Series) -> tuple[str, list[int]]:
@@ -64,7 +65,7 @@ def _sort(places: np.ndarray, keys: dict[str, pd.Series], labels: pd.Series) -> 
     return "session label", by_label
 
 
-def _natural(label: object) -> tuple:
+def _natural(label: object) -> tuple[Any, ...]:
     if not isinstance(label, str):
         return (0,)
     parts = tuple((1, int(part), "") if part.isdigit() else (0, 0, part.lower()) for part in re.split(r"(\d+)", label))

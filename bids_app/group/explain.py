@@ -115,8 +115,8 @@ def explain(study: Study, settings: AnalysisSettings) -> ExplainResult:
     Parameters
     ----------
     study : Study
-        Reconstruction error (N,), 1 - explained variance; regional grey matter (N, R) and as harmonised for each fold (F, N, R); the groups
-        give means by group.
+        Reconstruction error (N,), 1 - explained variance; regional grey matter (N, R) and as harmonised for each fold
+        (F, N, R); the groups give means by group.
     settings : AnalysisSettings
     """
     err, G, regions = np.asarray(study.error, float), np.asarray(study.regional.full, float), study.regions
@@ -149,8 +149,8 @@ def explain(study: Study, settings: AnalysisSettings) -> ExplainResult:
     supported = test.p <= alpha and r2 > 0
     beats = "below" if bound.holds else "not below"
     reason = (
-        f"out-of-fold R2 = {r2:.2f}, permutation p of the linear relation = {test.p:.3g}; SAR's worst case is a loss of {bound.worst:.2f}, "
-        f"{beats} the {bound.gamma:.2f} of predicting nothing"
+        f"out-of-fold R2 = {r2:.2f}, permutation p of the linear relation = {test.p:.3g}; "
+        f"SAR's worst case is a loss of {bound.worst:.2f}, {beats} the {bound.gamma:.2f} of predicting nothing"
     )
     chosen = fit["chosen"]
     models = pd.DataFrame(

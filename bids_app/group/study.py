@@ -103,7 +103,8 @@ class Study:
     fold : ndarray of shape (N,), int
         Fold that holds the scan out.
     error : ndarray of shape (N,)
-        Reconstruction error of every scan by a model that never saw the participant.
+        Reconstruction error of every scan by a model that never saw the participant: 1 - explained variance. The mean
+        squared error follows head size.
     latents : Features
         ``by_fold`` is None where one model made beforehand encoded every scan and nothing is harmonised.
     raw_latents : Features
@@ -198,7 +199,7 @@ def build_study(
     regions : DataFrame, R rows
     questions : Questions
     products : dict
-        Of ``model.crossfit.collect``: ``Z`` (N, K), ``fold``, ``err`` (N,), and where there are any ``Zf`` (F, N, K),
+        Of ``model.crossfit.collect``: ``Z`` (N, K), ``fold``, ``ev_ae`` (N,), and where there are any ``Zf`` (F, N, K),
         ``Zpca`` (N, K), ``Zpca_f`` (F, N, K).
     regional : ndarray of shape (N, R)
     held_out : tuple of two ndarrays of shape (N, R)
@@ -220,7 +221,7 @@ def build_study(
         scans=scans,
         regions=regions,
         fold=fold,
-        error=products["err"],
+        error=1 - products["ev_ae"],
         latents=alike(raw),
         raw_latents=raw,
         pca=None if full is None else alike(Features(full, components)),

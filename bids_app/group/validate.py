@@ -242,7 +242,7 @@ def _sam_rows(regions, contrast, alpha, levels) -> list[dict]:
 
 
 def _error_rows(relation: ErrorRelation, alpha: float) -> list[dict]:
-    """The permutation's row has what the explained regression leaves unexplained: by both the SHAP values are greyed."""
+    """The permutation's row has what the explained regression leaves over: by both the SHAP values are greyed."""
     claim = ERROR_EXPLAINED
     common = {"n": relation.n, "alpha": alpha}
     if relation.sar is None or relation.sar_published is None:
@@ -255,7 +255,7 @@ def _error_rows(relation: ErrorRelation, alpha: float) -> list[dict]:
 
 
 def _remark(table: pd.DataFrame, study: Study, settings: AnalysisSettings) -> pd.DataFrame:
-    """Say in the notes of tests which contrast is the primary one, and where few people vary more or less than others."""
+    """Say in the notes of tests which contrast is the primary one, and where few people vary unlike the others."""
     for contrast in study.contrasts:
         tests = (table["method"] == "permutation") & (table["contrast"] == contrast.name)
         if contrast.name == settings.primary:

@@ -110,8 +110,8 @@ def _beats_covariates(contrast: Contrast, separation: str, baselines: pd.DataFra
     row = mine.iloc[0]
     test = {"p": row["gain_p"], "p_adjusted": row["gain_p_adjusted"]}
     numbers = (
-        f"out-of-fold {row['gain_of']} {row['gain']:+.2f}, {_level(row['gain_level'])} interval {row['gain_low']:+.2f} to "
-        f"{row['gain_high']:+.2f}, {_tested('p', test)}; n = {int(row['n'])}"
+        f"out-of-fold {row['gain_of']} {row['gain']:+.2f}, {_level(row['gain_level'])} interval "
+        f"{row['gain_low']:+.2f} to {row['gain_high']:+.2f}, {_tested('p', test)}; n = {int(row['n'])}"
     )
     p = float(test["p_adjusted"])
     more = p <= claims.ALPHA and row["gain"] > 0
@@ -120,8 +120,8 @@ def _beats_covariates(contrast: Contrast, separation: str, baselines: pd.DataFra
     elif more:
         grade = NOT_SUPPORTED
         sentence = (
-            f"For {contrast.name} the latents add to the covariates ({numbers}), but with the covariates removed they do "
-            "not separate by themselves."
+            f"For {contrast.name} the latents add to the covariates ({numbers}), but with the covariates removed they "
+            "do not answer by themselves."
         )
     else:
         grade = NOT_SUPPORTED

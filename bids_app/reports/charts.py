@@ -235,6 +235,8 @@ def forest_figure(validation: pd.DataFrame) -> Figure:
             note = f"n = {int(table['n'][i])}" if "n" in table and np.isfinite(table["n"][i]) else ""
             p = numeric(table, "p")[i]
             note += f",  p {'= ' if p >= 0.001 else ''}{p_value(p)}" if np.isfinite(p) else ""
+            area = numeric(table, "auc")[i]
+            note += f",  AUC {area:.2f}" if np.isfinite(area) else ""
             axes.text(edge * 1.02, y, note, va="center", fontsize=8, color=FAINT)
             rows.append(y)
             labels.append(TESTS.get(table["method"][i], table["method"][i]))
@@ -315,7 +317,7 @@ def beeswarm_figure(values: pd.DataFrame, amounts: pd.DataFrame | None, order: S
     axes.set_yticks(range(len(order)), order)
     axes.set(
         ylim=(len(order) - 0.4, -0.6),
-        xlabel="SHAP value: change of the predicted reconstruction error (mean squared error)",
+        xlabel="SHAP value: change of the predicted reconstruction error (share of the map's variance)",
         title=f"n = {len(values)} scans",
     )
     axes.ticklabel_format(axis="x", style="sci", scilimits=(-3, 3))

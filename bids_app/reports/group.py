@@ -142,4 +142,5 @@ def _lead(results: GroupResults, missing: list[str]) -> str:
     lead = f"<p>{said} Left of every brain picture is the left of the brain.</p>"
     if results.summary.get("sloppy"):
         lead += COARSE
+    lead += "".join(f'<p class="note">{esc(text)}</p>' for text in results.summary.get("warnings") or [])
     return lead + (f"<p>Not computed in this run: {esc(', '.join(missing))}.</p>" if missing else "")

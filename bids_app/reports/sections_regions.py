@@ -195,8 +195,8 @@ def shap(results: GroupResults) -> Iterator[Item]:
         yield item("beeswarm", figure, faded=not supported)
     series = by_region(table, "mean_abs_shap")
     if results.atlas is not None and has_signal(series):
-        unit = "mean |SHAP|, 10⁻⁶ of the mean squared error"
-        figure = region_figure(series * 1e6, results.atlas[0], results.template, label=unit)
+        unit = "mean |SHAP|, % of the map's variance"
+        figure = region_figure(series * 100, results.atlas[0], results.template, label=unit)
         yield item("shapMap", figure, picture=True, faded=not supported, n=n)
     shown = best.drop(columns=["index", "supported"], errors="ignore")
     yield item(

@@ -29,6 +29,7 @@ TABLES: tuple[Table, ...] = (
     model_tables.RECONSTRUCTIONS_BY_EPOCH,
     model_tables.TRAVERSALS,
     scan_tables.LATENTS,
+    scan_tables.LATENTS_FULL,
     scan_tables.REGIONAL,
     scan_tables.RECONSTRUCTION,
     scan_tables.PROJECTIONS,

@@ -144,7 +144,7 @@ SHAP_REGIONS = Table(
         NAME,
         Column(
             "mean_abs_shap",
-            "Mean absolute SHAP value, in units of the reconstruction error",
+            "Mean absolute SHAP value, in shares of the map's variance",
             header="Mean |SHAP|",
         ),
         Column("ci_low", "Lower end of its 95 % bootstrap interval", header="Low"),
@@ -158,5 +158,5 @@ SHAP_VALUES = Table(
     "group/shap_values.tsv",
     "scan",
     SCAN,
-    Column("<region>", "Out-of-fold SHAP value of <region>, in units of the reconstruction error"),
+    Column("<region>", "Out-of-fold SHAP value of <region>, in shares of the map's variance"),
 )

@@ -8,7 +8,26 @@ from .measures import QUALITY_COLUMNS
 LATENTS = Table(
     "phenotype/latents.tsv",
     "scan",
-    (*SCAN, Column("latent_<number>", "Latent variable of the model trained on all participants (arbitrary units)")),
+    (
+        *SCAN,
+        Column(
+            "latent_<number>",
+            "Latent variable by a model that did not see this participant, turned onto the axes of the model trained "
+            "on all (arbitrary units)",
+        ),
+    ),
+)
+LATENTS_FULL = Table(
+    "group/latents_full.tsv",
+    "scan",
+    (
+        *SCAN,
+        Column(
+            "latent_<number>",
+            "Latent variable by the model trained on all participants, this one among them (arbitrary units): nothing "
+            "may be predicted from it and judged on the same participants",
+        ),
+    ),
 )
 REGIONAL = Table(
     "phenotype/regional_gm.tsv",
@@ -23,8 +42,8 @@ RECONSTRUCTION = Table(
         *SCAN,
         Column(
             "error",
-            "Out-of-fold reconstruction error: mean squared difference in the brain mask, by a model that did not see "
-            "this participant",
+            "Out-of-fold reconstruction error, 1 - `explained_variance`: share of this map's variance about the "
+            "training mean that a model that did not see this participant leaves unexplained",
         ),
         Column(
             "explained_variance",
@@ -32,6 +51,11 @@ RECONSTRUCTION = Table(
             "is worse than the mean map",
         ),
         Column("explained_variance_pca", "The same for a principal component analysis of the same size"),
+        Column(
+            "mean_squared_error",
+            "Mean squared difference of map and reconstruction in the brain mask, by the same model; it grows with "
+            "head size",
+        ),
         Column("fold", "Fold in which this participant was held out"),
     ),
 )

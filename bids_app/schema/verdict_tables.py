@@ -33,10 +33,10 @@ VALIDATION = Table(
         Column("error", "Error; `sample` says of whom", header="Error"),
         Column("bound", "Upper limit of the error", header="Upper bound"),
         Column("p", "p value of the permutation test", header="p"),
-        Column("alpha", "Level of the test over all contrasts of this kind of claim; of a bound one minus its confidence, "
-               "that level shared out among the contrasts", header="α"),
-        Column("p_adjusted", "The p value adjusted for the contrasts of this kind of claim (Holm); the primary contrast "
-               "keeps its own", header="p, adjusted"),
+        Column("alpha", "Level of the test over all contrasts of this kind of claim; of a bound one minus its "
+               "confidence, that level shared out among the contrasts", header="α"),
+        Column("p_adjusted", "The p value adjusted for the contrasts of this kind of claim (Holm); the primary "
+               "contrast keeps its own", header="p, adjusted"),
         Column("auc", "Of the out-of-fold prediction that the p value is of: probability that one of the first group "
                "has the larger one; of a score or an order the c-index", header="AUC"),
         Column("auc_low", "Lower end of its interval, at the confidence of the bounds", header="low"),

@@ -33,6 +33,10 @@ logger = logging.getLogger("latentatlas")
 KNOWN = {"tiv": "TIV", "WMHypointensityVolume": "WMHypointensityVolume"}
 
 
+#: A covariate whose name holds one of these stands for head size.
+HEAD_SIZE = ("tiv", "icv", "intracranial")
+
+
 def run_group(config: Config, logs: Path) -> list[Failure]:
     """Train, project, profile, explain, validate, and write the report.
 
@@ -101,6 +105,7 @@ def _analyse(config: Config, logs: Path) -> list[Failure]:
         left_out=left_out,
         sloppy=any(sidecar.get("Sloppy") for sidecar in quality),
         visits=visits,
+        warnings=_head_size(maps, design),
     )
     seconds = {step: round(finished.seconds, 1) for step, finished in done.items()}
     seconds["total"] = round(time.monotonic() - start, 1)
@@ -196,6 +201,8 @@ def _check(config: Config, maps: Sequence[GreyMatterMap], table: pd.DataFrame, d
                 if known
                 else "give --group-column",
             )
+    for warning in _head_size(maps, design):
+        logger.warning("%s", warning)
     if not design.group_column:
         logger.warning("no --group-column: the latent space is described, nothing is compared")
     load_atlas(config.atlas, nib.load(maps[0].path))
@@ -207,6 +214,17 @@ def _check(config: Config, maps: Sequence[GreyMatterMap], table: pd.DataFrame, d
         load_model(config.model_dir)
     else:
         make_plan(table["participant_id"], None, latent_dim=1)
+
+
+def _head_size(maps: Sequence[GreyMatterMap], design: Design) -> list[str]:
+    """What to say where volumes are compared and nobody's head size is taken into account."""
+    removed = [name.lower() for name in design.covariates]
+    if not any(m.modulated for m in maps) or any(part in name for name in removed for part in HEAD_SIZE):
+        return []
+    return [
+        "The maps are modulated (they hold volumes) and head size is not among the covariates: latents and regions "
+        "grow with the head, so that a difference found here may be one of head size. Add tiv to --covariates."
+    ]
 
 
 def _write_if_new(path: Path, table: pd.DataFrame) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,8 @@ class MapFacts:
         Whether any map was made with ``--sloppy``.
     visits : str
         What the order of a participant's scans rests on; empty where everybody has one.
+    warnings : sequence of str
+        What a reader must know before any number.
     """
 
     table: pd.DataFrame
@@ -53,6 +55,7 @@ class MapFacts:
     left_out: list[dict]
     sloppy: bool
     visits: str = ""
+    warnings: Sequence[str] = ()
 
 
 def read_inputs(finished: Mapping[str, Finished]) -> dict[str, Any]:
@@ -129,6 +132,7 @@ def summarise(
         "model": str(config.model) if config.model else None,
         "shap": shap,
         "left_out": [*maps.left_out, *unusable],
+        "warnings": list(maps.warnings),
         "notes": [*(notes or []), *(scans or []), *order],
         "versions": {"latentatlas": __version__},
     }

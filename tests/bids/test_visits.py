@@ -19,7 +19,7 @@ def test_sessions_are_counted_and_not_spelt():
     found, basis = ordered(participant_id=["sub-b"] * 10 + ["sub-a"], session_id=[*labels, "ses-1"])
     assert found["session_id"].tolist() == [f"ses-{i}" for i in range(1, 11)] + ["ses-1"]
     assert found["participant_id"].tolist()[-1] == "sub-a"
-    assert basis == "session label (1 participants)"
+    assert basis == "session label (1 participant)"
 
 
 @pytest.mark.parametrize("labels", [["ses-m06", "ses-bl", "ses-m12"], ["ses-y1", "ses-baseline", "ses-y2"],

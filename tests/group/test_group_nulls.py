@@ -55,11 +55,11 @@ def claimed(cohorts, **options):
     return np.mean(found, axis=0)
 
 
-# 40 cohorts: a level of 0.05 exceeds 0.15 three times in a thousand.
+# 30 cohorts: a level of 0.05 exceeds 0.17 three times in a thousand.
 @pytest.mark.parametrize("options", [{"sizes": (30, 120), "spread": 2.0}, {"sizes": (40, 40), "spread": 2.0},
                                      {"sizes": (30, 90), "spread": 2.0, "by_site": True}])  # fmt: skip
 def test_a_spread_that_differs_is_no_finding(options):
-    assert (claimed(40, r=20, **options) <= 0.15).all()
+    assert (claimed(30, r=20, **options) <= 0.17).all()
 
 
 def test_people_are_exchanged_within_their_site(monkeypatch):

@@ -13,7 +13,7 @@ from bids_app.stats.crossfit import crossfit_operators, crossfit_test, out_of_fo
 from bids_app.stats.discriminability import auc, concordance, discriminability, permuted_discriminability
 from bids_app.stats.linear import residual_operator, residualise, ridge_factors, ridge_predict
 from bids_app.stats.permutation import permutation_chunks
-from bids_app.stats.resampling import bootstrap_mean_interval, bootstrap_rows, nadeau_bengio
+from bids_app.stats.resampling import bootstrap_mean_interval, bootstrap_rows
 from bids_app.stats.sar import sar, sar_published
 
 
@@ -232,17 +232,6 @@ def test_sar_does_not_see_what_the_covariates_explain():
     fold = np.arange(300) % 5
     assert sar(x, y, fold).holds
     assert not sar(x, y, fold, c).holds
-
-
-def test_nadeau_bengio_is_its_formula():
-    d = np.array([0.1, 0.05, 0.2, 0.0, 0.1])
-    mean, low, high, p = nadeau_bengio(d, 0.25)
-    se = np.sqrt((1 / 5 + 0.25) * d.var(ddof=1))
-    np.testing.assert_allclose([low, high], stats.t.interval(0.95, 4, loc=d.mean(), scale=se))
-    assert mean == pytest.approx(d.mean())
-    assert p == pytest.approx(2 * stats.t.sf(d.mean() / se, 4))
-    assert np.isnan(nadeau_bengio(np.array([0.1]), 0.25)[1])
-    assert nadeau_bengio(np.zeros(3), 0.25)[3] == 1
 
 
 def test_bootstrap_keeps_strata_and_covers():
