@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import ConfigError
+from .schema.architectures import ARCHITECTURES
 
 LEVELS = ("participant", "group")
 
@@ -182,6 +183,12 @@ class Config:
         "model",
         read=_path,
         metavar="DIR",
+    )
+    architecture: str = _option(
+        ARCHITECTURES[0].name,
+        "what is trained: " + "; ".join(f"{a.name}, {a.option}" for a in ARCHITECTURES),
+        "model",
+        choices=tuple(a.name for a in ARCHITECTURES),
     )
     latent_dim: int = _option(64, "number of latent variables", "model", read=_positive(int), metavar="K")
     epochs: int | None = _option(

@@ -54,7 +54,7 @@ Each map was encoded with a model that had been trained before ({{ encoded_by }}
 {% if model_given %}
 The {{ n_group_scans }} maps of {{ n_group_participants }} participant{{ "s" if n_group_participants != 1 }} were encoded with a model that had been trained before on others ({{ model_given }}); its training saw nothing of this data set.
 {% else %}
-A three-dimensional autoencoder with {{ latent_dim }} latent variables, made of a linear path and a convolutional residual, was trained on {{ n_group_scans }} maps
+{{ trained }}, was trained on {{ n_group_scans }} maps
 of {{ n_group_participants }} participants with PyTorch {{ versions.torch }} [@pytorch], without any knowledge of diagnosis.
 Participants held out for that purpose decided how long it was trained.
 {% if model_sentence %}

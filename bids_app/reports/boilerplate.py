@@ -18,6 +18,7 @@ import pandas as pd
 from .. import __version__
 from ..bids.files import read_json, write_text
 from ..config import Config
+from ..schema.architectures import BY_KIND, BY_NAME, Architecture
 from ..schema.claims import ALPHA
 from ..space.atlases import is_aal
 from .citations import cited, html_page, read_bibliography, tex_document, with_references
@@ -159,7 +160,8 @@ def describe_run(output_dir: Path, config: Config | Mapping | None = None) -> di
         "model_given": model,
         "encoded_by": model if any(output_dir.glob("sub-*/**/*_desc-recon_probseg.json")) else "",
         "model_mm": f"{card['grid']['resolution']:g}" if "grid" in card else "",
-        "latent_dim": summary.get("latent_dim", options["latent_dim"]),
+        "latent_dim": (latent_dim := summary.get("latent_dim", options["latent_dim"])),
+        "trained": _architecture(card, options).methods.format(latent_dim=latent_dim),
         "n_group_scans": summary.get("n_scans", len(sidecars)),
         "n_group_participants": summary.get("n_participants", len(sidecars)),
         "model_sentence": _model_sentence(card),
@@ -239,6 +241,10 @@ def _model_card(output_dir: Path) -> dict:
     return next(
         (card for path in sorted((output_dir / "group" / "model").glob("*.json")) if (card := read_json(path))), {}
     )
+
+
+def _architecture(card: Mapping, options: Mapping) -> Architecture:
+    return BY_KIND.get(card.get("kind"), BY_NAME[options["architecture"]])
 
 
 def _model_sentence(card: Mapping) -> str:

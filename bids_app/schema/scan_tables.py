@@ -28,11 +28,13 @@ RECONSTRUCTION = Table(
         ),
         Column(
             "explained_variance",
-            "Share of this map's variance about the training mean that the autoencoder explains, out-of-fold; below 0 "
-            "is worse than the mean map",
+            "Share of this map's variance about the training mean that the model explains, out-of-fold; below 0 is "
+            "worse than the mean map",
         ),
         Column("explained_variance_pca", "The same for a principal component analysis of the same size"),
         Column("fold", "Fold in which this participant was held out"),
+        Column("error_linear", "The error of the linear model of the same training participants (the linear path)"),
+        Column("explained_variance_linear", "The explained variance by that linear model"),
     ),
 )
 PROJECTIONS = Table(

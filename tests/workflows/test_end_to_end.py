@@ -147,7 +147,7 @@ def test_tables_have_the_promised_columns(analysed):
         "group/lrcp_profile.tsv": "index name latent rho p_fwe q",
         "group/validation.tsv": "claim method n error bound p alpha",
         "group/verdicts.tsv": "claim verdict deciding_number sentence",
-        "group/cross_fit.tsv": "fold n_train n_test ev_autoencoder ev_pca",
+        "group/cross_fit.tsv": "fold n_train n_test ev_autoencoder ev_pca ev_linear epochs",
         "phenotype/cohort.tsv": "participant_id age sex diagnosis",
         "phenotype/latents.tsv": "participant_id latent_01",
         "phenotype/reconstruction.tsv": "participant_id error explained_variance",
