@@ -101,7 +101,7 @@ def compared_models(cross_fit: pd.DataFrame, architecture: Architecture) -> dict
     used = numeric(cross_fit, "epochs")
     found = {
         "mean map": np.zeros(len(cross_fit)),
-        "PCA, same size": numeric(cross_fit, "ev_pca"),
+        "PCA of the same size": numeric(cross_fit, "ev_pca"),
         "linear path": numeric(cross_fit, "ev_linear"),
         architecture.label: numeric(cross_fit, "ev_autoencoder") * np.where(np.any(used != 0), 1, np.nan),
     }
@@ -126,7 +126,7 @@ def explained_figure(cross_fit: pd.DataFrame, architecture: Architecture) -> Fig
         axes.annotate(f"{mean:.3f}", (x + 0.22, mean), ha="left", va="center")
     axes.axhline(0, color=FAINT, lw=0.8, ls=":")
     total = int(np.nansum(numeric(cross_fit, "n_test"))) if "n_test" in cross_fit else 0
-    axes.set_xticks(places, [name.replace(" with ", "\nwith ").replace(", ", ",\n") for name in models])
+    axes.set_xticks(places, [name.replace(" with ", "\nwith ").replace(" of ", "\nof ") for name in models])
     axes.set(
         xlim=(-0.5, len(models) - 0.3),
         ylabel="explained variance, held-out maps",

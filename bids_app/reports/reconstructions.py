@@ -158,6 +158,8 @@ def traversal_figure(results: GroupResults) -> Figure | None:
         return None
     table, image, data = found
     inside = (data != 0).any(-1)
+    if not inside.any():  # latents that the decoder ignores: a network that never left the mean map
+        return None
     layout = plan_layout(inside, image.affine, planes=("axial",), columns=5, pixel=1.3, margin_mm=3)
     top = float(np.percentile(np.abs(data[inside]), 99.5)) or 1.0
     norm = Normalize(-top, top)
