@@ -70,7 +70,26 @@ RESIDUAL = Architecture(
     untrained="The linear model is as good here: the convolutions, which at their best explained {gain} percentage "
     "points more of held-out participants' variance (standard error {error}), are not used.",
 )
+CONV = Architecture(
+    name="conv",
+    option="a plain convolutional autoencoder, as in the article, without a linear path",
+    kind="convolutional-autoencoder",
+    label="convolutional autoencoder",
+    start="mean map",
+    has_linear_path=False,
+    description="A plain convolutional autoencoder: four three-dimensional convolution blocks of stride 2, a linear "
+    "bottleneck, and their mirror image; no linear path. It describes differences from the mean map, and starts there. "
+    "Maps are (n, V) vectors of mask voxels.",
+    methods="A three-dimensional convolutional autoencoder with {latent_dim} latent variables (four convolution blocks "
+    "of stride 2, a linear bottleneck and their mirror image; mean squared error)",
+    trained="Trained for {epochs}, it explained {gain} % (standard error {error} %) of held-out participants' variance "
+    "about the mean map.",
+    untrained="It described held-out participants no better than the mean map does, however long it was trained: at "
+    "its best it explained {gain} % (standard error {error} %) of their variance about that map.",
+    # It has further to go than a model that starts from principal components, and its curve has plateaus on the way.
+    plan={"learning_rate": 1e-3, "patience": 10},
+)
 #: The default comes first.
-ARCHITECTURES = (RESIDUAL,)
+ARCHITECTURES = (RESIDUAL, CONV)
 BY_NAME = {architecture.name: architecture for architecture in ARCHITECTURES}
 BY_KIND = {architecture.kind: architecture for architecture in ARCHITECTURES}

@@ -11,6 +11,7 @@ from sklearn.decomposition import PCA
 from bids_app.config import Config
 from bids_app.model import architectures
 from bids_app.model.architectures import network_class
+from bids_app.model.autoencoder import reconstruction_error
 from bids_app.model.crossfit import collect, cross_fit_one, split_participants
 from bids_app.model.files import load_model, make_card, save_model
 from bids_app.model.linear import fit_linear
@@ -82,3 +83,36 @@ def test_the_linear_models_error_on_unseen_people_is_kept(linear_cohort, archite
         spread = ((test_maps - train_maps.mean(0)) ** 2).mean(1)
         assert out["ev_linear"][fold == number] == pytest.approx(1 - error / spread, abs=1e-3)
         assert set(out["epochs"][fold == number]) == {runs[number + 1][1].choices["epochs"]}
+
+
+def test_convolutions_alone_start_at_the_mean_map(linear_cohort):
+    ids = [f"sub-{i:02d}" for i in range(30)]
+    fold = split_participants(ids, 3, 0)
+    plan = make_plan(ids, fold, latent_dim=4, architecture="conv", max_epochs=0)
+    arrays, fitted = cross_fit_one(linear_cohort, ids, fold, 0, plan, device="cpu")
+    X = linear_cohort.rows(np.flatnonzero(fold == 0))
+    mean = linear_cohort.rows(np.flatnonzero(fold != 0)).mean(0)
+    assert fitted.model.reconstruct(X) == pytest.approx(np.tile(mean, (len(X), 1)), abs=1e-5)
+    assert arrays["ev_ae"] == pytest.approx(0, abs=1e-4)
+    assert fitted.choices["epochs"] == 0
+    assert "no better than the mean map" in fitted.choices["sentence"]
+    assert "linear" not in fitted.choices["sentence"]
+
+
+def test_convolutions_alone_learn_what_no_plane_holds(curved_cohort):
+    learn, valid, test = np.arange(64), np.arange(64, 80), np.arange(80, 110)
+    linear = fit_linear(curved_cohort, learn, 2)
+    plan = Plan(2, 2, architecture="conv", channels=(8, 16, 32, 32), max_epochs=20, learning_rate=2e-3)
+    result = train(curved_cohort, linear, learn, valid, plan, device="cpu", n_threads=1)
+    pca = reconstruction_error(linear, curved_cohort, test)[1].mean()
+    assert reconstruction_error(result.model, curved_cohort, test)[1].mean() > pca + 0.1
+
+
+def test_a_plan_takes_what_the_architecture_has_of_its_own():
+    ids = [f"sub-{i:02d}" for i in range(30)]
+    plain, conv = (make_plan(ids, None, architecture=name) for name in ("residual", "conv"))
+    assert (plain.patience, plain.learning_rate) == (Plan(4, 4).patience, Plan(4, 4).learning_rate)
+    assert {name: getattr(conv, name) for name in BY_NAME["conv"].plan} == dict(BY_NAME["conv"].plan)
+    assert make_plan(ids, None, architecture="conv", patience=3).patience == 3
+    with pytest.raises(ValueError, match="residual, conv"):
+        Plan.from_dict({"latent_dim": 4, "latent_dim_asked": 4, "architecture": "transformer"})
