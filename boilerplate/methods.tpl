@@ -71,7 +71,7 @@ A principal component analysis with the same number of components, trained on th
 Random numbers started from seed {{ seed }}.
 
 Latent variables were projected by principal component analysis, {% if supervised %}by partial least squares{% if group_column %} (supervised by *{{ group_column }}*, out of fold){% endif %}, {% endif +%}
-by t-SNE [@tsne] and by UMAP [@umap].
+{{ embeddings }}.
 
 ## Regions
 

@@ -20,6 +20,7 @@ from ..bids.files import read_json, write_text
 from ..config import Config
 from ..schema.architectures import BY_KIND, BY_NAME, Architecture
 from ..schema.claims import ALPHA
+from ..schema.methods import EMBEDDINGS
 from ..space.atlases import is_aal
 from .citations import cited, html_page, read_bibliography, tex_document, with_references
 from .group_results import error_is_explained
@@ -165,6 +166,7 @@ def describe_run(output_dir: Path, config: Config | Mapping | None = None) -> di
         "n_group_scans": summary.get("n_scans", len(sidecars)),
         "n_group_participants": summary.get("n_participants", len(sidecars)),
         "model_sentence": _model_sentence(card),
+        "embeddings": join_words([f"by {each.title} [@{each.citation}]" for each in EMBEDDINGS]),
         "folds": summary.get("folds", options["folds"]),
         "seed": summary.get("seed", options["random_seed"]),
         "group_column": group_column,
