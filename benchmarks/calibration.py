@@ -1,231 +1,281 @@
-"""False positives under the null, power and recovery under planted effects, for every claim of the group level.
+"""How often each claim is supported where it is untrue, and where it is true, with latents learnt as in a real run.
 
-    python benchmarks/calibration.py --cohorts 200 50 --jobs 16 --minutes 10 --out calibration.json
+    python benchmarks/calibration.py --processes 2 [--minutes 30] [--write docs/verdicts.md]
 
-A simulated cohort has six sources, of which latents and regions are noisy mixtures; age is always a covariate. With an
-effect of so many standard deviations the groups differ in one source, which a tenth of the regions carry, and the
-reconstruction error rises where these regions are small. Conditions:
+A bank of simulated grey-matter maps is made once (4 mm, smoothed by 8 mm, 120 regions, no difference between groups),
+and cohorts are drawn from it. In each the linear path is learnt for every fold and in full, with the K of the plan;
+age, sex and intracranial volume are covariates; the chain is that of the program, from the study to the verdicts, but
+for the SHAP regression, which only ``--with-error`` runs. Cells:
 
-- none: age and site play no part;
-- age: it differs between the groups by one standard deviation and drives every source and the error;
-- site: 70 % of the cases and 30 % of the controls come from a scanner that shifts every latent, region and error by
-  about one standard deviation and spreads them 1.4 times as wide; the site is a covariate;
-- combat: the same, harmonised by ComBat within the folds.
+- level: nothing differs in location. Patients' maps lie so many times as far from what age, sex and head size expect;
+- site: two scanners, dealt out unevenly, one of which shifts every map and spreads it 1.5 times as far;
+- three: three groups without any difference, all pairs compared;
+- power: patients lose grey matter in planted regions.
 
-Cohorts are taken in turns from all cells, so that a run that reaches its time limit has something of each.
+Cohorts are taken in turns from all cells and are written to ``--out`` as they are done, one line each: the same command
+resumes. ``--write`` puts the tables between their marks in a page of the documentation.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
+import re
 import time
 import traceback
 from collections import defaultdict
-from itertools import product
+from dataclasses import dataclass
+from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy import stats
-from sklearn.metrics import roc_auc_score
+from bank import learn, make_bank, maps_of, pick, read_bank, region_sums, smooth
 
 from bids_app.group.baselines import baselines
-from bids_app.group.design import build_contrasts, build_covariates
 from bids_app.group.explain import explain
-from bids_app.group.harmonise import build_sites, harmonise
 from bids_app.group.lrcp import lrcp
 from bids_app.group.sam import sam
 from bids_app.group.settings import AnalysisSettings
-from bids_app.group.study import Features, Study
+from bids_app.group.study import Design, build_questions, build_study
 from bids_app.group.validate import validate
-from bids_app.group.verdicts import SUPPORTED, WORST_CASE, verdicts
-from bids_app.schema import claims
-from bids_app.stats.linear import residualise
+from bids_app.group.verdicts import verdicts
+from bids_app.model.crossfit import split_participants
+from bids_app.model.plan import make_plan
+from bids_app.schema.claims import SUPPORTED, WORST_CASE
+from bids_app.schema.labels import DIFFERING, KEPT, PARTLY
 
-SOURCES, FOLDS = 6, 5
-CONDITIONS = ("none", "age", "site", "combat")
-
-
-def simulate(rng, n: int, latents: int, regions: int, effect: float, condition: str, share: float = 0.5) -> dict:
-    """One cohort: a table and the arrays that the group level works on; the first tenth of the regions is planted."""
-    group = np.zeros(n, int)
-    group[rng.permutation(n)[: round(n * share)]] = 1
-    age = rng.normal(size=n) + (group if condition == "age" else 0)
-    source = rng.normal(size=(n, SOURCES)) + 0.8 * age[:, None]
-    source[:, 0] -= effect * group
-    planted = np.arange(regions) < max(1, regions // 10)
-    loading = rng.integers(1, SOURCES, regions)
-    loading[planted] = 0
-    G = source[:, loading] + rng.normal(size=(n, regions))
-    Z = source @ rng.normal(size=(SOURCES, latents)) + 0.5 * rng.normal(size=(n, latents))
-    err = 0.3 * rng.normal(size=n) + 0.3 * age - 0.2 * effect * G[:, planted].mean(axis=1)
-    site = (rng.random(n) < np.where(group == 1, 0.7, 0.3)).astype(int)
-    if condition in ("site", "combat"):
-        # Everyone from one scanner would be no confound: the first two of each group come from both.
-        for value in (0, 1):
-            site[np.flatnonzero(group == value)[:2]] = 0, 1
-        spread = np.where(site == 1, 1.4, 1.0)
-        G, Z = (x * spread[:, None] + site[:, None] * x.std(axis=0) * rng.normal(size=x.shape[1]) for x in (G, Z))
-        err = err * spread + site * err.std()
-    return {
-        "table": pd.DataFrame(
-            {
-                "participant_id": [f"sub-{i:04d}" for i in range(n)],
-                "group": np.where(group, "case", "control"),
-                "age": age,
-                "site": np.where(site, "b", "a"),
-            }
-        ),
-        "Z": Z,
-        "Zf": np.stack([Z @ stats.ortho_group.rvs(latents, random_state=rng) for _ in range(FOLDS)]),
-        "G": 10 + G,
-        "err": 1 + err,
-        "fold": np.arange(n) % FOLDS,
-        "planted": planted,
-    }
+FOLDS, PERMUTATIONS, ASKED = 5, 199, 64
 
 
-def analyse(rng, n, effect, condition, *, latents, regions, permutations, share=0.5, with_error=True) -> dict:
-    """Verdicts, bounds and the recovery of the planted regions in one cohort."""
-    cohort = simulate(rng, n, latents, regions, effect, condition, share)
-    table, Z, Zf, G, err, fold, planted = cohort.values()
-    names = pd.DataFrame({"index": np.arange(1, regions + 1), "name": [f"R{i}" for i in range(1, regions + 1)]})
-    contrasts, seed = tuple(build_contrasts(table, "group")), int(rng.integers(2**31))
-    removed = ["age", "site"] if condition in ("site", "combat") else ["age"]
-    covariates, latents_made, regional = build_covariates(table, removed), Features(Z, Zf), Features(G)
-    if condition == "combat":
-        site, preserved = build_sites(table, "site"), build_covariates(table, ["age"]).matrix
-        latents_made = Features(*harmonise(Z, site, preserved, fold, by_fold=Zf))
-        regional = Features(*harmonise(G, site, preserved, fold))
-    scans = table[["participant_id"]]
-    study = Study(scans, names, fold, err, latents_made, Features(Z, Zf), None, regional, contrasts, covariates)
-    settings = AnalysisSettings(permutations, seed=seed, n_rank_samples=5, n_interval_samples=50)
-    profile = lrcp(study, settings).regions
-    explained = explain(study, settings) if with_error else None
-    mapped = sam(study, settings)
-    tables = {"lrcp_regions": profile, "sam_regions": mapped}
-    relation = None if explained is None else explained.relation
-    validation = validate(study, settings, relation=relation, **tables)
-    graded = verdicts(validation, baselines(study), contrasts, covariate_names=covariates.names, **tables)
-    out = {}
-    for label, verdict in zip(_labels(graded["claim_id"]), graded["verdict"], strict=True):
-        out[f"{label}: supported"] = verdict in (SUPPORTED, WORST_CASE)
-        out[f"{label}: worst case"] = verdict == WORST_CASE
-    bounds = validation.dropna(subset=["bound"])
-    below = bounds["bound"] < bounds["chance"]
-    for label, method, claimed in zip(_labels(bounds["claim_id"]), bounds["method"], below, strict=True):
-        out[f"{label}: bound {method}"] = bool(claimed)
-    if effect:
-        y, g = (residualise(x, covariates.matrix) for x in (contrasts[0].y, regional.full))
-        scores = {
-            "LRCP": profile["lrcp"],
-            "encoded signal": profile["auc"],
-            "SAM": -mapped["error"],
-            "t test": np.abs(y @ g) / np.linalg.norm(g, axis=0),
+@dataclass(frozen=True)
+class Cell:
+    """One condition; ``sizes`` are those of the groups, patients first."""
+
+    kind: str
+    sizes: tuple[int, ...]
+    spread: float = 1.0
+    loss: float = 0.0
+    pattern: str = ""
+
+    @property
+    def name(self) -> str:
+        """In words, for files and tables."""
+        parts = [self.kind, "+".join(map(str, self.sizes))]
+        parts += [f"SD {self.spread:g}"] if self.kind in ("level", "site") else []
+        parts += [f"{self.pattern} {100 * self.loss:g} %"] if self.kind == "power" else []
+        return ", ".join(parts)
+
+
+LEVEL = [
+    Cell("level", sizes, spread)
+    for sizes in ((30, 30), (60, 60), (15, 60), (30, 120), (60, 240), (20, 80))
+    for spread in (1.0, 1.5, 2.0)
+]
+SITE = [Cell("site", sizes, 1.5) for sizes in ((30, 30), (30, 120))]
+THREE = [Cell("three", (30, 30, 30)), Cell("three", (60, 60, 60))]
+POWER = [
+    Cell("power", sizes, 1.0, loss, pattern)
+    for sizes in ((15, 15), (30, 30), (60, 60), (30, 120), (150, 150))
+    for pattern, loss in (("scattered", 0.1), ("medial temporal", 0.5), ("medial temporal", 1.0))
+]
+
+
+@cache
+def bank_of(path: Path) -> dict:
+    """The bank, its smoothed maps, and what age, sex and head size expect of them at each voxel."""
+    bank = read_bank(path)
+    bank["smoothed"] = np.stack([smooth(one, bank["mask"]) for one in bank["maps"]])
+    design = np.column_stack([np.ones(len(bank["age"])), bank["age"], bank["sex"], bank["tiv"]])
+    coefficients = np.linalg.lstsq(design, bank["smoothed"].astype(float), rcond=None)[0]
+    bank["expected"] = (design @ coefficients).astype(np.float32)
+    bank["sd"] = (bank["smoothed"] - bank["expected"]).std(axis=0)
+    return bank
+
+
+def draw(bank: dict, cell: Cell, rng: np.random.Generator) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
+    """Table, maps (n, V) and planted regions (R,) of a cohort."""
+    n = sum(cell.sizes)
+    rows = rng.choice(len(bank["age"]), n, replace=False)
+    group = np.repeat(np.arange(len(cell.sizes)), cell.sizes)
+    planted = np.zeros(len(bank["index"]))
+    table = pd.DataFrame(
+        {
+            "participant_id": [f"sub-{i:04d}" for i in range(n)],
+            "group": [("case", "control", "other")[g] for g in group],
         }
-        if explained is not None:
-            scores["SHAP"] = explained.regions["mean_abs_shap"]
-        for name, score in scores.items():
-            top = np.argsort(-np.asarray(score, float))[: planted.sum()]
-            out[f"recovery, AUROC: {name}"] = float(roc_auc_score(planted, score))
-            out[f"recovery, precision at k: {name}"] = float(planted[top].mean())
-    return out
+        | {name: bank[name][rows] for name in ("age", "sex", "tiv")}
+    )
+    if cell.kind == "power":
+        planted = pick(rng, bank, cell.pattern, cell.loss)
+        return table, maps_of(rng, bank, rows, (group == 0).astype(float), planted), planted
+    expected, deviation = bank["expected"][rows], bank["smoothed"][rows] - bank["expected"][rows]
+    if cell.kind == "site":
+        site = rng.random(n) < np.where(group == 0, 0.7, 0.3)
+        site[[0, 1, -2, -1]] = True, False, True, False
+        table["site"] = np.where(site, "b", "a")
+        wide, shift = np.where(site, cell.spread, 1.0), 0.5 * site[:, None] * bank["sd"]
+    else:
+        wide, shift = np.where(group == 0, cell.spread, 1.0), 0.0
+    return table, (expected + wide[:, None] * deviation + shift).astype(np.float32), planted
 
 
-def _labels(claim_ids) -> list[str]:
-    """Short names of the claims, the same for all contrasts."""
-    short = {
-        claims.SEPARATION.id: "separation",
-        claims.BEATS_COVARIATES.id: "beats covariates",
-        claims.REGIONS_CARRIED.id: "LRCP",
-        claims.SINGLE_REGIONS.id: "SAM",
-        claims.ERROR_EXPLAINED.id: "error",
+def study_of(bank: dict, table: pd.DataFrame, maps: np.ndarray, seed: int):
+    """The study that the program would make of these maps: the linear path alone, the K of the plan."""
+    ids = table["participant_id"]
+    fold = split_participants(ids, FOLDS, seed, table["group"])
+    k = make_plan(ids, fold, latent_dim=ASKED).latent_dim
+    regions, gram = region_sums(maps, bank), (maps @ maps.T).astype(float)
+    reconstructed, explained, by_fold = np.zeros(regions.shape), np.zeros(len(ids)), []
+    for f in range(FOLDS):
+        held, train = fold == f, np.flatnonzero(fold != f)
+        latents, made = learn(gram, regions, train, k)
+        centre = np.eye(len(ids))
+        centre[:, train] -= 1 / len(train)
+        total = np.einsum("ij,jk,ik->i", centre, gram, centre)
+        by_fold.append(latents)
+        reconstructed[held], explained[held] = made[held], ((latents**2).sum(axis=1) / total)[held]
+    products = {"Z": learn(gram, regions, np.arange(len(ids)), k)[0], "Zf": np.stack(by_fold), "fold": fold}
+    site = "site" if "site" in table else None
+    questions = build_questions(table, Design("group", (), ("age", "sex", "tiv"), site))
+    names = pd.DataFrame({"index": bank["index"], "name": bank["names"]})
+    return build_study(
+        table[["participant_id"]],
+        names,
+        questions,
+        products | {"err": 1 - explained},
+        regions,
+        (regions, reconstructed),
+    )
+
+
+def analyse(bank: dict, cell: Cell, number: int, with_error: bool) -> dict:
+    """Grades of every claim in one cohort, and what became of planted and other regions."""
+    rng = np.random.default_rng([number, *map(ord, cell.name)])
+    table, maps, planted = draw(bank, cell, rng)
+    study = study_of(bank, table, maps, number)
+    settings = AnalysisSettings(PERMUTATIONS, seed=number, n_rank_samples=5, n_interval_samples=200)
+    tables = {"lrcp_regions": lrcp(study, settings).regions, "sam_regions": sam(study, settings)}
+    relation = explain(study, settings).relation if with_error else None
+    validation = validate(study, settings, relation=relation, **tables)
+    graded = verdicts(validation, baselines(study), study.contrasts, covariate_names=study.covariates.names, **tables)
+    found = {
+        "latents": study.latents.full.shape[1],
+        "dispersion": bool(validation["note"].str.contains("dispersion").any()),
     }
-    return [short[claim_id] for claim_id in claim_ids]
+    for claim_id, mine in graded.groupby("claim_id"):
+        found[claim_id] = bool(mine["verdict"].isin((SUPPORTED.name, WORST_CASE.name)).any())
+        found[f"{claim_id}, worst case"] = bool((mine["verdict"] == WORST_CASE.name).any())
+    label = tables["lrcp_regions"]["label"]
+    where = np.tile(planted > 0, len(label) // len(planted))
+    found["any region kept"] = bool(label[~where].isin((KEPT, PARTLY)).any())
+    found["any region differs"] = bool(label[~where].isin(DIFFERING).any())
+    if where.any():
+        found["planted kept"] = float(label[where].isin((KEPT, PARTLY)).mean())
+        found["planted differ"] = float(label[where].isin(DIFFERING).mean())
+    return found
 
 
-def run_one(job: tuple) -> tuple[tuple, dict | None]:
-    """One cohort of one cell; None where the time is up or something broke (said once, on the standard output)."""
-    cell, number, settings, deadline = job
+def run_one(job: tuple) -> tuple[Cell, int, dict | None]:
+    """One cohort; None where the time is up or something broke (said once, on the standard output)."""
+    bank, cell, number, with_error, deadline = job
     if time.time() > deadline:
-        return cell, None
-    n, effect, condition = cell
-    rng = np.random.default_rng([settings["seed"], n, int(100 * effect), CONDITIONS.index(condition), number])
+        return cell, number, None
+    logging.getLogger("latentatlas").setLevel(logging.ERROR)
     try:
-        return cell, analyse(rng, n, effect, condition, **{k: v for k, v in settings.items() if k != "seed"})
+        return cell, number, analyse(bank_of(bank), cell, number, with_error)
     except Exception:
-        print(cell, number, traceback.format_exc(limit=3), flush=True)
-        return cell, None
+        print(cell.name, number, traceback.format_exc(limit=4), flush=True)
+        return cell, number, None
 
 
-def summarise(found: dict[tuple, list[dict]]) -> list[dict]:
-    """One row a cell and quantity: share of cohorts with its Wilson interval, or the mean with its central 95 %."""
-    rows = []
-    for (n, effect, condition), cohorts in found.items():
-        for what in sorted({key for one in cohorts for key in one}):
-            values = np.array([one[what] for one in cohorts if what in one], float)
-            if what.startswith("recovery"):
-                low, high = np.quantile(values, [0.025, 0.975])
-            else:
-                low, high = stats.binomtest(int(values.sum()), len(values)).proportion_ci(method="wilson")
-            rows.append(
-                {"n": n, "effect": effect, "condition": condition, "what": what, "value": values.mean()}
-                | {"low": low, "high": high, "cohorts": len(values)}
-            )
-    return rows
+def read_done(path: Path) -> dict[str, dict[int, dict]]:
+    """Cohorts of earlier runs: cell -> number -> what was found."""
+    done: dict[str, dict[int, dict]] = defaultdict(dict)
+    for line in path.read_text().splitlines() if path.exists() else []:
+        record = json.loads(line)
+        done[record["cell"]][record["number"]] = record["found"]
+    return done
+
+
+def share(values: list[bool]) -> str:
+    """Percent and its binomial standard error."""
+    p = float(np.mean(values))
+    return f"{100 * p:.1f} ± {100 * np.sqrt(max(p * (1 - p), 0.5 / len(values)) / len(values)):.1f}"
+
+
+def tables(done: dict[str, dict[int, dict]], cells: list[Cell]) -> str:
+    """The tables in Markdown: percent of cohorts in which a claim is supported."""
+    titles = {
+        "separation": "separation",
+        "beats_covariates": "beats covariates",
+        "regions_kept": "regions kept (LRCP)",
+        "single_regions": "single regions (SAM)",
+    }
+    out = []
+    for kinds, more in (
+        (("level", "site"), ["dispersion"]),
+        (("three",), []),
+        (("power",), ["planted kept", "planted differ"]),
+    ):
+        mine = [cell for cell in cells if cell.kind in kinds and done.get(cell.name)]
+        if not mine:
+            continue
+        head = ["cell", "K", *titles.values(), *(["any claim"] if kinds == ("three",) else []), *more, "cohorts"]
+        out += ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+        for cell in mine:
+            found = list(done[cell.name].values())
+            row = [cell.name, f"{np.mean([one['latents'] for one in found]):.0f}"]
+            row += [share([one.get(claim, False) for one in found]) for claim in titles]
+            if kinds == ("three",):
+                row.append(share([any(one.get(claim, False) for claim in titles) for one in found]))
+            row += [f"{100 * np.mean([one[name] for one in found]):.0f}" for name in more]
+            out.append("| " + " | ".join([*row, str(len(found))]) + " |")
+        out.append("")
+    return "\n".join(out)
 
 
 def main() -> None:
-    """Run the cells and write a JSON file and a table."""
+    """Run what is missing of the cells, print the tables, and write them where asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--null-participants", type=int, nargs="*", default=[30, 100, 300])
-    parser.add_argument("--null-conditions", nargs="+", default=CONDITIONS, choices=CONDITIONS)
-    parser.add_argument("--participants", type=int, nargs="*", default=[30, 60, 100, 200, 300])
-    parser.add_argument("--effects", type=float, nargs="+", default=[0.5, 1.0, 2.0, 3.0])
-    parser.add_argument("--conditions", nargs="+", default=["none"], choices=CONDITIONS, help="of the planted effects")
-    parser.add_argument("--cohorts", type=int, nargs=2, default=[200, 50], help="of a null cell, of the others")
-    parser.add_argument("--share", type=float, default=0.5, help="share of the cases")
-    parser.add_argument("--permutations", type=int, default=199)
-    parser.add_argument("--latents", type=int, default=8)
-    parser.add_argument("--regions", type=int, default=40)
-    parser.add_argument("--without-error", action="store_true", help="leave the (slow) SHAP regression out")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--bank", type=Path, default=Path("work/bank.npz"))
+    parser.add_argument("--bank-size", type=int, default=600)
+    parser.add_argument("--out", type=Path, default=Path("work/calibration.jsonl"))
+    parser.add_argument("--cohorts", type=int, nargs=2, default=[400, 200], help="of a cell of level, of power")
+    parser.add_argument("--kinds", nargs="+", default=["level", "site", "three", "power"])
+    parser.add_argument("--with-error", action="store_true", help="the SHAP regression, too (ten times as slow)")
+    parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--minutes", type=float, default=np.inf, help="start no cohort after so long")
-    parser.add_argument("--out", type=Path, default=Path("calibration.json"))
+    parser.add_argument("--write", type=Path, help="page with the marks <!-- calibration --> and <!-- end -->")
     args = parser.parse_args()
-    settings = {
-        "latents": args.latents,
-        "regions": args.regions,
-        "permutations": args.permutations,
-        "share": args.share,
-        "with_error": not args.without_error,
-        "seed": args.seed,
-    }
-    null = list(product(args.null_participants, [0.0], args.null_conditions))
-    wanted = dict.fromkeys(null, args.cohorts[0])
-    wanted |= dict.fromkeys(product(args.participants, args.effects, args.conditions), args.cohorts[1])
-    started = time.time()
-    # Turn by turn: after half of the time every cell has half of its cohorts.
-    turns = sorted(((i + 1) / total, cell, i) for cell, total in wanted.items() for i in range(total))
-    jobs = [(cell, i, settings, started + 60 * args.minutes) for _, cell, i in turns]
-    found = defaultdict(list)
+    args.bank.parent.mkdir(parents=True, exist_ok=True)
+    if not args.bank.exists():
+        make_bank(args.bank, args.bank_size, 1)
+    cells = [cell for cell in (*LEVEL, *SITE, *THREE, *POWER) if cell.kind in args.kinds]
+    done, deadline = read_done(args.out), time.time() + 60 * args.minutes
+    turns = []
+    for cell in cells:
+        total = args.cohorts[cell.kind == "power"]
+        turns += [((i + 1) / total, i, cell) for i in range(total) if i not in done[cell.name]]
+    turns.sort(key=lambda turn: turn[:2])
+    jobs = [(args.bank.absolute(), cell, i, args.with_error, deadline) for _, i, cell in turns]
     # Read by the workers, which start afresh: one thread each.
     os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    with get_context("spawn").Pool(args.jobs) as pool:
-        for cell, result in pool.imap_unordered(run_one, jobs):
-            if result is not None:
-                found[cell].append(result)
-    rows = summarise(dict(sorted(found.items())))
-    args.out.write_text(json.dumps({"settings": settings, "results": rows}, indent=1))
-    done = sum(map(len, found.values()))
-    print(f"{done} of {len(jobs)} cohorts in {time.time() - started:.0f} s")
-    if rows:
-        wide = pd.DataFrame(rows).pivot_table(index="what", columns=["condition", "n", "effect"], values="value")
-        print(wide.round(3).to_string())
+    with get_context("spawn").Pool(args.processes) as pool, args.out.open("a") as file:
+        for cell, number, found in pool.imap_unordered(run_one, jobs):
+            if found is not None:
+                file.write(json.dumps({"cell": cell.name, "number": number, "found": found}) + "\n")
+                file.flush()
+                done[cell.name][number] = found
+    text = tables(done, cells)
+    print(text)
+    if args.write:
+        page = args.write.read_text()
+        new = re.sub(r"(<!-- calibration -->\n).*?(<!-- end -->)", rf"\1\n{text}\n\2", page, flags=re.DOTALL)
+        args.write.write_text(new)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,8 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 
-from bids_app.group.kept import CARRIED_ONLY, KEPT, LABELS, NEITHER, PARTLY, decode_regions, split_differences
+from bids_app.group.kept import decode_regions, split_differences
+from bids_app.schema.labels import CARRIED_ONLY, KEPT, LABELS, NEITHER, PARTLY
 
 KINDS = ("noise", "group", "group and all", "local", "spread")
 REGIONS, SOURCES, FOLDS = 40, 6, 5

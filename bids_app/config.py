@@ -237,6 +237,13 @@ class Config:
         "group level",
         read=_atlas,
     )
+    voxelwise: str = _option(
+        "fwe",
+        "a t test at each voxel beside the regional analyses: fwe (largest |t|; about a second a map), tfce (cluster "
+        "enhancement as well, at 3 mm: minutes per contrast), none",
+        "group level",
+        choices=("fwe", "tfce", "none"),
+    )
     permutations: int = _option(
         5000, "permutations of every permutation test", "group level", read=_positive(int), metavar="N"
     )

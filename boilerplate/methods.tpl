@@ -93,13 +93,15 @@ the other covariates were kept and the groups had no part in it. Maps, reconstru
 {% if contrasts %}
 The contrast{{ "s" if contrasts|length > 1 else "" }} examined: {{ contrasts_list }}.
 {% endif %}
-Latent-regional correlation profiling (LRCP) combines the statistical association of latent variables and regions with supervised discriminability.
+Latent-regional correlation profiling (LRCP) asks which regional differences the latent space holds.
 The equations used here are LatentAtlas's documented reading of the published description [@gorriz2026], not a transcript of it:
+regional grey matter was summed on the model's grid over each map and over its reconstruction by a model that had not seen the participant,
 {% if supervised %}
-with the latent variables made uncorrelated and of equal variance, the LRCP of region *r* is the absolute sum over the latent variables *k* of its correlation with *k* times the signed discriminability of *k*
-(twice the area under the ROC curve minus one, or the rank correlation with a score), tested by permuted labels against its maximum over the regions.
+so that each difference splits exactly into a part that is kept in the reconstructions and a part that is lost. A region is called *kept* only where the difference, the kept part, and the
+correlation of reconstruction and map within the groups are each significant, family-wise over the regions;
+intervals are bootstrap intervals over participants.
 {% else %}
-no groups were named, so that only the association of regions with latent variables was computed.
+and the share of each region's variance that the reconstructions hold is reported; no groups were named, so that nothing was compared.
 {% endif %}
 Significance of associations was family-wise over all regions and latent variables by the maximum statistic of {{ n_permutations }} permutations,
 {% if covariates %}with the method of Freedman and Lane for covariates [@freedman1983]; {% endif %}false-discovery rates follow Benjamini and Hochberg [@bh].
@@ -108,6 +110,10 @@ The out-of-fold reconstruction error was regressed on regional grey matter, and 
 {% if not shap_supported %}
 The regression did not predict the error of held-out participants; its SHAP values are reported but not interpreted.
 {% endif %}
+{% endif %}
+
+{% if voxelwise != "none" and supervised %}
+Beside these, the contrast{{ "s were" if contrasts|length > 1 else " was" }} tested at each voxel of the smoothed maps (family-wise by the largest |t| over {{ n_permutations }} permutations of the residuals [@freedman1983]{% if voxelwise == "tfce" %}; and by threshold-free cluster enhancement [@tfce] at 3 mm{% endif %}).
 {% endif %}
 
 ## Validation

@@ -70,9 +70,9 @@ def main(output: Path) -> None:
     scan, group = output / f"sub-{PARTICIPANT}" / "figures", output / "group" / "figures"
     for desc, name in (("brainmask", "mask"), ("tissues", "tissues"), ("modulated", "modulated")):
         keep(Image.open(scan / f"sub-{PARTICIPANT}_desc-{desc}_T1w.png"), f"tutorial-{name}.png")
-    for desc, name in (("lrcpGlass", "glass"), ("lrcpSlices", "lrcp")):
-        keep(Image.open(group / f"group_desc-{desc}{CONTRAST}_probseg.png"), f"tutorial-{name}.png")
-    for desc, name in (("explained", "explained"), (f"truth{CONTRAST}", "truth")):
+    keep(Image.open(group / f"group_desc-lrcpSlices{CONTRAST}_probseg.png"), "tutorial-lrcp.png")
+    plots = (("explained", "explained"), (f"lrcpSplit{CONTRAST}", "split"), (f"truth{CONTRAST}", "truth"))
+    for desc, name in plots:
         plot = (group / f"group_desc-{desc}_probseg.svg").read_text(encoding="utf-8")
         width, height = re.search(r'viewBox="0 0 (\S+) (\S+)"', plot).groups()  # the report's plots carry no size
         plot = plot.replace("<svg ", f'<svg width="{1.4 * float(width):.0f}" height="{1.4 * float(height):.0f}" ', 1)
@@ -83,7 +83,7 @@ def main(output: Path) -> None:
     left, height = 1240, 1400
     both = Image.new("RGB", (left + WIDTH, height), "white")
     both.paste(photograph(page, left, height))
-    parts = ", ".join(f"#lrcp-{desc}{CONTRAST}" for desc in ("lrcpGlass", "lrcpSlices", "lrcpRanks"))
+    parts = ", ".join(f"#lrcp-{desc}{CONTRAST}" for desc in ("lrcpSaid", "lrcpSlices", "lrcpSplit"))
     both.paste(photograph(page, WIDTH, 2 * height, parts).crop((0, 0, WIDTH, height)), (left, 0))
     keep(both, "report.png", 1500)
 

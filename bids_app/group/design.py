@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bids_app.errors import DatasetError
+from bids_app.schema.names import contrast_slug
 
 MISSING = {"", "n/a", "na", "nan", "none", "null", "-"}
 # Names under which reference groups and early stages go: in the pairs made by default the earlier comes second.
@@ -44,8 +45,7 @@ class Contrast:
     @property
     def slug(self) -> str:
         """Name that is safe in file and column names."""
-        text = self.name.replace("<", "Lt").replace(" ", "")
-        return "".join(c if c.isalnum() else "-" for c in text).strip("-") or "contrast"
+        return contrast_slug(self.name)
 
 
 @dataclass(frozen=True)

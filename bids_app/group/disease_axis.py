@@ -8,7 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from bids_app.stats.crossfit import residual_folds
+from bids_app.group.lrcp import contrast_rows
+from bids_app.group.settings import AnalysisSettings
+from bids_app.group.study import Study
+from bids_app.schema.region_tables import DISEASE_AXIS
+from bids_app.stats.crossfit import residual_folds, smallest_training_set
 from bids_app.stats.linear import nuisance_basis, residualise, standardise
 from bids_app.stats.resampling import bootstrap_rows
 
@@ -31,6 +35,59 @@ class Axis:
     place: np.ndarray
     steps: np.ndarray
     centres: np.ndarray
+
+
+@dataclass(frozen=True)
+class AxisResult:
+    """Disease axes of a study.
+
+    Attributes
+    ----------
+    regions : DataFrame
+        Columns of ``schema.region_tables.DISEASE_AXIS``, one row per contrast and region.
+    places : DataFrame, N rows
+        ``place_<contrast>``: the held-out place of each scan that takes part.
+    """
+
+    regions: pd.DataFrame
+    places: pd.DataFrame
+
+
+def disease_axis(
+    study: Study, settings: AnalysisSettings, decoders: Sequence[Callable[[np.ndarray], np.ndarray]] = ()
+) -> AxisResult:
+    """Each person's place on the direction that tells a contrast, and the grey matter that goes with it.
+
+    Parameters
+    ----------
+    study : Study
+    settings : AnalysisSettings
+    decoders : sequence of callable
+        Of each fold's model, or of the one model: latents as encoded (m, K) to regional ml (m, R). None where latents
+        were harmonised, which no decoder knows: ``decoded_ml_per_sd`` is then empty.
+    """
+    tables, places = [], {}
+    complete = study.covariates.complete & np.isfinite(study.reconstructed).all(axis=1)
+    complete &= np.isfinite(study.latents.full).all(axis=1)
+    for number, contrast in enumerate(study.contrasts):
+        rows = contrast_rows(study, contrast, complete)
+        if rows is None or smallest_training_set(rows.take(study.fold)) < 4:
+            continue
+        y, c = rows.take(contrast.y), rows.mean(study.covariates.matrix)
+        axis = find_axis(rows.mean(study.latents.cross_fitted), y, rows.take(study.fold), c)
+        regional = rows.mean(study.observed), rows.mean(study.reconstructed)
+        draws = {"n_bootstrap": settings.n_interval_samples, "seed": settings.seed + 401 + number}
+        table = axis_profile(axis.place, *regional, y, c, **draws)
+        if decoders:
+            one_each = decoders if len(decoders) > 1 else [decoders[0]] * len(axis.steps)
+            table["decoded_ml_per_sd"] = walk(axis, one_each).mean(axis=0)
+        tables.append(study.regions[["index", "name"]].assign(contrast=contrast.name).join(table).assign(n=len(rows)))
+        place = np.full(len(study.fold), np.nan)
+        place[rows.first] = axis.place
+        places[f"place_{contrast.name}"] = place
+    columns = [column.name for column in DISEASE_AXIS.columns]
+    table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+    return AxisResult(table.reindex(columns=columns), pd.DataFrame(places, index=study.scans.index))
 
 
 def find_axis(latents: np.ndarray, y: np.ndarray, fold: np.ndarray, covariates: np.ndarray | None = None) -> Axis:

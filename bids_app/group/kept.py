@@ -24,17 +24,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from bids_app.schema.labels import CARRIED_ONLY, CARRIED_R2, KEPT, LOST, NEITHER, NOT_CARRIED, PARTLY
 from bids_app.stats.crossfit import features_of_fold, fold_rows
 from bids_app.stats.linear import nuisance_basis, ridge_predict
 from bids_app.stats.permutation import p_value, permutation_chunks
 from bids_app.stats.resampling import bootstrap_rows
 from bids_app.stats.studentised import studentised_test
 
-KEPT, PARTLY, LOST = "kept", "partly kept", "lost"
-CARRIED_ONLY, NOT_CARRIED, NEITHER = "carried without difference", "differs, not carried", "neither"
-LABELS = (KEPT, PARTLY, LOST, CARRIED_ONLY, NOT_CARRIED, NEITHER)
-
-CARRIED_R2 = 0.1  # least share of the within-group variance: below it, a region is followed in name only
 MOST, NEARLY_ALL = 0.5, 0.8  # shares of a difference
 _PENALTIES = np.geomspace(1e-3, 1e2, 11)
 
@@ -163,7 +159,7 @@ def label_regions(table: pd.DataFrame, alpha: float = 0.05) -> np.ndarray:
     Returns
     -------
     ndarray of shape (R,) of str
-        Among ``LABELS``.
+        Among ``schema.labels.LABELS``.
     """
     differs = (table["difference_p_fwe"] <= alpha).to_numpy()
     carried = ((table["within_p_fwe"] <= alpha) & (table["r2_within"] >= CARRIED_R2)).to_numpy()
@@ -178,6 +174,18 @@ def label_regions(table: pd.DataFrame, alpha: float = 0.05) -> np.ndarray:
         (loss & (~some | (share < MOST)), LOST),
     ]
     return np.select([rule for rule, _ in rules], [label for _, label in rules], NOT_CARRIED)
+
+
+def kept_p(table: pd.DataFrame) -> np.ndarray:
+    """p value (R,) of "the difference of this region is kept", family-wise over the regions.
+
+    All of it must hold: the region differs, the reconstruction differs, with the same sign, and follows the region
+    within the groups. So the p value is the largest of the three; 1 where the signs disagree or the reconstruction
+    follows the region in name only.
+    """
+    p = table[["difference_p_fwe", "kept_p_fwe", "within_p_fwe"]].max(axis=1).to_numpy()
+    possible = (table["kept_ml"] * table["difference_ml"] > 0) & (table["r2_within"] >= CARRIED_R2)
+    return np.where(possible, p, 1.0)
 
 
 def decode_regions(latents: np.ndarray, regions: np.ndarray, fold: np.ndarray) -> np.ndarray:

@@ -3,8 +3,64 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 
+from bids_app.group.lrcp import contrast_rows
+from bids_app.group.study import Study
+from bids_app.model.volumes import Volumes
+from bids_app.schema.region_tables import PARCELS
+from bids_app.stats.linear import residualise
 from bids_app.stats.permutation import p_value
+
+_CUTS = 199
+
+
+def compare_parcels(
+    study: Study, volumes: Volumes, member: np.ndarray, *, cuts: int = _CUTS, seed: int = 0
+) -> pd.DataFrame:
+    """How much of a contrast's pattern lies between the regions of the atlas, beside random parcels of their sizes.
+
+    The pattern is the difference of the maps at each voxel of the model, covariates removed: ``u'M / u'u``, with u the
+    contrast given the covariates.
+
+    Parameters
+    ----------
+    study : Study
+    volumes : Volumes
+        N maps of V voxels.
+    member : ndarray of shape (V,), int
+        Region (0 to R - 1) of each voxel, -1 for none.
+    cuts : int
+        Random parcellations.
+    seed : int
+
+    Returns
+    -------
+    DataFrame
+        Columns of ``schema.region_tables.PARCELS``, one row per contrast.
+    """
+    inside = np.flatnonzero(member >= 0)
+    present, region = np.unique(member[inside], return_inverse=True)
+    sizes, coordinates = np.bincount(region), np.argwhere(volumes.grid.mask)[inside].astype(float)
+    random = [random_parcels(coordinates, sizes, seed + cut) for cut in range(cuts)]
+    complete, table = study.covariates.complete & np.isfinite(study.observed).all(axis=1), []
+    for contrast in study.contrasts:
+        rows = contrast_rows(study, contrast, complete)
+        if rows is None:
+            continue
+        u = residualise(rows.take(contrast.y), rows.mean(study.covariates.matrix))
+        weight = np.zeros(len(volumes))
+        weight[rows.scans] = (u / (u @ u) / np.bincount(rows.row))[rows.row]
+        pattern = volumes.weighted_sum(weight)[inside]
+        total = pattern.var()
+
+        def between(parcel: np.ndarray, pattern: np.ndarray = pattern, total: float = total) -> float:
+            return explained_by_borders(np.bincount(parcel, pattern, len(sizes)), sizes) / max(total, 1e-300)
+
+        atlas, others = between(region), np.array([between(parcel) for parcel in random])
+        row = (contrast.name, atlas, np.median(others), name_matters(atlas, others), cuts, len(present), len(rows))
+        table.append(row)
+    return pd.DataFrame(table, columns=[column.name for column in PARCELS.columns])
 
 
 def random_parcels(coordinates: np.ndarray, sizes: np.ndarray, seed: int = 0) -> np.ndarray:

@@ -104,10 +104,15 @@ class Study:
         Principal components of the same number.
     regional : Features
         Regional grey matter in ml, (N, R) and (F, N, R).
+    observed, reconstructed : ndarray of shape (N, R)
+        Regional grey matter in ml on the model's grid: of the map, and of its reconstruction by a model that never saw
+        the participant.
     contrasts : tuple of Contrast
     covariates : Covariates
     groups : tuple of N str or None, optional
         Group of every scan.
+    blocks : ndarray of shape (N,) or None
+        Site of every scan, within which permutations stay.
     """
 
     scans: pd.DataFrame
@@ -118,9 +123,12 @@ class Study:
     raw_latents: Features
     pca: Features | None
     regional: Features
+    observed: np.ndarray
+    reconstructed: np.ndarray
     contrasts: tuple[Contrast, ...]
     covariates: Covariates
     groups: tuple[str | None, ...] | None = None
+    blocks: np.ndarray | None = None
 
     @property
     def participants(self) -> np.ndarray:
@@ -163,11 +171,12 @@ def build_study(
     questions: Questions,
     products: dict[str, np.ndarray],
     regional: np.ndarray,
+    held_out: tuple[np.ndarray, np.ndarray],
 ) -> Study:
     """Put a cohort together, and harmonise its latents, components and regions.
 
     The labels of the contrasts have no part in the harmonisation, and a fold's never sees the scans that the fold holds
-    out: ``3 (F + 1)`` fits of ComBat.
+    out: ``3 (F + 1)`` fits of ComBat, and one each for the maps and the reconstructions on the model's grid.
 
     Parameters
     ----------
@@ -178,6 +187,8 @@ def build_study(
         Of ``model.crossfit.collect``: ``Z`` (N, K), ``fold``, ``err`` (N,), and where there are any ``Zf`` (F, N, K),
         ``Zpca`` (N, K), ``Zpca_f`` (F, N, K).
     regional : ndarray of shape (N, R)
+    held_out : tuple of two ndarrays of shape (N, R)
+        Observed and reconstructed, of ``model.regions.sum_regions``.
     """
     fold = products["fold"]
 
@@ -199,18 +210,22 @@ def build_study(
         raw_latents=raw,
         pca=None if full is None else alike(Features(full, components)),
         regional=alike(Features(regional)),
+        observed=alike(Features(held_out[0])).full,
+        reconstructed=alike(Features(held_out[1])).full,
         contrasts=questions.contrasts,
         covariates=questions.covariates,
         groups=questions.groups,
     )
 
 
+_ARRAYS = ("fold", "error", "observed", "reconstructed")
 _FEATURES = ("latents", "raw_latents", "pca", "regional")
 
 
 def write_study(path: Path, study: Study) -> Path:
     """Write a study as one ``.npz`` file without pickles; tables and names are JSON in it."""
-    arrays = {"fold": study.fold, "error": study.error, "covariates": study.covariates.matrix}
+    arrays = {name: getattr(study, name) for name in _ARRAYS}
+    arrays["covariates"] = study.covariates.matrix
     for name in _FEATURES:
         features = getattr(study, name)
         if features is not None:
@@ -246,10 +261,9 @@ def read_study(path: Path) -> Study:
     return Study(
         scans=pd.DataFrame(words["scans"]),
         regions=pd.DataFrame(words["regions"]),
-        fold=arrays["fold"],
-        error=arrays["error"],
         contrasts=tuple(contrasts),
         covariates=Covariates(matrix, tuple(words["covariates"]), np.isfinite(matrix).all(axis=1)),
         groups=None if words["groups"] is None else tuple(words["groups"]),
+        **{name: arrays[name] for name in _ARRAYS},
         **features,
     )

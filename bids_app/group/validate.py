@@ -12,7 +12,8 @@ from bids_app.group.explain import ErrorRelation
 from bids_app.group.rows import Rows, rows_of
 from bids_app.group.settings import AnalysisSettings
 from bids_app.group.study import Study
-from bids_app.schema.claims import ERROR_EXPLAINED, REGIONS_CARRIED, SEPARATION, SINGLE_REGIONS
+from bids_app.schema.claims import ERROR_EXPLAINED, REGIONS_KEPT, SEPARATION, SINGLE_REGIONS
+from bids_app.schema.labels import KEPT, LOST, NOT_CARRIED, PARTLY
 from bids_app.schema.verdict_tables import VALIDATION
 from bids_app.stats.bounds import held_out_bound, igp_excess, pac_bayes_gibbs, pac_bayes_published, vapnik_excess
 from bids_app.stats.crossfit import crossfit_test, out_of_fold_r2, smallest_p, smallest_training_set
@@ -171,13 +172,14 @@ def _sar_row(result) -> dict:
 
 
 def _lrcp_rows(regions, contrast, alpha) -> list[dict]:
-    claim = REGIONS_CARRIED
+    claim = REGIONS_KEPT
     mine = _of(regions, contrast)
     if mine is None or "p_fwe" not in mine or mine["p_fwe"].isna().all():
         return [] if regions is None else [_row(claim, "not testable", contrast, alpha=alpha, note=_reason(contrast))]
-    p = float(np.maximum(mine["p_fwe"], mine["auc_p_fwe"]).min())
-    count = int((np.maximum(mine["p_fwe"], mine["auc_p_fwe"]) <= alpha).sum())
-    note = f"{count} of {len(mine)} regions, family-wise (LRCP and encoded signal both)"
+    p = float(mine["p_fwe"].min())
+    counts = mine["label"].value_counts()
+    known = [f"{counts.get(label, 0)} {label}" for label in (KEPT, PARTLY, LOST, NOT_CARRIED)]
+    note = f"of {len(mine)} regions: {'; '.join(known)} (family-wise)"
     return [_row(claim, "permutation", contrast, n=int(mine["n"].iloc[0]), p=p, alpha=alpha, note=note)]
 
 

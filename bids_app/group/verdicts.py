@@ -11,6 +11,7 @@ from bids_app.group.baselines import COVARIATES, LATENT
 from bids_app.group.claims import in_words
 from bids_app.group.design import Contrast
 from bids_app.schema import claims
+from bids_app.schema.labels import KEPT, LOST, PARTLY
 from bids_app.schema.verdict_tables import VERDICTS
 
 GRADES = tuple(grade.name for grade in claims.GRADES)
@@ -152,10 +153,10 @@ def _detail(claim_id, contrast, lrcp_regions, sam_regions, alpha) -> str:
     """Names of the regions that carry a regional claim."""
     if contrast is None:
         return ""
-    if claim_id == claims.REGIONS_CARRIED.id and lrcp_regions is not None:
-        mine = lrcp_regions[lrcp_regions["contrast"] == contrast.name]
-        mine = mine[(mine["p_fwe"] <= alpha) & (mine["auc_p_fwe"] <= alpha)].sort_values("lrcp", ascending=False)
-        return _names(mine)
+    if claim_id == claims.REGIONS_KEPT.id and lrcp_regions is not None:
+        mine = lrcp_regions[lrcp_regions["contrast"] == contrast.name].sort_values("lrcp", ascending=False)
+        lost = mine[mine["label"] == LOST].sort_values("lost_ml", key=abs, ascending=False)
+        return _names(mine[mine["label"].isin((KEPT, PARTLY))]) + _names(lost, "Lost")
     if claim_id == claims.SINGLE_REGIONS.id and sam_regions is not None:
         mine = sam_regions[sam_regions["contrast"] == contrast.name]
         worst = mine[mine["survives_strict"].astype(bool)]
@@ -164,10 +165,10 @@ def _detail(claim_id, contrast, lrcp_regions, sam_regions, alpha) -> str:
     return ""
 
 
-def _names(regions: pd.DataFrame) -> str:
+def _names(regions: pd.DataFrame, what: str = "Regions") -> str:
     names = [str(name) for name in regions["name"]]
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return f" Regions: {', '.join(names[:_NAMED])}{more}." if names else ""
+    return f" {what}: {', '.join(names[:_NAMED])}{more}." if names else ""
 
 
 def _verdict(claim, grade, number, sentence, by, contrast, n, claim_id) -> dict:

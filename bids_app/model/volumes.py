@@ -75,6 +75,13 @@ class Volumes:
             total += rows.sum(0, dtype=np.float64)
         return (total / len(index)).astype(np.float32)
 
+    def weighted_sum(self, weight: np.ndarray) -> np.ndarray:
+        """Sum of the maps, each times its weight (N,), as a (V,) array; maps of weight 0 are not read."""
+        index, total = np.flatnonzero(weight), np.zeros(self.data.shape[1])
+        for places, rows in self.batches(index):
+            total += weight[index[places]] @ rows
+        return total
+
 
 def build_volumes(
     paths: Sequence[str | PathLike[str]],

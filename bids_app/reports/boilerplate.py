@@ -181,6 +181,7 @@ def describe_run(output_dir: Path, config: Config | Mapping | None = None) -> di
         "contrasts": contrasts,
         "contrasts_list": join_words(contrasts),
         "n_permutations": f"{int(summary.get('n_permutations', options['permutations'])):,}",
+        "voxelwise": _voxelwise(output_dir / "group"),
         "shap": bool(shap) or (output_dir / "group" / "shap_regions.tsv").exists(),
         "shap_supported": bool(shap.get("supported", True)) and error_is_explained(output_dir / "group"),
         "shap_model": shap.get("model", ""),
@@ -236,6 +237,13 @@ def _resolution(sidecars: list[dict]) -> float | None:
     """Voxel size as the first sidecar words it."""
     found = re.match(r"[\d.]+", str(sidecars[0].get("Resolution", ""))) if sidecars else None
     return float(found.group()) if found else None
+
+
+def _voxelwise(group: Path) -> str:
+    """What was tested at each voxel, by the maps that are there."""
+    if any(group.glob("vbm_*_tfce_logp.nii.gz")):
+        return "tfce"
+    return "fwe" if any(group.glob("vbm_*_t.nii.gz")) else "none"
 
 
 def _model_card(output_dir: Path) -> dict:

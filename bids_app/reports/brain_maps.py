@@ -93,34 +93,24 @@ def region_figure(
     return figure
 
 
-def glass_figure(values: pd.Series, labels: nib.Nifti1Image, *, label: str, diverging: bool = False) -> Figure:
-    """The same values looked at through a transparent brain from the left, front, right and above (nilearn)."""
+def glass_figure(image: nib.Nifti1Image, threshold: float, *, label: str) -> Figure:
+    """A map looked at through a transparent brain from the left, back, right and above (nilearn), colours about 0."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
     from nilearn.plotting import plot_glass_brain
 
-    image = nib.Nifti1Image(np.nan_to_num(region_image(values, labels)), nib.as_closest_canonical(labels).affine)
-    cmap, norm = colour_scale(values, diverging)
+    top = float(np.abs(np.asanyarray(image.dataobj)).max(initial=threshold))
     figure = plt.figure(figsize=(12, 3.3))
-    display = plot_glass_brain(
-        image,
-        figure=figure,
-        axes=(0, 0.16, 1, 0.78),
-        display_mode="lyrz",
-        cmap=cmap,
-        vmin=norm.vmin,
-        vmax=norm.vmax,
-        plot_abs=False,
-        threshold=1e-12,
-        colorbar=False,
-        annotate=True,
-    )
+    limits = {"vmin": -top, "vmax": top, "plot_abs": False, "threshold": threshold}
+    place = {"figure": figure, "axes": (0, 0.16, 1, 0.78), "display_mode": "lyrz", "colorbar": False}
+    display = plot_glass_brain(image, cmap=DIVERGING, annotate=True, **limits, **place)
     for side, name in (("l", "seen from the left"), ("r", "seen from the right")):
         display.axes[side].ax.set_title(name, fontsize=9, loc="center")
     colours = figure.add_axes((0.35, 0.13, 0.3, 0.035))
-    figure.colorbar(ScalarMappable(norm, cmap), cax=colours, orientation="horizontal").set_label(label, fontsize=9)
+    scale = ScalarMappable(Normalize(-top, top), DIVERGING)
+    figure.colorbar(scale, cax=colours, orientation="horizontal").set_label(label, fontsize=9)
     plt.close(figure)
     return figure
 

@@ -9,9 +9,10 @@ import pandas as pd
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from ..schema.architectures import Architecture
-from ..schema.claims import ALPHA
+from ..schema.labels import CARRIED_R2, DIFFERING
 from ..schema.methods import FEATURES, TESTS
 from .group_results import numeric
 from .style import BLUE, FAINT, GREEN, ORANGE, PALETTE, VERMILION, p_value
@@ -135,34 +136,71 @@ def explained_figure(cross_fit: pd.DataFrame, architecture: Architecture) -> Fig
     return figure
 
 
-def lrcp_figure(regions: pd.DataFrame, n: int, top: int = 20, alpha: float = ALPHA) -> Figure:
-    """The highest LRCP values, and beside them how steady their rank is over fold models and bootstrap samples."""
-    best = regions[numeric(regions, "lrcp") > 0].sort_values("lrcp", ascending=False).head(top).reset_index(drop=True)
-    p = both_p(best)
-    rows = np.arange(len(best))
-    figure = Figure(figsize=(8.6, 1.1 + 0.235 * len(best)))
-    left, right = figure.subplots(1, 2, sharey=True, gridspec_kw={"width_ratios": (1.4, 1), "wspace": 0.06})
-    solid = p <= alpha
-    left.hlines(rows, 0, best["lrcp"], color="#cbd2d9", lw=1.5, zorder=1)
-    left.scatter(best["lrcp"][solid], rows[solid], color=BLUE, s=34, zorder=2)
-    left.scatter(best["lrcp"][~solid], rows[~solid], facecolor="white", edgecolor=BLUE, s=34, zorder=2)
+def split_figure(regions: pd.DataFrame, n: int, top: int = 20) -> Figure:
+    """The largest regional differences, each split into what is kept and what is lost; beside them R2 within groups."""
+    order = numeric(regions, "difference_ml")
+    best = regions.iloc[np.argsort(-np.abs(order), kind="stable")]
+    differs = best["label"].isin(DIFFERING)
+    best = pd.concat([best[differs], best[~differs]]).head(top).reset_index(drop=True)
+    kept, lost, total = (numeric(best, f"{name}_ml") for name in ("kept", "lost", "difference"))
+    rows, solid = np.arange(len(best)), best["label"].isin(DIFFERING).to_numpy()
+    figure = Figure(figsize=(8.6, 1.2 + 0.235 * len(best)))
+    left, right = figure.subplots(1, 2, sharey=True, gridspec_kw={"width_ratios": (2.2, 1), "wspace": 0.06})
+    for shown, alpha in ((solid, 1.0), (~solid, 0.3)):
+        left.barh(rows[shown] - 0.18, kept[shown], height=0.34, color=BLUE, alpha=alpha)
+        left.barh(rows[shown] + 0.18, lost[shown], height=0.34, color=VERMILION, alpha=alpha)
+    low, high = numeric(best, "difference_ml_low"), numeric(best, "difference_ml_high")
+    left.errorbar(total, rows, xerr=np.abs([total - low, high - total]), fmt="D", color="black", ms=3.5, lw=1)
+    left.axvline(0, color=FAINT, lw=0.8)
     left.set_yticks(rows, best["name"])
-    left.set(
-        xlabel="LRCP (no unit)",
-        title=f"highest LRCP, n = {n}; filled: both p ≤ {alpha:g}",
-        xlim=(0, None),
-    )
-    median, half = numeric(best, "rank_median"), numeric(best, "rank_iqr") / 2
-    right.errorbar(median, rows, xerr=half, fmt="o", color=GREEN, ms=4, lw=1.4)
-    right.set(xlabel=f"rank among {len(regions)} (median, IQR)", title="steadiness of the rank", xlim=(0, None))
+    left.set(xlabel="ml", title=f"difference, n = {n}")
+    keys = [("kept", BLUE, "s"), ("lost", VERMILION, "s"), ("difference, 95 %", "black", "D")]
+    handles = [Line2D([], [], color=c, marker=m, ls="", ms=6 if m == "s" else 3.5, label=name) for name, c, m in keys]
+    left.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1.0 + 0.5 / len(best)), ncols=3, borderaxespad=0)
+    left.set_title("")
+    right.scatter(numeric(best, "r2_within"), rows, color=GREEN, s=20)
+    right.axvline(CARRIED_R2, color=FAINT, lw=0.8, ls=":")
+    right.set(xlabel=f"R² within groups, n = {n}")
+    ends = right.get_xlim()
+    right.set_xlim(min(-0.05, max(ends[0], -1)), max(ends[1], 0.3))
     right.tick_params(left=False)
+    for row, label in zip(rows, best["label"], strict=True):
+        right.text(1.03, row, label, transform=right.get_yaxis_transform(), va="center", fontsize=8, color=FAINT)
     left.invert_yaxis()
     return figure
 
 
-def both_p(regions: pd.DataFrame) -> np.ndarray:
-    """The larger of the two family-wise p values (of LRCP, of its AUC): a claim about a region needs both."""
-    return np.maximum(numeric(regions, "p_fwe"), numeric(regions, "auc_p_fwe"))
+def axis_figure(places: pd.Series, groups: Sequence[str], regions: pd.DataFrame, top: int = 12) -> Figure:
+    """Each person's place on a contrast's axis, and the grey matter that goes with one step along it."""
+    groups, values = np.asarray(groups), places.to_numpy(float)
+    known = np.isfinite(values)
+    names = list(dict.fromkeys(groups[known]))
+    colours = group_colours(names)
+    figure = Figure(figsize=(8.6, 1.2 + max(0.5 * len(names), 0.24 * min(top, len(regions)))))
+    left, right = figure.subplots(1, 2, gridspec_kw={"wspace": 0.75})
+    rng = np.random.default_rng(0)
+    for row, name in enumerate(names):
+        mine = values[(groups == name) & known]
+        left.scatter(mine, row + rng.uniform(-0.22, 0.22, mine.size), s=16, alpha=0.75, color=colours[name], lw=0)
+        left.plot([mine.mean()] * 2, [row - 0.32, row + 0.32], color="black", lw=1.6)
+    left.set_yticks(range(len(names)), [f"{_short(n)} (n = {int((groups[known] == n).sum())})" for n in names])
+    left.set(xlabel="held-out place, SD within groups", ylim=(len(names) - 0.4, -0.6))
+    size = np.abs(numeric(regions, "observed_ml_per_sd"))
+    best = regions.iloc[np.argsort(-size, kind="stable")].head(top).reset_index(drop=True)
+    rows = np.arange(len(best))
+    seen = numeric(best, "observed_ml_per_sd")
+    low, high = numeric(best, "observed_ml_per_sd_low"), numeric(best, "observed_ml_per_sd_high")
+    right.errorbar(seen, rows, xerr=np.abs([seen - low, high - seen]), fmt="D", color="black", ms=3.5, lw=1,
+                   label="maps, 95 %")  # fmt: skip
+    drawn = numeric(best, "decoded_ml_per_sd")
+    if np.isfinite(drawn).any():
+        right.scatter(drawn, rows, color=BLUE, s=26, zorder=3, label="decoder")
+    right.axvline(0, color=FAINT, lw=0.8)
+    right.set_yticks(rows, best["name"])
+    right.set(xlabel="ml per SD along the axis")
+    right.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, borderaxespad=0)
+    right.invert_yaxis()
+    return figure
 
 
 def forest_figure(validation: pd.DataFrame) -> Figure:

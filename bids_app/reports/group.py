@@ -30,6 +30,7 @@ PARTS: tuple[tuple[str, str, Callable[[GroupResults], Iterator[Item]]], ...] = (
     ("shap", "Regions that explain the error (SHAP)", sections_regions.shap),
     ("validation", "Validation in the worst case", sections_overview.validation),
     ("sam", "Agnostic map (SAM)", sections_regions.sam),
+    ("vbm", "Voxelwise test (VBM)", sections_regions.voxels),
     ("baselines", "Baselines", sections_overview.baselines),
 )
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import nibabel as nib
+import numpy as np
 import pandas as pd
 
 from ..bids.tables import IDENTIFIERS
 from ..schema.claims import ALPHA, ERROR_EXPLAINED
-from ..schema.region_tables import LRCP_REGIONS, SHAP_REGIONS
+from ..schema.labels import DIFFERING, KEPT, LABELS, LOST, MEANINGS, PARTLY
+from ..schema.names import contrast_slug
+from ..schema.region_tables import LRCP_REGIONS, SHAP_REGIONS, VBM_PEAKS
 from . import charts
 from .brain_maps import glass_figure, region_figure, viewer_html
 from .group_results import GroupResults, error_is_explained, rows_of_claim
@@ -17,57 +21,118 @@ from .items import Item, by_region, has_signal, item, truthy
 from .style import esc, html_table, join_words, number, p_value
 
 READING = (
-    '<p class="note">LRCP is computed here by LatentAtlas\'s own documented reading of the published description '
-    "(association times discriminability, with their signs, summed over the latents). It is no transcript of the "
-    "article's equations.</p>"
+    '<p class="note">LRCP is computed here by LatentAtlas\'s own documented reading of the published description, '
+    "not by the article's equations, which could not be had. Each regional difference is split exactly, on held-out "
+    "participants: <strong>difference = kept</strong> (it is in the reconstruction from the latent space) <strong>+ "
+    "lost</strong> (it is in the map and not in the reconstruction).</p>"
 )
-NO_LRCP = "<p>No region has an LRCP above 0: nothing that the latent variables know of any region differs here.</p>"
+
+
+UNCORRECTED_T = 3.3  # of p = .001 in some hundred participants
 
 
 def lrcp(results: GroupResults) -> Iterator[Item]:
-    """Which regions the latents encode and whether these latents separate the groups."""
+    """Which regional differences the latent space keeps and which it loses."""
     table = results.table("lrcp_regions")
     if table is None:
         return
-    yield Item("lrcpNote", READING)
-    for i, contrast in enumerate(results.contrasts()):
+    contrasts = results.contrasts() if table["label"].notna().any() else []
+    yield Item("lrcpNote", READING + (_legend() if contrasts else ""))
+    for i, contrast in enumerate(contrasts):
         yield from _lrcp_contrast(results, table[table["contrast"].astype(str) == contrast], contrast, i)
-    formats = {"p_fwe": p_value, "auc_p_fwe": p_value}
+    r2 = by_region(table.drop_duplicates("index"), "r2").clip(lower=0)
+    if results.atlas is not None and has_signal(r2):
+        figure = region_figure(r2, results.atlas[0], results.template, label="R² of the held-out reconstruction")
+        yield item("r2Map", figure, picture=True, n=results.n_of(table))
     shown = table.sort_values("lrcp", ascending=False, kind="stable")
     headers = LRCP_REGIONS.headers(shown)
-    shown = shown[list(headers)]
-    yield item(
-        "lrcpTable",
-        html_table(shown, headers=headers, formats=formats, sortable=True, max_height=True, table_id="lrcp-table"),
-    )
+    shown = shown[[name for name in headers if shown[name].notna().any()]]
+    formats = dict.fromkeys((name for name in shown if name.endswith("p_fwe")), p_value)
+    content = html_table(shown, headers=headers, formats=formats, sortable=True, max_height=True, table_id="lrcp-table")
+    yield item("lrcpTable", content)
     profile = results.table("lrcp_profile")
     if profile is not None:
         yield item("profile", profile_heat_map(profile), n=results.n_scans)
 
 
 def _lrcp_contrast(results: GroupResults, part: pd.DataFrame, contrast: str, i: int) -> Iterator[Item]:
-    values = by_region(part, "lrcp")
     n = results.n_of(part)
-    if not has_signal(values):
-        yield Item(f"lrcpNone{i}", NO_LRCP, f"{contrast}: LRCP, n = {n} scans")
-        return
-    alpha = float(results.summary.get("alpha", ALPHA))
-    significant = part["index"].astype(int)[charts.both_p(part) <= alpha].tolist()
-    if results.atlas is not None:
-        labels, unit = results.atlas[0], "LRCP (no unit)"
-        glass = glass_figure(values, labels, label=unit)
-        yield item("lrcpGlass", glass, number=i, picture=True, contrast=contrast, n=n)
-        yield item(
-            "lrcpSlices",
-            region_figure(values, labels, results.template, label=unit, outlined=significant),
-            number=i,
-            picture=True,
-            contrast=contrast,
-            regions=len(part),
-            significant="1 has" if len(significant) == 1 else f"{len(significant) or 'None'} of them have",
-            alpha=f"{alpha:g}",
+    yield Item(f"lrcpSaid{i}", _said(results, part, contrast), f"{contrast}: kept and lost, n = {n} participants")
+    painted = split_values(part)
+    if results.atlas is not None and has_signal(painted):
+        partly = part.loc[part["label"] == PARTLY, "index"].astype(int).tolist()
+        figure = region_figure(
+            painted,
+            results.atlas[0],
+            results.template,
+            label="ml lost (brown)  ←  0  →  ml kept (purple)",
+            diverging=True,
+            outlined=partly,
         )
-    yield item("lrcpRanks", charts.lrcp_figure(part, n, alpha=alpha), number=i, contrast=contrast)
+        yield item("lrcpSlices", figure, number=i, picture=True, contrast=contrast, regions=len(part), n=n)
+    yield item("lrcpSplit", charts.split_figure(part, n), number=i, contrast=contrast, n=n)
+    axis, places = results.table("disease_axis"), results.table("axis")
+    column = f"place_{contrast}"
+    if axis is None or places is None or column not in places:
+        return
+    steps, groups = axis[axis["contrast"].astype(str) == contrast], group_of(results, places)
+    figure = charts.axis_figure(pd.to_numeric(places[column], errors="coerce"), groups, steps)
+    yield item("axis", figure, number=i, contrast=contrast, n=n)
+
+
+def split_values(part: pd.DataFrame) -> pd.Series:
+    """One number per region for one picture: ml kept above 0, ml lost below, NaN where neither may be said."""
+    kept, lost = by_region(part, "kept_ml").abs(), by_region(part, "lost_ml").abs()
+    label = part["label"].to_numpy()
+    values = np.where(np.isin(label, (KEPT, PARTLY)), kept, np.where(label == LOST, -lost, np.nan))
+    return pd.Series(values, index=kept.index)
+
+
+def group_of(results: GroupResults, table: pd.DataFrame) -> list[str]:
+    """Group of each scan of a table; "all" where there are none."""
+    column = results.group_column
+    if column is None or not pd.api.types.is_string_dtype(results.scans[column].dropna()):
+        return ["all"] * len(table)
+    return same_rows(results.scans, table)[column].fillna(charts.MISSING).astype(str).tolist()
+
+
+def _said(results: GroupResults, part: pd.DataFrame, contrast: str) -> str:
+    """What became of the contrast's regional differences (HTML)."""
+    counts = part["label"].value_counts()
+    known = [f"{counts[label]} {esc(label)}" for label in LABELS if label in counts]
+    text = f"<p>Of {len(part)} regions: {join_words(known)}."
+    for title, labels, column in (("Kept most", (KEPT, PARTLY), "kept_ml"), ("Lost most", (LOST,), "lost_ml")):
+        mine = part[part["label"].isin(labels)].sort_values(
+            column, key=lambda x: x.astype(float).abs(), ascending=False
+        )
+        if len(mine):
+            names = [
+                f"{esc(name)} ({number(float(ml))} ml)" for name, ml in zip(mine["name"], mine[column], strict=True)
+            ]
+            text += f" {title}: {join_words(names[:5])}."
+    text += "</p>"
+    parcels = results.table("lrcp_parcels")
+    mine = None if parcels is None else parcels[parcels["contrast"].astype(str) == contrast]
+    if mine is not None and len(mine):
+        row = mine.iloc[0]
+        if not part["label"].isin(DIFFERING).any():
+            verdict = "no region differs, though, and a pattern of chance follows anatomy, too"
+        elif row["p"] <= ALPHA:
+            verdict = "the pattern follows the borders of this atlas better than chance cuts"
+        else:
+            verdict = "the pattern should not be put down to the names of these regions"
+        text += (
+            f"<p>Does the region's name matter? {100 * row['between_regions']:.0f} % of the variance of the voxels' "
+            f"differences lies between the regions of the atlas, and {100 * row['between_random']:.0f} % (median) "
+            f"between random parcels of the same sizes (p {'= ' if row['p'] >= 0.001 else ''}{p_value(row['p'])}, "
+            f"{int(row['cuts'])} random parcellations): {verdict}.</p>"
+        )
+    return text
+
+
+def _legend() -> str:
+    items = "".join(f"<dt>{esc(label)}</dt><dd>{esc(meaning)}</dd>" for label, meaning in MEANINGS.items())
+    return f'<dl class="legend">{items}</dl>'
 
 
 def maps(results: GroupResults) -> Iterator[Item]:
@@ -78,10 +143,14 @@ def maps(results: GroupResults) -> Iterator[Item]:
     regions = results.table("lrcp_regions")
     for contrast in results.contrasts():
         part = regions[regions["contrast"].astype(str) == contrast]
-        found[f"LRCP, {contrast}"] = by_region(part, "lrcp"), "", False
-        found[f"AUC of the encoded signal minus 0.5, {contrast}"] = by_region(part, "auc") - 0.5, "", True
+        found[f"kept (above 0) and lost (below), {contrast}"] = split_values(part), "ml", True
+        found[f"difference, {contrast}"] = by_region(part, "difference_ml"), "ml", True
     if regions is not None:
-        found["R² of all latents"] = by_region(regions.drop_duplicates("index"), "r2").clip(lower=0), "", False
+        found["R² of the held-out reconstruction"] = (
+            by_region(regions.drop_duplicates("index"), "r2").clip(lower=0),
+            "",
+            False,
+        )
     if (table := results.table("shap_regions")) is not None:
         note = "" if _shap_support(results, table)[0] else " (not supported)"
         found[f"mean |SHAP|{note}"] = by_region(table, "mean_abs_shap"), "", False
@@ -178,6 +247,28 @@ def sam(results: GroupResults) -> Iterator[Item]:
             content = f"<p>{esc(', '.join(part['name'][survives]))}</p>"
         count = int(survives.sum()) or "none"
         yield item("sam", content, number=i, picture=picture, contrast=contrast, survivors=count, regions=len(part))
+
+
+def voxels(results: GroupResults) -> Iterator[Item]:
+    """The voxelwise t test, beside which everything regional should be read."""
+    table = results.table("vbm_peaks")
+    for i, path in enumerate(sorted(results.folder.glob("vbm_*_t.nii.gz"))):
+        slug = path.name.removeprefix("vbm_").removesuffix("_t.nii.gz")
+        contrast = next((name for name in results.contrasts() if contrast_slug(name) == slug), slug)
+        image, logp = nib.load(path), np.asanyarray(nib.load(path.with_name(f"vbm_{slug}_logp.nii.gz")).dataobj)
+        t, significant = np.abs(np.asanyarray(image.dataobj)), logp >= -np.log10(ALPHA)
+        least = float(t[significant].min()) if significant.any() else UNCORRECTED_T
+        said = f"{int(significant.sum())} voxels are significant family-wise (|t| of {least:.2f} or more)"
+        if not significant.any():
+            said = f"no voxel is significant family-wise; drawn is |t| of {least:.1f} or more, which is no finding"
+        figure = glass_figure(image, least * 0.9999, label="t")
+        yield item("vbm", figure, number=i, picture=True, contrast=contrast, said=said, faded=not significant.any())
+    if table is not None:
+        headers = VBM_PEAKS.headers(table)
+        content = html_table(
+            table[list(headers)], headers=headers, formats={"p_fwe": p_value}, sortable=True, max_height=True
+        )
+        yield item("vbmPeaks", content)
 
 
 def same_rows(table: pd.DataFrame | None, like: pd.DataFrame) -> pd.DataFrame | None:

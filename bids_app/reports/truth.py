@@ -37,7 +37,8 @@ def truth_sections(results: GroupResults, path: Path | None) -> Iterator[Item]:
     planted = planted_regions(read_tsv(path))
     for i, contrast in enumerate(results.contrasts()):
         part = table[table["contrast"].astype(str) == contrast].copy()
-        part["lrcp"] = np.nan_to_num(numeric(part, "lrcp"))
+        for column in ("lrcp", "g"):
+            part[column] = np.nan_to_num(numeric(part, column))
         part = part.sort_values("lrcp", ascending=False)
         hit = np.array([planted.get(int(index), False) for index in part["index"]])
         k = int(hit.sum())
@@ -48,21 +49,25 @@ def truth_sections(results: GroupResults, path: Path | None) -> Iterator[Item]:
         yield item("truth", figure, number=i, before=_said(part, hit, k), contrast=contrast)
         top = part.head(min(k, 15))
         planted_too = np.where(hit[: len(top)], "yes", "no")
-        ranks = pd.DataFrame({"rank": range(1, len(top) + 1), "region": top["name"], "LRCP": top["lrcp"]})
+        ranks = pd.DataFrame({"rank": range(1, len(top) + 1), "region": top["name"], "LRCP (ml)": top["lrcp"]})
+        ranks["label"] = top["label"].to_numpy()
         yield Item(f"truthTable{i}", html_table(ranks.assign(planted=planted_too), caption="The highest ranks"))
 
 
 def _said(part: pd.DataFrame, hit: np.ndarray, k: int) -> str:
     """The comparison in words (HTML)."""
-    auroc = float(roc_auc_score(hit, part["lrcp"]))
+    auroc, plain = (float(roc_auc_score(hit, part[column].abs())) for column in ("lrcp", "g"))
     found = int(hit[:k].sum())
     grade = "finds most of" if auroc > 0.8 else "finds some of" if auroc > 0.65 else "hardly finds"
     missed = [str(name) for name, is_hit in zip(part["name"][k:], hit[k:], strict=True) if is_hit]
+    labels = part["label"][hit].value_counts()
     text = (
         f"<p>This cohort is simulated, so the truth is known. LRCP {grade} the {k} regions with planted change: of "
         f"the {k} regions it ranks highest, <strong>{found}</strong> are planted, where guessing would give "
         f"{number(k * k / hit.size, 2)}; a planted region ranks above another one with probability "
-        f"<strong>{auroc:.2f}</strong> (AUROC; 0.5 is guessing)."
+        f"<strong>{auroc:.2f}</strong> (AUROC; 0.5 is guessing), and by the plain difference (Hedges' g) with "
+        f"{plain:.2f}. Labels of the planted regions: "
+        f"{esc(join_words([f'{count} {label}' for label, count in labels.items()]))}."
     )
     if missed:
         text += f" Not among the first {k}: {esc(join_words(missed[:8]))}{' and others' if len(missed) > 8 else ''}."

@@ -12,7 +12,10 @@ TABLES: tuple[Table, ...] = (
     verdict_tables.BASELINES,
     region_tables.LRCP_REGIONS,
     region_tables.LRCP_PROFILE,
+    region_tables.DISEASE_AXIS,
+    region_tables.PARCELS,
     region_tables.SAM_REGIONS,
+    region_tables.VBM_PEAKS,
     region_tables.SHAP_REGIONS,
     region_tables.SHAP_VALUES,
     model_tables.TRAINING,
@@ -26,6 +29,7 @@ TABLES: tuple[Table, ...] = (
     scan_tables.REGIONAL,
     scan_tables.RECONSTRUCTION,
     scan_tables.PROJECTIONS,
+    scan_tables.AXIS_PLACES,
     scan_tables.QUALITY,
     scan_tables.COHORT,
 )

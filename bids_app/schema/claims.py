@@ -62,10 +62,10 @@ SEPARATION = Claim(
     score="The latent space predicts {contrast}",
 )
 BEATS_COVARIATES = Claim("beats_covariates", "The latent space beats the covariates ({contrast})")
-REGIONS_CARRIED = Claim("regions_carried", "Regions carried by the latent space differ ({contrast})")
+REGIONS_KEPT = Claim("regions_kept", "The latent space keeps regional differences ({contrast})")
 SINGLE_REGIONS = Claim("single_regions", "Single regions' grey matter separates the groups ({contrast})")
 ERROR_EXPLAINED = Claim("error_explained", "Regional grey matter explains the reconstruction error")
-CLAIMS = (SEPARATION, BEATS_COVARIATES, REGIONS_CARRIED, SINGLE_REGIONS, ERROR_EXPLAINED)
+CLAIMS = (SEPARATION, BEATS_COVARIATES, REGIONS_KEPT, SINGLE_REGIONS, ERROR_EXPLAINED)
 
 #: Level of every test, and one minus the confidence of every bound.
 ALPHA = 0.05

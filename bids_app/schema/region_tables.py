@@ -3,6 +3,17 @@
 from __future__ import annotations
 
 from .columns import CONTRAST, HIGHER_IN, INDEX, NAME, SCAN, Column, N, Table
+from .labels import LABELS
+
+
+def _estimate(name: str, description: str, units: str = "", header: str = "") -> tuple[Column, Column, Column]:
+    """A number and the two ends of its 95 % interval."""
+    return (
+        Column(name, description, units, header),
+        Column(f"{name}_low", f"Lower end of the 95 % interval of `{name}`, one region at a time", units),
+        Column(f"{name}_high", f"Upper end of the 95 % interval of `{name}`, one region at a time", units),
+    )
+
 
 LRCP_REGIONS = Table(
     "group/lrcp_regions.tsv",
@@ -11,23 +22,73 @@ LRCP_REGIONS = Table(
         INDEX,
         NAME,
         CONTRAST,
-        Column("lrcp", "Latent-regional correlation profile: the score that ranks regions", header="LRCP"),
-        Column("p_fwe", "p value of `lrcp`, family-wise over the regions", header="p, family-wise"),
-        Column("r2", "Share of the region's variance that all latents predict, out-of-fold", header="R²"),
-        Column(
-            "auc",
-            "How well that predicted signal separates the groups, 0.5 to 1 (of a score or an order: the c-index)",
-            header="AUC",
+        Column("lrcp", "Size of `kept_ml`: the score that ranks regions", "ml", header="LRCP (ml)"),
+        Column("label", f"One of {', '.join(f'`{label}`' for label in LABELS)}", header="Label"),
+        *_estimate(
+            "difference_ml",
+            "Difference of the region's grey matter between the groups (first minus second; for a score or an order: "
+            "for one unit), covariates removed",
+            "ml",
+            "Difference (ml)",
         ),
-        Column("rank_median", "Median rank by `lrcp` over fold models and bootstrap samples", header="Median rank"),
-        Column("rank_iqr", "Interquartile range of that rank", header="IQR"),
-        Column("auc_p_fwe", "p value of `auc`, family-wise over the regions", header="p of AUC, family-wise"),
+        Column("difference_p_fwe", "p value of `difference_ml`, family-wise over the regions", header="p"),
+        *_estimate("g", "Hedges' g of the difference; for a score, standard deviations per standard deviation",
+                   header="g"),
+        *_estimate("kept_ml", "Part of the difference that is in the held-out reconstructions", "ml", "Kept (ml)"),
+        Column("kept_p_fwe", "p value of `kept_ml`, family-wise over the regions"),
+        *_estimate("kept_share", "`kept_ml` over `difference_ml`; empty where the region does not differ",
+                   header="Share kept"),
+        *_estimate("lost_ml", "Part of the difference that the reconstructions miss: difference minus kept", "ml",
+                   "Lost (ml)"),
+        Column("lost_p_fwe", "p value of `lost_ml`, family-wise over the regions", header="p of lost"),
+        Column("p_fwe", "p value of \"this difference is kept\": the largest of `difference_p_fwe`, `kept_p_fwe` and "
+               "`within_p_fwe`; 1 where the signs disagree or `r2_within` is below 0.1", header="p of kept"),
+        Column("r2", "Share of the region's variance that the held-out reconstruction has, covariates removed",
+               header="R²"),
+        Column("r2_within", "The same with the contrast removed as well: from person to person within the groups",
+               header="R² within"),
+        Column("within_p_fwe", "p value of that, family-wise over the regions"),
+        Column("specific_ml", "`difference_ml` with total grey matter removed as well", "ml"),
+        Column("specific_kept_ml", "`kept_ml` with total grey matter removed as well", "ml"),
+        Column("specific_p_fwe", "p value of `specific_ml`, family-wise over the regions"),
+        Column("specific_r2_within", "`r2_within` with total grey matter removed as well"),
         HIGHER_IN,
-        Column("n_latents", "Latents that follow the region, family-wise", header="Single latents"),
-        Column("lrcp_thresholded", "The plainer reading of LRCP, from those latents alone"),
+        Column("rank_median", "Median rank by `lrcp` in bootstrap samples of participants", header="Median rank"),
+        Column("rank_iqr", "Interquartile range of that rank"),
+        Column("lrcp_literal", "The article's words taken literally: correlation with each latent that survives a "
+               "family-wise test, times how well that latent tells the groups, summed; in sample"),
         N,
     ),
-)
+)  # fmt: skip
+DISEASE_AXIS = Table(
+    "group/disease_axis.tsv",
+    "contrast and region",
+    (
+        INDEX,
+        NAME,
+        CONTRAST,
+        *_estimate("observed_ml_per_sd", "Grey matter of the region per standard deviation along the contrast's axis "
+                   "in latent space, within the groups", "ml"),
+        *_estimate("reconstructed_ml_per_sd", "The same in the held-out reconstructions", "ml"),
+        Column("decoded_ml_per_sd", "What the decoder draws for one standard deviation along the axis, mean of the "
+               "fold models; empty where latents were harmonised", "ml"),
+        N,
+    ),
+)  # fmt: skip
+PARCELS = Table(
+    "group/lrcp_parcels.tsv",
+    "contrast",
+    (
+        CONTRAST,
+        Column("between_regions", "Share of the variance of the voxels' differences that lies between the regions of "
+               "the atlas"),
+        Column("between_random", "Median of that share over random parcels of the regions' sizes"),
+        Column("p", "Share of the random parcellations with as much between their parcels"),
+        Column("cuts", "Random parcellations"),
+        Column("regions", "Regions"),
+        N,
+    ),
+)  # fmt: skip
 LRCP_PROFILE = Table(
     "group/lrcp_profile.tsv",
     "region and latent",
@@ -38,6 +99,20 @@ LRCP_PROFILE = Table(
         Column("rho", "Correlation of region and latent, covariates removed"),
         Column("p_fwe", "Its p value, family-wise over all regions and latents"),
         Column("q", "Its false-discovery rate (Benjamini and Hochberg)"),
+    ),
+)
+VBM_PEAKS = Table(
+    "group/vbm_peaks.tsv",
+    "peak",
+    (
+        CONTRAST,
+        Column("cluster", "Number of the cluster of significant voxels, the largest first", header="Cluster"),
+        Column("cluster_ml", "Its volume", "ml", header="Size (ml)"),
+        *(Column(axis, f"Coordinate {axis} of the peak in the template's space", "mm", header=axis) for axis in "xyz"),
+        Column("t", "t of the contrast there, covariates removed", header="t"),
+        Column("p_fwe", "Its p value, family-wise over the voxels", header="p, family-wise"),
+        Column("region", "Region of the atlas", header="Region"),
+        N,
     ),
 )
 SAM_REGIONS = Table(

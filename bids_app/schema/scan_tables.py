@@ -58,6 +58,18 @@ PROJECTIONS = Table(
         ),
     ),
 )
+AXIS_PLACES = Table(
+    "phenotype/axis.tsv",
+    "scan",
+    (
+        *SCAN,
+        Column(
+            "place_<contrast>",
+            "Held-out place on the axis of <contrast> in latent space, in standard deviations within the groups; 0 is "
+            "the mean of the second group (of everyone for a score)",
+        ),
+    ),
+)
 QUALITY = Table(
     "phenotype/quality.tsv",
     "scan",

@@ -50,6 +50,7 @@ def associate(
     n_permutations: int = 1000,
     method: str = "pearson",
     seed: int = 0,
+    blocks: np.ndarray | None = None,
 ) -> Association:
     """Partial correlation of every region with every latent.
 
@@ -68,6 +69,8 @@ def associate(
     method : {"pearson", "spearman"}
         Spearman: regions and latents are ranked before the covariates are removed.
     seed : int
+    blocks : ndarray of shape (N,), optional
+        Sites: rows are exchanged within these only.
 
     Returns
     -------
@@ -93,7 +96,7 @@ def associate(
     with np.errstate(divide="ignore"):
         t = rho * np.sqrt(df / np.maximum(1 - rho**2, 0.0))
     p = 2 * stats.t.sf(np.abs(t), df)
-    null_max = _null_max(g, z, basis, n_permutations, seed)
+    null_max = _null_max(g, z, basis, n_permutations, seed, blocks)
     return Association(rho, p, p_value(np.abs(rho), null_max), benjamini_hochberg(p), null_max, df)
 
 
@@ -105,7 +108,9 @@ def _unit_residuals(x: np.ndarray, basis: np.ndarray) -> np.ndarray:
     return np.where(alive, residual / np.where(alive, length, 1.0), 0.0)
 
 
-def _null_max(g: np.ndarray, z: np.ndarray, basis: np.ndarray, n_permutations: int, seed: int) -> np.ndarray:
+def _null_max(
+    g: np.ndarray, z: np.ndarray, basis: np.ndarray, n_permutations: int, seed: int, blocks: np.ndarray | None
+) -> np.ndarray:
     """Largest |rho| over all pairs, for every permutation."""
     n, k = z.shape
     only_intercept = basis.shape[1] == 1
@@ -116,7 +121,7 @@ def _null_max(g: np.ndarray, z: np.ndarray, basis: np.ndarray, n_permutations: i
     regions = np.ascontiguousarray(g[:, alive].T, dtype=np.float32)  # (R, N)
     chunk = max(1, int(_CHUNK_BYTES / (4 * regressors.size)))
     out = []
-    for perms in permutation_chunks(n, n_permutations, seed, chunk):
+    for perms in permutation_chunks(n, n_permutations, seed, chunk, blocks):
         # One product a chunk: the permuted regressors side by side, (N, B * (K + p)).
         product = (regions @ regressors[perms.T].reshape(n, -1)).reshape(len(regions), len(perms), -1)
         rho = product[:, :, :k]

@@ -11,19 +11,29 @@ from ..bids.tables import identifiers, read_tsv, write_table
 from ..group.settings import AnalysisSettings
 from ..group.study import Design, read_study
 from ..schema import model_tables, region_tables, scan_tables, verdict_tables
-from .group_steps import write_phenotype
+from .group_steps import weights_of, write_phenotype
 from .stage import stage
 
 
 @stage("study")
-def study(folder: Path, cohort: Path, products: Path, regional: Path, labels: Path, design: Design) -> dict:
+def study(
+    folder: Path, cohort: Path, products: Path, regional: Path, held_out: Path, labels: Path, design: Design
+) -> dict:
     """Put the cohort together, harmonised where that was asked for: what every analysis starts from."""
     from ..group.study import build_questions, build_study, write_study
     from ..space.atlases import read_dseg
 
     table = read_tsv(cohort)
     regions, questions = read_dseg(labels).table, build_questions(table, design)
-    built = build_study(identifiers(table), regions, questions, dict(np.load(products)), np.load(regional))
+    on_grid = np.load(held_out)
+    built = build_study(
+        identifiers(table),
+        regions,
+        questions,
+        dict(np.load(products)),
+        np.load(regional),
+        (on_grid["observed"], on_grid["reconstructed"]),
+    )
     return {"study": write_study(folder / "study.npz", built)}
 
 
@@ -51,7 +61,7 @@ def project(folder: Path, study: Path, seed: int, n_jobs: int) -> dict:
 
 @stage("regions", "notes")
 def profile(folder: Path, study: Path, labels: Path, permutations: int, seed: int) -> dict:
-    """LRCP: which regions the latent space carries, and whether they separate the groups."""
+    """LRCP: which regional differences the latent space keeps, and which it loses."""
     from ..group.lrcp import lrcp
 
     cohort = read_study(study)
@@ -63,8 +73,41 @@ def profile(folder: Path, study: Path, labels: Path, permutations: int, seed: in
     _paint(next(iter(by_contrast.values()))["r2"].to_numpy(), labels, out / "r2.nii.gz")
     for contrast in cohort.contrasts:
         if contrast.name in by_contrast:
-            _paint(by_contrast[contrast.name]["lrcp"].to_numpy(), labels, out / f"lrcp_{contrast.slug}.nii.gz")
+            for part in ("kept", "lost"):
+                values = by_contrast[contrast.name][f"{part}_ml"].to_numpy()
+                _paint(values, labels, out / f"{part}_{contrast.slug}.nii.gz")
     return {"regions": regions, "notes": found.notes}
+
+
+@stage("done")
+def disease_axis(folder: Path, study: Path, models: list, labels: Path, harmonised: bool, seed: int) -> dict:
+    """Each person's place on the axis of each contrast, and the grey matter that goes with it."""
+    from ..group.disease_axis import disease_axis as compute
+    from ..model.files import load_model
+    from ..model.regions import region_decoder
+
+    cohort, decoders = read_study(study), []
+    if not harmonised:
+        held_out = [load_model(path) for path in (models[1:] or models)]
+        weights = weights_of(labels, held_out[0].grid)
+        decoders = [region_decoder(model, weights) for model in held_out]
+    found = compute(cohort, AnalysisSettings(seed=seed), decoders)
+    write_table(folder / "out", region_tables.DISEASE_AXIS, found.regions)
+    write_phenotype(folder, scan_tables.AXIS_PLACES, cohort.scans, found.places)
+    return {"done": True}
+
+
+@stage("done")
+def compare_parcels(folder: Path, study: Path, volumes: Path, labels: Path, seed: int) -> dict:
+    """Whether a contrast's pattern follows the atlas's regions better than random parcels of their sizes."""
+    from ..group.parcels import compare_parcels as compute
+    from ..model.volumes import load_volumes
+
+    maps = load_volumes(volumes)
+    weights = weights_of(labels, maps.grid)
+    member = np.where(weights.max(axis=1).toarray().ravel() > 0, weights.argmax(axis=1), -1)
+    write_table(folder / "out", region_tables.PARCELS, compute(read_study(study), maps, member, seed=seed))
+    return {"done": True}
 
 
 @stage("relation", "shap")
@@ -96,6 +139,58 @@ def agnostic_map(folder: Path, study: Path, labels: Path, permutations: int, see
             margin = np.where(rows["survives"].astype(bool), rows["chance"] - rows["bound"], 0.0)
             _paint(margin, labels, folder / "out" / "group" / f"sam_{contrast.slug}.nii.gz")
     return {"regions": write_table(folder / "out", region_tables.SAM_REGIONS, found)}
+
+
+@stage("done")
+def vbm(
+    folder: Path,
+    study: Path,
+    maps: list[Path],
+    kept: list,
+    labels: Path,
+    fwhm: float,
+    voxelwise: str,
+    permutations: int,
+    seed: int,
+    n_jobs: int,
+) -> dict:
+    """The t test at each voxel of the smoothed maps, family-wise; with "tfce" also cluster enhancement at 3 mm."""
+    from tqdm import tqdm
+
+    from ..group.vbm import find_peaks, tfce
+    from ..group.vbm import vbm as compute
+    from ..model.volumes import build_volumes
+    from ..space.atlases import read_dseg
+
+    cohort, settings = read_study(study), AnalysisSettings(permutations, seed=seed, n_threads=n_jobs)
+    paths, out, atlas = [maps[row] for row in kept], folder / "out" / "group", read_dseg(labels)
+    out.mkdir(parents=True, exist_ok=True)
+    finest = float(np.linalg.norm(atlas.image.affine[:3, :3], axis=0).min())
+    volumes = build_volumes(paths, folder / "fine.npy", fwhm=fwhm, resolution=finest, n_jobs=n_jobs)
+    names = dict(zip(atlas.table["index"], atlas.table["name"], strict=True))
+    at = np.array([names.get(label, "") for label in np.asanyarray(atlas.image.dataobj)[volumes.grid.mask].astype(int)])
+    with tqdm(desc="Voxelwise tests", leave=False) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        tests = compute(cohort, settings, volumes, progress)
+    for test in tests:
+        volumes.grid.to_image(test.t).to_filename(out / f"vbm_{test.slug}_t.nii.gz")
+        volumes.grid.to_image(-np.log10(test.p_fwe)).to_filename(out / f"vbm_{test.slug}_logp.nii.gz")
+    peaks = [find_peaks(test, volumes, at) for test in tests]
+    columns = [column.name for column in region_tables.VBM_PEAKS.columns]
+    table = pd.concat(peaks, ignore_index=True) if peaks else pd.DataFrame(columns=columns)
+    write_table(folder / "out", region_tables.VBM_PEAKS, table)
+    if voxelwise == "tfce":
+        coarse = build_volumes(paths, folder / "coarse.npy", fwhm=fwhm, resolution=max(3.0, finest), n_jobs=n_jobs)
+        slugs = {contrast.name: contrast.slug for contrast in cohort.contrasts}
+        for name, p in tfce(cohort, settings, coarse).items():
+            coarse.grid.to_image(-np.log10(p)).to_filename(out / f"vbm_{slugs[name]}_tfce_logp.nii.gz")
+    for array in folder.glob("*.npy"):
+        array.unlink()
+    return {"done": True}
 
 
 @stage("validation")

@@ -34,7 +34,8 @@ def init_group_wf(
 
         volumes -> cohort -> plan -> fit (once a fold, and once for all) -> collect
               \\                      [apply_model instead, with --model]     |
-               -> regions -> study -> project, profile (LRCP), explain (SHAP), agnostic_map (SAM), baselines
+               -> regions -> held_out_regions -> study -> project, profile (LRCP), disease_axis, compare_parcels,
+                                                          explain (SHAP), agnostic_map (SAM), baselines
                                                profile, explain, agnostic_map -> validate -> verdicts <- baselines
 
     Parameters
@@ -90,6 +91,8 @@ def init_group_wf(
     if model:
         products = node(steps.apply_model(model=model, **common), "apply_model")
         workflow.connect(plan, "fold", products, "fold")
+        models = pe.Node(niu.Merge(1), name="all_model", run_without_submitting=True)
+        workflow.connect(products, "model", models, "in1")
     else:
         numbers, outputs = [-1, *range(n_folds)], ("fitted", "model")
         # One node a model, the full one first, and not a MapNode: each is then seen, resumed and scheduled by itself.
@@ -109,6 +112,7 @@ def init_group_wf(
                     *((fit, gather[out], [(out, f"in{place}")]) for out in outputs),
                 ]
             )
+        models = gather["model"]
         products = node(steps.collect(licence=licence, group_column=config.group_column, **common), "collect")
         workflow.connect(
             [
@@ -118,9 +122,15 @@ def init_group_wf(
         )
     workflow.connect([(volumes, products, [("volumes", "volumes")]), (rows, products, [("cohort", "cohort")])])
 
+    held_out = node(steps.held_out_regions(), "held_out_regions")
     study = node(analyses.study(design=design), "study")
     workflow.connect(
         [
+            (volumes, held_out, [("volumes", "volumes")]),
+            (models, held_out, [("out", "models")]),
+            (plan, held_out, [("fold", "fold")]),
+            (regions, held_out, [("labels", "labels")]),
+            (held_out, study, [("held_out", "held_out")]),
             (rows, study, [("cohort", "cohort")]),
             (regions, study, [("regional", "regional"), ("labels", "labels")]),
             (products, study, [("products", "products")]),
@@ -130,15 +140,38 @@ def init_group_wf(
     tested = {**seed, "permutations": config.permutations}
     project = node(analyses.project(**seed, n_jobs=n_threads), "project")
     profile = node(analyses.profile(**tested), "profile")
+    axis = node(analyses.disease_axis(**seed, harmonised=design.harmonize == "combat"), "disease_axis")
+    parcels = node(analyses.compare_parcels(**seed), "compare_parcels")
     explain = node(analyses.explain(**tested), "explain")
     agnostic = node(analyses.agnostic_map(**tested), "agnostic_map")
+    if config.voxelwise != "none" and config.group_column:
+        vbm = node(
+            analyses.vbm(
+                maps=paths,
+                fwhm=config.smoothing_fwhm,
+                voxelwise=config.voxelwise,
+                permutations=min(config.permutations, 5000),
+                n_jobs=n_jobs,
+                **seed,
+            ),
+            "vbm",
+            threads=n_jobs,
+        )
+        workflow.connect(
+            [
+                (volumes, vbm, [("kept", "kept")]),
+                (regions, vbm, [("labels", "labels")]),
+                (study, vbm, [("study", "study")]),
+            ]
+        )
     validate = node(analyses.validate(**tested), "validate")
     baselines = node(analyses.baselines(), "baselines")
     verdicts = node(analyses.verdicts(), "verdicts")
-    for analysis in (project, profile, explain, agnostic, validate, baselines, verdicts):
+    for analysis in (project, profile, axis, parcels, explain, agnostic, validate, baselines, verdicts):
         workflow.connect(study, "study", analysis, "study")
-    for analysis in (profile, explain, agnostic):
+    for analysis in (profile, axis, parcels, explain, agnostic):
         workflow.connect(regions, "labels", analysis, "labels")
+    workflow.connect([(models, axis, [("out", "models")]), (volumes, parcels, [("volumes", "volumes")])])
     for judged in (validate, verdicts):
         workflow.connect(profile, "regions", judged, "lrcp_regions")
         workflow.connect(agnostic, "regions", judged, "sam_regions")

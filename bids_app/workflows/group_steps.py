@@ -155,6 +155,32 @@ def collect(
     return {"products": folder / "products.npz", "model": out / "model"}
 
 
+@stage("held_out")
+def held_out_regions(folder: Path, volumes: Path, models: list, fold: Path, labels: Path) -> dict:
+    """Regional grey matter of every map and of its held-out reconstruction, on the model's grid.
+
+    ``models`` are the full model and those of the folds, or one that was made beforehand.
+    """
+    from ..model.files import load_model
+    from ..model.regions import sum_regions
+    from ..model.volumes import load_volumes
+
+    maps = load_volumes(volumes)
+    held_out = [load_model(path) for path in (models[1:] or models)]
+    observed, reconstructed = sum_regions(held_out, maps, np.load(fold), weights_of(labels, maps.grid))
+    np.savez(folder / "held_out.npz", observed=observed, reconstructed=reconstructed)
+    return {"held_out": folder / "held_out.npz"}
+
+
+def weights_of(labels: Path, grid):
+    """`model.regions.region_weights` of an atlas of the output."""
+    from ..model.regions import region_weights
+    from ..space.atlases import read_dseg
+
+    atlas = read_dseg(labels)
+    return region_weights(grid, np.asanyarray(atlas.image.dataobj).astype(int), atlas.table["index"].to_numpy())
+
+
 @stage("products", "model")
 def apply_model(
     folder: Path, volumes: Path, cohort: Path, model: str, fold: Path, dataset: str, space: str, seed: int

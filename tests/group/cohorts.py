@@ -7,6 +7,7 @@ import pandas as pd
 from scipy import stats
 
 from bids_app.group.design import Contrast, Covariates, build_contrasts, build_covariates
+from bids_app.group.kept import decode_regions
 from bids_app.group.study import Features, Study
 
 
@@ -26,7 +27,16 @@ class Cohort:
     group: np.ndarray | None = None
 
     def study(self, **changed) -> Study:
-        """The study of these arrays; its components are the latents, in reverse order."""
+        """The study of these arrays.
+
+        Its components are the latents, in reverse order; its reconstructions are what the latents say of the regions.
+        """
+        latents = self.Z if self.Zf is None else self.Zf
+        known = np.isfinite(self.G).all(axis=1)
+        reconstructed = np.full(self.G.shape, np.nan)
+        part = latents[:, known] if latents.ndim == 3 else latents[known]
+        if known.sum() > 6:
+            reconstructed[known] = decode_regions(part, self.G[known], self.fold[known])
         given = {
             "scans": self.table[["participant_id"]],
             "regions": self.regions,
@@ -36,6 +46,8 @@ class Cohort:
             "raw_latents": Features(self.Z, self.Zf),
             "pca": Features(self.Z[:, ::-1]),
             "regional": Features(self.G),
+            "observed": self.G,
+            "reconstructed": reconstructed,
             "contrasts": tuple(self.contrasts),
             "covariates": self.covariates,
             "groups": None if self.group is None else tuple(self.group),

@@ -9,20 +9,14 @@ import pytest
 import statsmodels.api as sm
 from sklearn.metrics import r2_score
 
-from bids_app.group.disease_axis import axis_profile, find_axis, walk
-from bids_app.group.kept import (
-    CARRIED_ONLY,
-    KEPT,
-    LOST,
-    NEITHER,
-    NOT_CARRIED,
-    PARTLY,
-    explained,
-    follows_within,
-    label_regions,
-    split_differences,
-)
-from bids_app.group.parcels import explained_by_borders, name_matters, random_parcels
+from bids_app.group.design import build_contrasts, build_covariates
+from bids_app.group.disease_axis import axis_profile, disease_axis, find_axis, walk
+from bids_app.group.kept import explained, follows_within, label_regions, split_differences
+from bids_app.group.parcels import compare_parcels, explained_by_borders, name_matters, random_parcels
+from bids_app.group.settings import AnalysisSettings
+from bids_app.model.grid import Grid, Sampling
+from bids_app.model.volumes import Volumes
+from bids_app.schema.labels import CARRIED_ONLY, KEPT, LOST, NEITHER, NOT_CARRIED, PARTLY
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 
@@ -271,3 +265,41 @@ def test_the_names_matter_where_the_difference_follows_their_borders(follows):
     between = lambda parcel: explained_by_borders(np.bincount(parcel, density), sizes)  # noqa: E731
     p = name_matters(between(blocks), np.array([between(random_parcels(points, sizes, s)) for s in range(99)]))
     assert (p <= 0.05) == follows
+
+
+def test_each_contrast_has_its_axis_and_everyone_in_it_a_place(cohort_maker):
+    c = cohort_maker(contrasts=["AD-CN", "age"])
+    c.covariates = build_covariates(c.table, ["sex"])
+    c.table.loc[3, "dx"] = None
+    c.contrasts = build_contrasts(c.table, "dx", ["AD-CN", "age"])
+    found = disease_axis(c.study(), AnalysisSettings(n_interval_samples=50))
+    assert list(found.places.columns) == ["place_AD-CN", "place_age"]
+    np.testing.assert_array_equal(np.flatnonzero(found.places["place_AD-CN"].isna()), [3])
+    sick = (c.table["dx"] == "AD").to_numpy()
+    assert found.places["place_AD-CN"][sick].mean() > 1
+    assert found.places["place_AD-CN"][(c.table["dx"] == "CN").to_numpy()].mean() == pytest.approx(0, abs=1e-9)
+    assert found.regions.groupby("contrast").size().tolist() == [30, 30]
+    assert found.regions["decoded_ml_per_sd"].isna().all()
+    first = found.regions[found.regions["contrast"] == "AD-CN"]
+    assert set(first.nsmallest(5, "observed_ml_per_sd")["name"]) == {f"R{i}" for i in range(1, 6)}
+    drawn = disease_axis(c.study(), AnalysisSettings(n_interval_samples=2), [lambda z: z[:, :1] @ np.ones((1, 30))])
+    assert drawn.regions["decoded_ml_per_sd"].notna().all()
+
+
+@pytest.mark.parametrize("planted", [True, False])
+def test_a_pattern_that_follows_the_atlas_is_told_from_one_that_does_not(cohort_maker, planted):
+    """A loss within four regions of a grid of cubes, or within four parcels of another cut."""
+    c, rng = cohort_maker(n=60, effect=0.0), np.random.default_rng(0)
+    c.covariates = build_covariates(c.table, [])
+    where = np.argwhere(np.ones((12, 12, 12), bool))
+    member = (where // 4) @ [9, 3, 1]
+    sick = (c.group == "AD").astype(float)
+    other = random_parcels(where.astype(float), np.full(27, 64), seed=1000)
+    loss = np.isin(member if planted else other, [0, 13, 20, 26])
+    maps = rng.normal(size=(60, 12**3)) * 0.3 + 1 - sick[:, None] * loss
+    grid = Grid(Sampling((12,) * 3, np.eye(4), 0.0, 1.0), np.ones((12,) * 3, bool))
+    volumes = Volumes(maps, grid, [""] * 60, [])
+    table = compare_parcels(c.study(), volumes, np.where(member == 5, -1, member), cuts=59)
+    assert table["regions"].tolist() == [26]
+    assert (table["p"][0] <= 0.05) == planted
+    assert table["between_regions"][0] > 0.05

@@ -15,6 +15,10 @@ def products(c, **more):
     return {"Z": c.Z, "Zf": c.Zf, "err": c.err, "fold": c.fold, **more}
 
 
+def held_out(c):
+    return c.G, 0.5 * c.G
+
+
 @pytest.fixture
 def scans(cohort):
     """Two sites, a missing site, sex and group, and visits of which one has no name."""
@@ -28,7 +32,8 @@ def scans(cohort):
 def test_a_file_brings_back_the_whole_study(cohort, scans, tmp_path):
     questions = build_questions(scans, DESIGN)
     made = build_study(scans[["participant_id", "session_id"]], cohort.regions, questions,
-                       products(cohort, Zpca=cohort.Z[:, ::-1], Zpca_f=cohort.Zf[:, :, ::-1]), cohort.G)  # fmt: skip
+                       products(cohort, Zpca=cohort.Z[:, ::-1], Zpca_f=cohort.Zf[:, :, ::-1]), cohort.G,
+                       held_out(cohort))  # fmt: skip
     read = read_study(write_study(tmp_path / "study.npz", made))
     pd.testing.assert_frame_equal(read.scans, made.scans)
     pd.testing.assert_frame_equal(read.regions, made.regions)
@@ -37,7 +42,7 @@ def test_a_file_brings_back_the_whole_study(cohort, scans, tmp_path):
             one, other = (getattr(getattr(study, name), part) for study in (made, read))
             assert one.dtype == other.dtype if one is not None else name == "regional", (name, part)
             np.testing.assert_array_equal(one, other)
-    for name in ("fold", "error", "participants"):
+    for name in ("fold", "error", "participants", "observed", "reconstructed"):
         np.testing.assert_array_equal(getattr(read, name), getattr(made, name))
     assert [(c.name, c.kind, c.labels, c.problem) for c in read.contrasts] == [
         (c.name, c.kind, c.labels, c.problem) for c in made.contrasts
@@ -53,7 +58,7 @@ def test_a_file_brings_back_the_whole_study(cohort, scans, tmp_path):
 def test_what_is_absent_stays_absent(cohort, tmp_path):
     questions = build_questions(cohort.table, Design())
     given = {"Z": cohort.Z, "err": cohort.err, "fold": cohort.fold}
-    made = build_study(cohort.table[["participant_id"]], cohort.regions, questions, given, cohort.G)
+    made = build_study(cohort.table[["participant_id"]], cohort.regions, questions, given, cohort.G, held_out(cohort))
     read = read_study(write_study(tmp_path / "study.npz", made))
     assert (read.pca, read.groups, read.contrasts, read.latents.by_fold) == (None, None, (), None)
     assert read.covariates.none
@@ -64,7 +69,7 @@ def test_latents_components_and_regions_are_harmonised_without_the_held_out_scan
     questions = build_questions(scans, DESIGN)
     components = cohort.Zf[:, :, ::-1]
     study = build_study(scans[["participant_id"]], cohort.regions, questions, products(cohort, Zpca_f=components),
-                        cohort.G)  # fmt: skip
+                        cohort.G, held_out(cohort))  # fmt: skip
     # ComBat by hand: all but the scans without a site or a sex, who are in nothing.
     sex, site = (scans["sex"] == "M").to_numpy(float)[:, None], scans["site"].fillna("").to_numpy(str)
     usable = ~np.isin(np.arange(90), [3, 4])
@@ -90,7 +95,12 @@ def test_the_groups_have_no_part_in_the_harmonisation(cohort, scans):
     other = scans.assign(dx=scans["dx"].sample(frac=1, random_state=0).to_numpy())
     one, two = (
         build_study(
-            table[["participant_id"]], cohort.regions, build_questions(table, DESIGN), products(cohort), cohort.G
+            table[["participant_id"]],
+            cohort.regions,
+            build_questions(table, DESIGN),
+            products(cohort),
+            cohort.G,
+            held_out(cohort),
         )
         for table in (scans, other)
     )

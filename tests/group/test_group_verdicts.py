@@ -44,9 +44,9 @@ def test_a_real_effect_is_supported_and_the_tables_are_complete(cohort_maker):
     assert list(graded.columns[:4]) == ["claim", "verdict", "deciding_number", "sentence"]
     verdict = graded.set_index("claim")["verdict"]
     assert verdict["The latent space separates AD from CN"] in (SUPPORTED, WORST_CASE)
-    assert verdict["Regions carried by the latent space differ (AD-CN)"] == SUPPORTED
+    assert verdict["The latent space keeps regional differences (AD-CN)"] == SUPPORTED
     assert verdict["Regional grey matter explains the reconstruction error"] in (SUPPORTED, WORST_CASE)
-    named = graded.set_index("claim").loc["Regions carried by the latent space differ (AD-CN)", "sentence"]
+    named = graded.set_index("claim").loc["The latent space keeps regional differences (AD-CN)", "sentence"]
     assert all(f"R{i}" in named for i in range(1, 6))
     assert set(compared["features"]) == {"latent", "latent, covariates removed", "pca", "regional GM", "covariates"}
     assert graded["sentence"].str.endswith(".").all()

@@ -211,6 +211,17 @@ def test_given_maps_lie_in_the_space_that_their_names_say(tmp_path):
     assert "in the space of the MNI152NLin2009aSym template" in text_of(tmp_path, derivatives=("/data/smriprep",))
 
 
+@pytest.mark.parametrize(("files", "said"), [((), None), (("vbm_AD-CN_t",), "at each voxel"),
+                                               (("vbm_AD-CN_t", "vbm_AD-CN_tfce_logp"), "[@tfce]")])  # fmt: skip
+def test_the_voxelwise_test_is_named_where_it_was_run(tmp_path, files, said):
+    (tmp_path / "group").mkdir()
+    for name in files:
+        (tmp_path / "group" / f"{name}.nii.gz").touch()
+    text = group_text(tmp_path, contrasts=["AD-CN"], group_column="dx")
+    assert ("at each voxel" in text) == bool(files)
+    assert said is None or said in text
+
+
 def test_it_says_that_lrcp_is_a_reading(tmp_path):
     text = group_text(tmp_path)
     assert "documented reading" in text
@@ -236,6 +247,8 @@ def all_texts(tmp_path):
             write_scan(folder, "02", Precomputed=True)
         write_scan(folder, "01")
         (folder / "group").mkdir()
+        for suffix in ("t", "tfce_logp"):
+            (folder / "group" / f"vbm_AD-CN_{suffix}.nii.gz").touch()
         (folder / "group" / "summary.json").write_text(
             json.dumps(
                 {"atlas_asked": atlas, "covariates": covariates, "template": template, "group_column": column,

@@ -13,12 +13,14 @@ from changed_cohort import change, enlarge, keep
 
 from bids_app.bids.tables import read_tsv, write_tsv
 from bids_app.errors import NoInputError
-from bids_app.reports.charts import lrcp_figure
+from bids_app.reports.charts import split_figure
 from bids_app.reports.group import PARTS, build_group_report
 from bids_app.reports.group_results import read_group_results
 from bids_app.reports.reconstructions import epochs_figure, epochs_shown, error_figure, error_map_names
 from bids_app.reports.sections_overview import quality_outliers
+from bids_app.reports.sections_regions import split_values
 from bids_app.schema.claims import GRADES
+from bids_app.schema.labels import KEPT, LOST, NEITHER, NOT_CARRIED, PARTLY
 
 
 def sections(page):
@@ -292,16 +294,28 @@ def test_error_maps_are_matched_to_groups_whatever_their_names(cohort, own_cohor
     assert [t.split(":")[0] for t in titles[:2]] == [f"{g}, n = {counts[g]}" for g in ("late_MCI", other)]
 
 
-def test_a_filled_dot_needs_both_p_values():
+def test_differences_are_drawn_as_kept_and_lost_and_those_that_are_not_there_pale():
     regions = pd.DataFrame(
-        {"name": list("abcd"), "lrcp": [0.9, 0.8, 0.7, 0.6], "p_fwe": [0.01, 0.01, 0.2, 0.05],
-         "auc_p_fwe": [0.6, 0.02, 0.01, 0.05]}
+        {"name": list("abc"), "label": [KEPT, NEITHER, LOST], "difference_ml": [-1.0, -3.0, -2.0],
+         "difference_ml_low": [-2.0, -5.0, -3.0], "difference_ml_high": [0.0, -1.0, -1.0],
+         "kept_ml": [-0.8, -1.0, -0.5], "lost_ml": [-0.2, -2.0, -1.5], "r2_within": [0.4, 0.0, -3.0]}
     )  # fmt: skip
-    filled, open_, *_ = lrcp_figure(regions, 20).axes[0].collections[1:]
-    assert filled.get_offsets()[:, 0].tolist() == [0.8, 0.6]  # at the limit, too, as in the verdicts
-    assert open_.get_offsets()[:, 0].tolist() == [0.9, 0.7]
-    none = lrcp_figure(regions.drop(columns="auc_p_fwe"), 20).axes[0].collections[1]
-    assert len(none.get_offsets()) == 0
+    bars, followed = split_figure(regions, 20).axes
+    assert [text.get_text() for text in bars.get_yticklabels()] == ["c", "a", "b"]  # those that differ come first
+    widths = [
+        [patch.get_width() for patch in container] for container in bars.containers if hasattr(container, "patches")
+    ]
+    assert widths == [[-0.5, -0.8], [-1.5, -0.2], [-1.0], [-2.0]]
+    assert {patch.get_alpha() for patch in bars.patches[-2:]} == {0.3}
+    assert [text.get_text() for text in followed.texts] == [LOST, KEPT, NEITHER]
+
+
+def test_one_brain_shows_what_is_kept_and_what_is_lost():
+    part = pd.DataFrame(
+        {"index": range(5), "label": [KEPT, PARTLY, LOST, NOT_CARRIED, NEITHER], "kept_ml": [-2.0, 1, 1, 1, 1],
+         "lost_ml": [-1.0, 1, -3, 1, 1]}
+    )  # fmt: skip
+    np.testing.assert_array_equal(split_values(part), [2, 1, -3, np.nan, np.nan])
 
 
 def test_a_coarse_trial_is_called_one(own_cohort):

@@ -143,7 +143,10 @@ def test_the_saved_configuration_can_be_fed_back(processed):
 def test_tables_have_the_promised_columns(analysed):
     out = analysed / "out"
     promised = {
-        "group/lrcp_regions.tsv": "index name contrast lrcp p_fwe r2 auc rank_median rank_iqr",
+        "group/lrcp_regions.tsv": "index name contrast lrcp label difference_ml",
+        "group/disease_axis.tsv": "index name contrast observed_ml_per_sd",
+        "group/lrcp_parcels.tsv": "contrast between_regions between_random p",
+        "phenotype/axis.tsv": "participant_id",
         "group/lrcp_profile.tsv": "index name latent rho p_fwe q",
         "group/validation.tsv": "claim method n error bound p alpha",
         "group/verdicts.tsv": "claim verdict deciding_number sentence",

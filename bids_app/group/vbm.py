@@ -1,0 +1,170 @@
+"""Voxel-based morphometry: the t test at each voxel of the smoothed maps, as a yardstick for everything regional."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from bids_app.group.lrcp import blocks_of, contrast_rows
+from bids_app.group.settings import AnalysisSettings
+from bids_app.group.study import Study
+from bids_app.model.volumes import Volumes
+from bids_app.stats.association import associate
+from bids_app.stats.permutation import p_value
+
+_CHUNK = 16384  # voxels at a time
+_APART = 8.0  # mm between the peaks of a cluster
+
+
+@dataclass(frozen=True)
+class VoxelTest:
+    """The t test of one contrast at V voxels.
+
+    Attributes
+    ----------
+    contrast : str
+    slug : str
+        The same for file names.
+    t : ndarray of shape (V,)
+    p_fwe : ndarray of shape (V,)
+        Two-sided, against the largest |t| over the voxels.
+    df, n : int
+    """
+
+    contrast: str
+    slug: str
+    t: np.ndarray
+    p_fwe: np.ndarray
+    df: int
+    n: int
+
+
+def vbm(
+    study: Study, settings: AnalysisSettings, volumes: Volumes, progress: Callable[[int, int], None] | None = None
+) -> list[VoxelTest]:
+    """t test of every contrast at every voxel, covariates removed, family-wise by the largest |t|.
+
+    Residuals are permuted (Freedman & Lane 1983) as in `stats.association.associate`; voxels pass through in chunks
+    with the same permutations, so that memory holds a chunk of all maps and nothing depends on the chunk.
+
+    Parameters
+    ----------
+    study : Study
+        N scans.
+    settings : AnalysisSettings
+    volumes : Volumes
+        Their maps (N, V).
+    progress : callable, optional
+        Called with (chunks done, chunks in all).
+
+    Returns
+    -------
+    list of VoxelTest
+        None of them for contrasts that cannot be tested.
+    """
+    found, starts = [], range(0, volumes.grid.n_voxels, _CHUNK)
+    total, done = len(starts) * len(study.contrasts), 0
+    for number, contrast in enumerate(study.contrasts):
+        rows = contrast_rows(study, contrast, study.covariates.complete)
+        if rows is None:
+            continue
+        y, c = rows.take(contrast.y)[:, None], rows.mean(study.covariates.matrix)
+        options = {"n_permutations": settings.n_permutations, "seed": settings.seed + 501 + number}
+        options["blocks"] = blocks_of(study, rows)
+        parts, null = [], np.zeros(settings.n_permutations)
+        for start in starts:
+            maps = rows.mean(np.asarray(volumes.data[:, start : start + _CHUNK], np.float32))
+            one = associate(maps, y, c, **options)
+            parts.append(one.rho[:, 0])
+            null = np.maximum(null, one.null_max)
+            done += 1
+            if progress:
+                progress(done, total)
+        rho = np.concatenate(parts)
+        t = rho * np.sqrt(one.df / np.maximum(1 - rho**2, 1e-12))
+        found.append(VoxelTest(contrast.name, contrast.slug, t, p_value(np.abs(rho), null), one.df, len(rows)))
+    return found
+
+
+def find_peaks(test: VoxelTest, volumes: Volumes, names: np.ndarray, alpha: float = 0.05) -> pd.DataFrame:
+    """Peaks of the clusters of significant voxels, at least 8 mm apart within a cluster.
+
+    Parameters
+    ----------
+    test : VoxelTest
+    volumes : Volumes
+    names : ndarray of shape (V,) of str
+        Region of each voxel, "" for none.
+    alpha : float
+        Family-wise level that makes a voxel significant.
+
+    Returns
+    -------
+    DataFrame
+        ``contrast, cluster, cluster_ml, x, y, z, t, p_fwe, region, n``; x, y, z in mm.
+    """
+    from nilearn.reporting import get_clusters_table
+
+    columns = ["contrast", "cluster", "cluster_ml", "x", "y", "z", "t", "p_fwe", "region", "n"]
+    if not (test.p_fwe <= alpha).any():
+        return pd.DataFrame(columns=columns)
+    image = volumes.grid.to_image(test.t)
+    table = get_clusters_table(image, 0.9999 * threshold(test, alpha), two_sided=True, min_distance=_APART)
+    place = np.rint(nib.affines.apply_affine(np.linalg.inv(image.affine), table[["X", "Y", "Z"]])).astype(int)
+    number = np.full(volumes.grid.mask.shape, -1)
+    number[volumes.grid.mask] = np.arange(len(test.t))
+    voxel = number[tuple(place.T)]
+    cluster = table["Cluster ID"].astype(str).str.extract(r"(\d+)")[0].astype(int)
+    size = pd.to_numeric(table["Cluster Size (mm3)"], errors="coerce").ffill() / 1000
+    found = {"contrast": test.contrast, "cluster": cluster, "cluster_ml": size}
+    found |= {axis.lower(): table[axis] for axis in "XYZ"}
+    found |= {"t": test.t[voxel], "p_fwe": test.p_fwe[voxel], "region": names[voxel], "n": test.n}
+    return pd.DataFrame(found)[columns]
+
+
+def tfce(
+    study: Study, settings: AnalysisSettings, volumes: Volumes, n_permutations: int = 1000
+) -> dict[str, np.ndarray]:
+    """Threshold-free cluster enhancement (nilearn): family-wise p (V,) of every contrast that can be tested.
+
+    Rows are exchanged across sites: nilearn knows no blocks.
+
+    Parameters
+    ----------
+    study : Study
+    settings : AnalysisSettings
+        ``n_threads`` processes.
+    volumes : Volumes
+        Coarse maps: one enhancement of a 1.5 mm map takes seconds.
+    n_permutations : int
+
+    References
+    ----------
+    Smith SM, Nichols TE (2009). Threshold-free cluster enhancement. NeuroImage 44, 83-98.
+    """
+    from nilearn.maskers import NiftiMasker
+    from nilearn.mass_univariate import permuted_ols
+
+    grid, found = volumes.grid, {}
+    masker = NiftiMasker(nib.Nifti1Image(grid.mask.astype(np.uint8), grid.affine)).fit()
+    for contrast in study.contrasts:
+        rows = contrast_rows(study, contrast, study.covariates.complete)
+        if rows is None:
+            continue
+        maps, c = rows.mean(volumes.data), rows.mean(study.covariates.matrix)
+        options = {"n_perm": n_permutations, "random_state": settings.seed, "n_jobs": settings.n_threads}
+        options |= {"masker": masker, "tfce": True, "output_type": "dict", "verbose": 0}
+        result = permuted_ols(rows.take(contrast.y), maps, c if c.shape[1] else None, **options)
+        found[contrast.name] = 10.0 ** -result["logp_max_tfce"][0]
+    return found
+
+
+def threshold(test: VoxelTest, alpha: float = 0.05) -> float:
+    """Least |t| that is significant, or that of the uncorrected .001 where none is: where a picture gets its colour."""
+    significant = np.abs(test.t[test.p_fwe <= alpha])
+    return float(significant.min()) if len(significant) else float(stats.t.isf(0.0005, test.df))
