@@ -111,6 +111,10 @@ class Study:
     covariates : Covariates
     groups : tuple of N str or None, optional
         Group of every scan.
+    error_linear : ndarray of shape (N,), optional
+        As ``error``, by the linear model of the same training participants.
+    epochs : ndarray of shape (N,), int, optional
+        Epochs that the network behind ``error`` was trained for; 0 where it never left its start.
     blocks : ndarray of shape (N,) or None
         Site of every scan, within which permutations stay.
     """
@@ -128,6 +132,8 @@ class Study:
     contrasts: tuple[Contrast, ...]
     covariates: Covariates
     groups: tuple[str | None, ...] | None = None
+    error_linear: np.ndarray | None = None
+    epochs: np.ndarray | None = None
     blocks: np.ndarray | None = None
 
     @property
@@ -185,7 +191,7 @@ def build_study(
     questions : Questions
     products : dict
         Of ``model.crossfit.collect``: ``Z`` (N, K), ``fold``, ``err`` (N,), and where there are any ``Zf`` (F, N, K),
-        ``Zpca`` (N, K), ``Zpca_f`` (F, N, K).
+        ``Zpca`` (N, K), ``Zpca_f`` (F, N, K), ``err_linear``, ``epochs`` (N,).
     regional : ndarray of shape (N, R)
     held_out : tuple of two ndarrays of shape (N, R)
         Observed and reconstructed, of ``model.regions.sum_regions``.
@@ -215,16 +221,18 @@ def build_study(
         contrasts=questions.contrasts,
         covariates=questions.covariates,
         groups=questions.groups,
+        error_linear=products.get("err_linear"),
+        epochs=products.get("epochs"),
     )
 
 
-_ARRAYS = ("fold", "error", "observed", "reconstructed")
+_ARRAYS = ("fold", "error", "observed", "reconstructed", "error_linear", "epochs")
 _FEATURES = ("latents", "raw_latents", "pca", "regional")
 
 
 def write_study(path: Path, study: Study) -> Path:
     """Write a study as one ``.npz`` file without pickles; tables and names are JSON in it."""
-    arrays = {name: getattr(study, name) for name in _ARRAYS}
+    arrays = {name: array for name in _ARRAYS if (array := getattr(study, name)) is not None}
     arrays["covariates"] = study.covariates.matrix
     for name in _FEATURES:
         features = getattr(study, name)
@@ -264,6 +272,6 @@ def read_study(path: Path) -> Study:
         contrasts=tuple(contrasts),
         covariates=Covariates(matrix, tuple(words["covariates"]), np.isfinite(matrix).all(axis=1)),
         groups=None if words["groups"] is None else tuple(words["groups"]),
-        **{name: arrays[name] for name in _ARRAYS},
+        **{name: arrays.get(name) for name in _ARRAYS},
         **features,
     )
