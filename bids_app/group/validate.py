@@ -7,12 +7,13 @@ import pandas as pd
 
 from bids_app.group.claims import in_words
 from bids_app.group.classify import balanced_weights, classify, full_sample_margins
+from bids_app.group.convolutions import Convolutions, compare_convolutions
 from bids_app.group.design import Contrast, Covariates
 from bids_app.group.explain import ErrorRelation
 from bids_app.group.rows import Rows, rows_of
 from bids_app.group.settings import AnalysisSettings
 from bids_app.group.study import Study
-from bids_app.schema.claims import ERROR_EXPLAINED, REGIONS_KEPT, SEPARATION, SINGLE_REGIONS
+from bids_app.schema.claims import CONVOLUTIONS, ERROR_EXPLAINED, REGIONS_KEPT, SEPARATION, SINGLE_REGIONS
 from bids_app.schema.labels import KEPT, LOST, NOT_CARRIED, PARTLY
 from bids_app.schema.verdict_tables import VALIDATION
 from bids_app.stats.bounds import held_out_bound, igp_excess, pac_bayes_gibbs, pac_bayes_published, vapnik_excess
@@ -91,6 +92,7 @@ def validate(
         table += _sam_rows(sam_regions, contrast, alpha)
     if relation is not None:
         table += _error_rows(relation, alpha)
+    table.append(_convolutions_row(compare_convolutions(study, settings), alpha))
     return pd.DataFrame(table, columns=COLUMNS)
 
 
@@ -211,6 +213,13 @@ def _error_rows(relation: ErrorRelation, alpha: float) -> list[dict]:
     bound = _sar_row(relation.sar)
     permutation = bound | {"method": "permutation", "bound": np.nan, "p": relation.p, "note": relation.reason}
     return [_row(claim, contrast=None, n=relation.n, alpha=alpha, **one) for one in (bound, permutation)]
+
+
+def _convolutions_row(found: Convolutions, alpha: float) -> dict:
+    if found.reason:
+        return _row(CONVOLUTIONS, "not testable", None, n=found.n, alpha=alpha, note=found.reason)
+    note = f"mean squared error of unseen maps {found.ratio:.3f} times the linear model's; signs flipped by participant"
+    return _row(CONVOLUTIONS, "permutation", None, n=found.n, p=found.p, alpha=alpha, note=note)
 
 
 def _of(regions, contrast):

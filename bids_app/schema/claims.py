@@ -68,7 +68,12 @@ BEATS_COVARIATES = Claim("beats_covariates", "The latent space beats the covaria
 REGIONS_KEPT = Claim("regions_kept", "The latent space keeps regional differences ({contrast})")
 SINGLE_REGIONS = Claim("single_regions", "Single regions' grey matter separates the groups ({contrast})")
 ERROR_EXPLAINED = Claim("error_explained", "Regional grey matter explains the reconstruction error")
-CLAIMS = (SEPARATION, BEATS_COVARIATES, REGIONS_KEPT, SINGLE_REGIONS, ERROR_EXPLAINED)
+CONVOLUTIONS = Claim(
+    "convolutions",
+    "Convolutions describe unseen brains better than the linear model",
+    removes_covariates=False,
+)
+CLAIMS = (SEPARATION, BEATS_COVARIATES, REGIONS_KEPT, SINGLE_REGIONS, ERROR_EXPLAINED, CONVOLUTIONS)
 #: Claims whose tests remove no covariate.
 UNADJUSTED = tuple(claim.id for claim in CLAIMS if not claim.removes_covariates)
 
