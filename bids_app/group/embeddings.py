@@ -7,6 +7,7 @@ standardised latents (N, K), the number of dimensions, a seed and a number of th
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Callable
 
@@ -37,5 +38,18 @@ def umap(x: np.ndarray, dims: int, seed: int, n_threads: int) -> np.ndarray:
         return model.fit_transform(x.astype(np.float32))
 
 
+def pacmap(x: np.ndarray, dims: int, seed: int, n_threads: int) -> np.ndarray:
+    """PaCMAP (Wang et al. 2021): near, middle and far pairs, so that distances between clusters mean something, too."""
+    import numba
+    from pacmap import PaCMAP  # compiles on import: only where it is used
+
+    logging.getLogger("pacmap").setLevel(logging.ERROR)  # it warns of the seed, and of pairs that few scans do not have
+    numba.set_num_threads(min(n_threads, numba.config.NUMBA_NUM_THREADS))
+    neighbours = int(min(10, max(2, len(x) // 3)))
+    x = np.pad(x, ((0, 0), (0, max(0, dims - x.shape[1]))))  # it refuses fewer columns than dimensions
+    model = PaCMAP(n_components=dims, n_neighbors=neighbours, random_state=seed, apply_pca=False)
+    return model.fit_transform(x.astype(np.float32), init="random")
+
+
 #: By the names of ``schema.methods.EMBEDDINGS``.
-EMBED: dict[str, Embed] = {"tsne": tsne, "umap": umap}
+EMBED: dict[str, Embed] = {"tsne": tsne, "umap": umap, "pacmap": pacmap}

@@ -44,7 +44,11 @@ class Embedding(NamedTuple):
     citation: str
 
 
-EMBEDDINGS = (Embedding("tsne", "t-SNE", "tsne"), Embedding("umap", "UMAP", "umap"))
+EMBEDDINGS = (
+    Embedding("tsne", "t-SNE", "tsne"),
+    Embedding("umap", "UMAP", "umap"),
+    Embedding("pacmap", "PaCMAP", "pacmap"),
+)
 #: Column ``method`` of the tables of projections, and the start of the names of coordinates.
 PROJECTIONS = {
     "pca": "PCA",
