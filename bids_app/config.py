@@ -19,6 +19,7 @@ from typing import Any
 
 from .errors import ConfigError
 from .schema.architectures import ARCHITECTURES
+from .schema.atlases import ATLASES, CHOICE
 
 LEVELS = ("participant", "group")
 
@@ -232,8 +233,8 @@ class Config:
         choices=("covariate", "combat"),
     )
     atlas: str = _option(
-        "AAL2",
-        "AAL2 (bundled), AAL1, AAL3, or a NIfTI image of labels with a .tsv beside it",
+        ATLASES[0].name,
+        f"{CHOICE}, or a NIfTI image of labels with a .tsv beside it",
         "group level",
         read=_atlas,
     )

@@ -76,7 +76,7 @@ Latent variables were projected by principal component analysis, {% if supervise
 ## Regions
 
 {% if atlas %}
-Regional grey matter was measured with the {{ atlas }} atlas{% if atlas_citation %} [@{{ atlas_citation }}]{% endif %} ({{ n_regions }} regions){% if atlas_from_colin27 %}, whose labels were carried from the brain they were drawn on (Colin27) to the template by LatentAtlas's own normalisation of that brain{% endif %}.
+Regional grey matter was measured with the {{ atlas }} atlas{% if atlas_citation %} [{{ atlas_citation }}]{% endif %} ({{ n_regions }} regions){% if atlas_way %}, {{ atlas_way }}{% endif %}.
 {% endif %}
 {% if n_group_scans != n_group_participants %}
 Scans of one participant were averaged before anything was tested.

@@ -19,9 +19,9 @@ from .. import __version__
 from ..bids.files import read_json, write_text
 from ..config import Config
 from ..schema.architectures import BY_KIND, BY_NAME, Architecture
+from ..schema.atlases import named
 from ..schema.claims import ALPHA
 from ..schema.methods import EMBEDDINGS
-from ..space.atlases import is_aal
 from .citations import cited, html_page, read_bibliography, tex_document, with_references
 from .group_results import error_is_explained
 from .style import join_words, number
@@ -40,7 +40,6 @@ PACKAGES = (
     "nireports",
     "templateflow",
 )
-ATLASES = {"AAL1": "aal1", "AAL": "aal1", "AAL2": "aal2", "AAL3": "aal3"}
 SPELT = {
     "tiv": "total intracranial volume",
     "WMHypointensityVolume": "the volume of hypointense white matter",
@@ -130,6 +129,7 @@ def describe_run(output_dir: Path, config: Config | Mapping | None = None) -> di
     group_column = summary.get("group_column", options["group_column"]) or ""
     template = str(summary.get("template") or _space(maps, options["template"])).split(":")[0]
     asked = str(summary.get("atlas_asked") or options["atlas"])  # a name, or a file
+    known_atlas = named(asked)
     atlas = summary.get("atlas") or Path(asked).name.split(".")[0]
     shap = summary.get("shap") or {}
     fwhm = summary.get("smoothing_fwhm", options["smoothing_fwhm"])
@@ -172,8 +172,8 @@ def describe_run(output_dir: Path, config: Config | Mapping | None = None) -> di
         "group_column": group_column,
         "supervised": bool(contrasts or group_column),
         "atlas": atlas,
-        "atlas_citation": ATLASES.get(asked.upper(), ""),
-        "atlas_from_colin27": is_aal(asked),
+        "atlas_citation": "; ".join(f"@{key}" for key in known_atlas.citations) if known_atlas else "",
+        "atlas_way": known_atlas.way if known_atlas else "",
         "n_regions": _count_regions(output_dir, atlas),
         "covariates": covariates,
         "combat": site if summary.get("harmonize", options["harmonize"]) == "combat" else "",

@@ -7,8 +7,9 @@ a NIfTI image of integer labels, drawn on the template, with a table of their na
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import nibabel as nib
@@ -16,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from bids_app.errors import DatasetError, NoInputError
+from bids_app.schema.atlases import CHOICE, named
 from bids_app.space.aal import bundled_aal2, fetched_aal
 from bids_app.space.colin27 import sample_labels
 
@@ -46,9 +48,21 @@ class Atlas:
         return abs(float(np.linalg.det(self.image.affine[:3, :3]))) / 1000.0
 
 
-def is_aal(name: str | Path) -> bool:
-    """Whether an atlas is one of AAL's versions by name, and not a file."""
-    return str(name).upper() in ("AAL", "AAL1", "AAL2", "AAL3")
+def _on_colin27(
+    found: Callable[[], tuple[nib.Nifti1Image, pd.DataFrame, str]], reference: nib.Nifti1Image
+) -> tuple[nib.Nifti1Image, pd.DataFrame, str]:
+    """Labels drawn on Colin27, brought to the grid of the maps."""
+    image, table, licence = found()
+    labels = sample_labels(image, reference.shape[:3], reference.affine)
+    return nib.Nifti1Image(labels, reference.affine), table, licence
+
+
+#: By the names of ``schema.atlases.ATLASES``: from the grid of the maps to labels on it, their table and the licence.
+LOADERS: dict[str, Callable[[nib.Nifti1Image], tuple[nib.Nifti1Image, pd.DataFrame, str]]] = {
+    "AAL1": partial(_on_colin27, partial(fetched_aal, "AAL1")),
+    "AAL2": partial(_on_colin27, bundled_aal2),
+    "AAL3": partial(_on_colin27, partial(fetched_aal, "AAL3")),
+}
 
 
 def load_atlas(name: str | Path, reference: nib.Nifti1Image) -> Atlas:
@@ -57,10 +71,10 @@ def load_atlas(name: str | Path, reference: nib.Nifti1Image) -> Atlas:
     Parameters
     ----------
     name : str or Path
-        ``AAL2``, ``AAL1``, ``AAL3``, or the path of a NIfTI image of integer labels. A table of names is looked for
-        beside the image: the same name with ``.tsv`` or ``.csv`` (columns ``index`` and ``name``).
+        One of ``schema.atlases.ATLASES``, or the path of a NIfTI image of integer labels. A table of names is looked
+        for beside the image: the same name with ``.tsv`` or ``.csv`` (columns ``index`` and ``name``).
     reference : Nifti1Image
-        The grid to resample to: for AAL in an MNI152 space, for a file in the standard space of that file.
+        The grid to resample to: in the standard space of the atlas.
 
     Returns
     -------
@@ -74,13 +88,12 @@ def load_atlas(name: str | Path, reference: nib.Nifti1Image) -> Atlas:
     NoInputError, DatasetError
         A path that does not exist, or whose labels have no names.
     """
-    key = str(name)
-    if is_aal(key):
-        short = key.upper() if key[-1].isdigit() else "AAL1"
-        image, table, licence = bundled_aal2() if short == "AAL2" else fetched_aal(short)
-        labels = nib.Nifti1Image(sample_labels(image, reference.shape[:3], reference.affine), reference.affine)
+    known = named(name)
+    if known:
+        short = known.name
+        labels, table, licence = LOADERS[short](reference)
     else:
-        image, table, short = _atlas_file(Path(key))
+        image, table, short = _atlas_file(Path(name))
         licence = "see the source of the atlas"
         labels = _resample_labels(image, reference)
     present = np.unique(np.asanyarray(labels.dataobj))
@@ -157,7 +170,7 @@ def _atlas_file(path: Path) -> tuple[nib.Nifti1Image, pd.DataFrame, str]:
     if not path.exists():
         raise NoInputError(
             f"there is no atlas called '{path}'",
-            remedy="use AAL2 (bundled), AAL1, AAL3, or the path of a NIfTI image of integer labels",
+            remedy=f"use {CHOICE}, or the path of a NIfTI image of integer labels",
         )
     stem = re.sub(r"\.nii(\.gz)?$", "", path.name)
     for suffix, separator in ((".tsv", "\t"), (".csv", ",")):

@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 
 from bids_app.errors import DatasetError, NoInputError
-from bids_app.space.atlases import load_atlas, paint, regional_volumes
+from bids_app.schema.atlases import ATLASES
+from bids_app.space.atlases import LOADERS, load_atlas, paint, regional_volumes
 
 GRID = nib.Nifti1Image(
     np.zeros((45, 54, 45), np.float32), np.array([[4.0, 0, 0, -90], [0, 4, 0, -126], [0, 0, 4, -72], [0, 0, 0, 1]])
@@ -23,6 +24,10 @@ def test_bundled_aal2_keeps_left_and_right():
     assert len(atlas.table) == 120
     assert world_to_label(atlas, (-28, -22, -14)) == "Hippocampus_L"
     assert world_to_label(atlas, (28, -22, -14)) == "Hippocampus_R"
+
+
+def test_every_row_has_its_loader():
+    assert set(LOADERS) == {atlas.name for atlas in ATLASES}
 
 
 def test_regional_volumes_against_a_loop():
