@@ -20,6 +20,7 @@ from typing import Any
 from .errors import ConfigError
 from .schema.architectures import ARCHITECTURES
 from .schema.atlases import ATLASES, CHOICE
+from .schema.segmenters import SEGMENTERS
 
 LEVELS = ("participant", "group")
 
@@ -164,6 +165,13 @@ class Config:
         "auto strips heads that still have their skull, force always strips, skip takes the image as stripped",
         "participant level",
         choices=("auto", "force", "skip"),
+        scientific=True,
+    )
+    segmentation: str = _option(
+        SEGMENTERS[0].name,
+        "what tells tissues apart: " + "; ".join(f"{s.name}, {s.option}" for s in SEGMENTERS),
+        "participant level",
+        choices=tuple(s.name for s in SEGMENTERS),
         scientific=True,
     )
     smoothing_fwhm: float = _option(

@@ -31,7 +31,7 @@ Brightness was made even with N4 [@n4], and each brain was registered to the {{ 
 by an affine transform, estimated with ANTsPy {{ versions.antspyx }} [@antsx], and diffeomorphic ones (random seed {{ seed }}){% if sloppy %}, of which only the first, coarse one was run: by the correlation of intensities in small windows, on voxels of about 4 mm, with Greedy {{ versions.picsl_greedy }} [@greedy].
 {% else %}: first by the correlation of intensities in small windows, on voxels of about 4 mm, with Greedy {{ versions.picsl_greedy }} [@greedy], which places the tissue priors of the template; then, from the affine transform, by grey and white matter in the manner of DARTEL [@dartel] with symmetric normalisation (SyN) [@syn; @ants]; and from there by the correlation of tissues and intensities in small windows, with Greedy again.
 {% endif %}
-Grey matter, white matter and cerebrospinal fluid were told apart by a mixture model with partial-volume classes, guided by the tissue priors of the template;
+Grey matter, white matter and cerebrospinal fluid were told apart {{ segmentation }};
 hypointense spots of white matter that read as grey matter or fluid were given back to white matter.
 The grey-matter map was brought to the template at {{ resolution }} mm and multiplied by the Jacobian determinant of the
 whole transform, the affine part included, so that the volume of grey matter is kept [@good2001].

@@ -17,11 +17,13 @@ import pandas as pd
 
 from .. import __version__
 from ..bids.files import read_json, write_text
+from ..bids.versions import map_engine
 from ..config import Config
 from ..schema.architectures import BY_KIND, BY_NAME, Architecture
 from ..schema.atlases import named
 from ..schema.claims import ALPHA
 from ..schema.methods import EMBEDDINGS
+from ..schema.segmenters import BY_NAME as SEGMENTERS
 from .citations import cited, html_page, read_bibliography, tex_document, with_references
 from .group_results import error_is_explained
 from .style import join_words, number
@@ -151,6 +153,7 @@ def describe_run(output_dir: Path, config: Config | Mapping | None = None) -> di
         "template_citation": next((key for name, key in TEMPLATES.items() if template.startswith(name)), ""),
         "template_source": "bundled" if template == BUNDLED else "templateflow",
         "resolution": f"{float(summary.get('resolution') or _resolution(sidecars) or options['grid_mm']):g}",
+        "segmentation": _segmentation(computed, options),
         "n_scans": len(computed),
         "n_participants": len({str(meta["Subject"]) for meta in computed}),
         "skull_strip": options["skull_strip"],
@@ -251,6 +254,12 @@ def _model_card(output_dir: Path) -> dict:
     return next(
         (card for path in sorted((output_dir / "group" / "model").glob("*.json")) if (card := read_json(path))), {}
     )
+
+
+def _segmentation(computed: list[dict], options: Mapping) -> str:
+    """How the tissues of the maps that are there were told apart; where there are none, by the option."""
+    engine = next((engine for meta in computed if (engine := map_engine(meta))), options["segmentation"])
+    return SEGMENTERS[engine].methods if engine in SEGMENTERS else f"by {engine}"
 
 
 def _architecture(card: Mapping, options: Mapping) -> Architecture:
