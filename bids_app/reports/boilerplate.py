@@ -258,8 +258,8 @@ def _model_card(output_dir: Path) -> dict:
 
 def _segmentation(computed: list[dict], options: Mapping) -> str:
     """How the tissues of the maps that are there were told apart; where there are none, by the option."""
-    engine = next((engine for meta in computed if (engine := map_engine(meta))), options["segmentation"])
-    return SEGMENTERS[engine].methods if engine in SEGMENTERS else f"by {engine}"
+    engines = sorted({engine for meta in computed if (engine := map_engine(meta))}) or [options["segmentation"]]
+    return join_words([SEGMENTERS[engine].methods if engine in SEGMENTERS else f"by {engine}" for engine in engines])
 
 
 def _architecture(card: Mapping, options: Mapping) -> Architecture:

@@ -26,12 +26,15 @@ class Segmenter:
         How tissues were told apart, for the methods text: the end of a sentence, citations in it.
     threaded : bool
         Whether it uses more than one processor.
+    memory : (float, float)
+        GB that it takes whatever the scan, and bytes per voxel of it: a tenth above what was measured.
     """
 
     name: str
     option: str
     methods: str
     threaded: bool = False
+    memory: tuple[float, float] = (0.6, 28)
 
 
 MIXTURE = Segmenter(

@@ -110,11 +110,11 @@ def init_scan_wf(config: Config, scan: Scan, *, labels: Mapping[str, str], n_thr
     """
     workflow = pe.Workflow(name=scan.prefix.replace("-", "_"))
     space = {"template": config.template, "resolution": config.grid_mm}
-    engine = {"segmentation": config.segmentation}
+    engine, segmenter = {"segmentation": config.segmentation}, BY_NAME[config.segmentation]
     voxels = count_voxels(scan.path)
 
-    def node(interface, name, *, threads=1, **more):
-        return pe.Node(interface, name=name, n_procs=threads, mem_gb=memory_gb(name, voxels), **more)
+    def node(interface, name, *, threads=1, needs=None, **more):
+        return pe.Node(interface, name=name, n_procs=threads, mem_gb=memory_gb(name, voxels, needs), **more)
 
     conform = node(steps.conform(image=str(scan.path)), "conform")
     brain = node(steps.brain_mask(mode=config.skull_strip, n_threads=n_threads), "brain_mask", threads=n_threads)
@@ -128,7 +128,8 @@ def init_scan_wf(config: Config, scan: Scan, *, labels: Mapping[str, str], n_thr
     tissues = node(
         steps.tissues(**space, **engine, sloppy=config.sloppy),
         "tissues",
-        threads=n_threads if BY_NAME[config.segmentation].threaded else 1,
+        threads=n_threads if segmenter.threaded else 1,
+        needs=segmenter.memory,
     )
     modulate = node(steps.modulate(**space, fwhm=config.smoothing_fwhm), "modulate")
     quality = node(steps.quality(**space), "quality")
