@@ -42,6 +42,13 @@ MIXTURE = Segmenter(
     option="LatentAtlas's mixture model with partial volume",
     methods="by a mixture model with partial-volume classes, guided by the tissue priors of the template",
 )
+ATROPOS = Segmenter(
+    name="atropos",
+    option="ANTs' Atropos with the template's priors, to compare with",
+    methods="with Atropos [@atropos], guided by the tissue priors of the template (weight 0.25)",
+    threaded=True,
+    memory=(0.55, 95),
+)
 #: The default comes first.
-SEGMENTERS = (MIXTURE,)
+SEGMENTERS = (MIXTURE, ATROPOS)
 BY_NAME = {segmenter.name: segmenter for segmenter in SEGMENTERS}

@@ -11,6 +11,7 @@ from bids_app.config import Config
 from bids_app.reports.boilerplate import describe_run, home, methods_text, write_boilerplate
 from bids_app.reports.citations import cited, html_page, read_bibliography, tex_document
 from bids_app.schema.atlases import ATLASES
+from bids_app.schema.segmenters import BY_NAME as SEGMENTERS
 
 MAP = "space-MNI152NLin2009aSym_res-4_label-GM_desc-{}_probseg.json"
 
@@ -62,12 +63,24 @@ def test_default_participant_run(tmp_path):
         ({}, "(random seed 0)", "not results"),
         ({"random_seed": 7}, "random seed 7", None),
         ({"derivatives": ("/data/smriprep",)}, "taken from smriprep", "N4"),
+        ({"segmentation": "atropos"}, "told apart with Atropos [@atropos]", "mixture"),
+        ({}, "told apart by a mixture model", "Atropos"),
     ],
 )
 def test_branches_of_the_participant_level(tmp_path, options, said, unsaid):
     text = text_of(tmp_path, **options)
     assert said in text
     assert unsaid is None or unsaid not in text
+
+
+def test_engines_are_those_of_the_maps_and_not_of_the_option(tmp_path):
+    write_scan(tmp_path, "01", LatentAtlasVersion="0.5.0", TissueSegmentation="atropos")
+    assert "told apart with Atropos" in text_of(tmp_path)
+    assert "mixture" not in text_of(tmp_path)
+    write_scan(tmp_path, "02", LatentAtlasVersion="0.5.0")
+    text = text_of(tmp_path, segmentation="atropos")
+    assert "told apart with Atropos [@atropos], guided by" in text
+    assert "and by a mixture model" in text
 
 
 def test_maps_that_nothing_modulated(tmp_path):
@@ -256,6 +269,9 @@ def all_texts(tmp_path):
             )
         )  # fmt: skip
         yield methods_text(describe_run(folder, {"derivatives": derivatives}))
+        if n == 0:
+            (folder / "sub-01").rename(folder / "01")
+            yield from (methods_text(describe_run(folder, {"segmentation": name})) for name in SEGMENTERS)
 
 
 def test_every_citation_has_an_entry_and_every_entry_is_used(tmp_path):
