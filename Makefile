@@ -61,8 +61,10 @@ demo: install $(DEMO)/.simulated
 	@echo "A participant's report:  $$(ls $(abspath $(OUTPUT))/sub-*.html | head -n 1)"
 	@echo "What they show:          docs/tutorial.md"
 
+# As many processes as processors, one thread each. What shares something costly stays together (tests/conftest.py).
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m "not real and not engine"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not real and not engine" \
+		-n $(NPROCS) --dist loadgroup --no-loadscope-reorder
 
 # The scans are those of the folder named by LATENTATLAS_TEST_DATA.
 test-real: $(VENV)/.installed-dev

@@ -27,10 +27,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from bids_app.model.architectures.residual import Network
 from bids_app.model.autoencoder import reconstruction_error
 from bids_app.model.crossfit import fit, split_participants
 from bids_app.model.linear import LinearModel, Prior, fit_linear
-from bids_app.model.network import ResidualAutoencoder
 from bids_app.model.plan import Plan, make_plan
 from bids_app.model.volumes import load_volumes
 
@@ -58,7 +58,7 @@ class Design(nn.Module):
         super().__init__()
         if plain:
             linear = LinearModel(linear.grid, linear.mean, 0 * linear.components, np.ones(linear.latent_dim))
-        self.network, self.kl = ResidualAutoencoder(linear, channels, scale), kl
+        self.network, self.kl = Network(linear, channels, scale), kl
         if plain:
             for layer in (self.network.encoder.bottleneck, self.network.decoder.last):
                 layer.reset_parameters()

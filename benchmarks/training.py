@@ -37,8 +37,8 @@ from torch.nn.functional import mse_loss
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
+from bids_app.model.architectures.residual import Network
 from bids_app.model.linear import LinearModel
-from bids_app.model.network import ResidualAutoencoder
 from bids_app.model.plan import Plan
 from bids_app.model.training import EpochOrder, loader
 from bids_app.model.volumes import Volumes, build_volumes
@@ -84,7 +84,7 @@ class Ours:
         components = rng.standard_normal((LATENTS, volumes.grid.n_voxels), dtype=np.float32)
         components /= np.sqrt(volumes.grid.n_voxels)
         linear = LinearModel(volumes.grid, volumes.mean(np.arange(len(volumes))), components, np.ones(LATENTS))
-        self.network = ResidualAutoencoder(linear, CHANNELS, 1.0).to(device)
+        self.network = Network(linear, CHANNELS, 1.0).to(device)
         self.optimizer = torch.optim.AdamW(self.network.parameters(), fused=True)
         self.batches = loader(volumes, np.arange(len(volumes)), batch, EpochOrder(len(volumes), 0))
         self.encode = self.network.encode

@@ -18,6 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from .errors import ConfigError
+from .schema.architectures import ARCHITECTURES
+from .schema.atlases import ATLASES, CHOICE
+from .schema.segmenters import SEGMENTERS
 
 LEVELS = ("participant", "group")
 
@@ -164,6 +167,13 @@ class Config:
         choices=("auto", "force", "skip"),
         scientific=True,
     )
+    segmentation: str = _option(
+        SEGMENTERS[0].name,
+        "what tells tissues apart: " + "; ".join(f"{s.name}, {s.option}" for s in SEGMENTERS),
+        "participant level",
+        choices=tuple(s.name for s in SEGMENTERS),
+        scientific=True,
+    )
     smoothing_fwhm: float = _option(
         8.0,
         "full width at half maximum of the Gaussian that smooths the maps, in mm; 0 for none",
@@ -182,6 +192,12 @@ class Config:
         "model",
         read=_path,
         metavar="DIR",
+    )
+    architecture: str = _option(
+        ARCHITECTURES[0].name,
+        "what is trained: " + "; ".join(f"{a.name}, {a.option}" for a in ARCHITECTURES),
+        "model",
+        choices=tuple(a.name for a in ARCHITECTURES),
     )
     latent_dim: int = _option(64, "number of latent variables", "model", read=_positive(int), metavar="K")
     epochs: int | None = _option(
@@ -234,8 +250,8 @@ class Config:
         choices=("first", "mean"),
     )
     atlas: str = _option(
-        "AAL2",
-        "AAL2 (bundled), AAL1, AAL3, or a NIfTI image of labels with a .tsv beside it",
+        ATLASES[0].name,
+        f"{CHOICE}, or a NIfTI image of labels with a .tsv beside it",
         "group level",
         read=_atlas,
     )

@@ -31,7 +31,7 @@ Brightness was made even with N4 [@n4], and each brain was registered to the {{ 
 by an affine transform, estimated with ANTsPy {{ versions.antspyx }} [@antsx], and diffeomorphic ones (random seed {{ seed }}){% if sloppy %}, of which only the first, coarse one was run: by the correlation of intensities in small windows, on voxels of about 4 mm, with Greedy {{ versions.picsl_greedy }} [@greedy].
 {% else %}: first by the correlation of intensities in small windows, on voxels of about 4 mm, with Greedy {{ versions.picsl_greedy }} [@greedy], which places the tissue priors of the template; then, from the affine transform, by grey and white matter in the manner of DARTEL [@dartel] with symmetric normalisation (SyN) [@syn; @ants]; and from there by the correlation of tissues and intensities in small windows, with Greedy again.
 {% endif %}
-Grey matter, white matter and cerebrospinal fluid were told apart by a mixture model with partial-volume classes, guided by the tissue priors of the template;
+Grey matter, white matter and cerebrospinal fluid were told apart {{ segmentation }};
 hypointense spots of white matter that read as grey matter or fluid were given back to white matter.
 The grey-matter map was brought to the template at {{ resolution }} mm and multiplied by the Jacobian determinant of the
 whole transform, the affine part included, so that the volume of grey matter is kept [@good2001].
@@ -54,7 +54,7 @@ Each map was encoded with a model that had been trained before ({{ encoded_by }}
 {% if model_given %}
 The {{ n_group_scans }} maps of {{ n_group_participants }} participant{{ "s" if n_group_participants != 1 }} were encoded with a model that had been trained before on others ({{ model_given }}); its training saw nothing of this data set.
 {% else %}
-A three-dimensional autoencoder with {{ latent_dim }} latent variables, made of a linear path and a convolutional residual, was trained on {{ n_group_scans }} maps
+{{ trained }}, was trained on {{ n_group_scans }} maps
 of {{ n_group_participants }} participants with PyTorch {{ versions.torch }} [@pytorch], without any knowledge of diagnosis.
 Participants held out for that purpose decided how long it was trained.
 {% if model_sentence %}
@@ -71,12 +71,12 @@ A principal component analysis with the same number of components, trained on th
 Random numbers started from seed {{ seed }}.
 
 Latent variables were projected by principal component analysis, {% if supervised %}by partial least squares{% if group_column %} (supervised by *{{ group_column }}*, out of fold){% endif %}, {% endif +%}
-by t-SNE [@tsne] and by UMAP [@umap].
+{{ embeddings }}.
 
 ## Regions
 
 {% if atlas %}
-Regional grey matter was measured with the {{ atlas }} atlas{% if atlas_citation %} [@{{ atlas_citation }}]{% endif %} ({{ n_regions }} regions){% if atlas_from_colin27 %}, whose labels were carried from the brain they were drawn on (Colin27) to the template by LatentAtlas's own normalisation of that brain{% endif %}.
+Regional grey matter was measured with the {{ atlas }} atlas{% if atlas_citation %} [{{ atlas_citation }}]{% endif %} ({{ n_regions }} regions){% if atlas_way %}, {{ atlas_way }}{% endif %}.
 {% endif %}
 {% if n_group_scans != n_group_participants and scan_choice == "mean" %}
 Scans of one participant that belong to one group were averaged before anything was tested.

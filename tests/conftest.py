@@ -2,9 +2,35 @@
 
 import json
 import os
+import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+
+def pytest_collection_modifyitems(items):
+    """What shares something costly runs in one process (``make test``), and the longest of it starts first."""
+    for item in items:
+        group = "analysed" if "analysed" in item.fixturenames else item.path.stem
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: "analysed" not in item.fixturenames and item.path.parent.name != "workflows")
+
+
+@contextmanager
+def same_environment():
+    """A run sizes its thread pools and places its caches through the environment, which outlives it in this process."""
+    before, folder = dict(os.environ), tempfile.tempdir
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+    tempfile.tempdir = folder
+
+
+@pytest.fixture(autouse=True)
+def _same_environment():
+    with same_environment():
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -38,5 +64,6 @@ def analysed(tmp_path_factory) -> Path:
     command = [root / "maps", root / "out", "group", "-w", root / "work", "--group-column", "diagnosis",
                "--contrast", "AD-CN", "mmse", "--covariates", "age", "sex", "--latent-dim", "8", "--epochs", "2",
                "--folds", "3", "--permutations", "500", "--reference-group", "CN"]  # fmt: skip
-    assert main([str(c) for c in command]) == 0
+    with same_environment():
+        assert main([str(c) for c in command]) == 0
     return root

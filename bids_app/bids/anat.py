@@ -38,7 +38,7 @@ _DESCRIPTION = {
     "csf": "Cerebrospinal-fluid probability",
     "hypointensities": "White matter that is as dark as grey matter or darker",
     "smoothed": "Modulated grey matter after Gaussian smoothing",
-    "recon": "Modulated grey matter as reconstructed by the autoencoder",
+    "recon": "Modulated grey matter as reconstructed by the trained model",
     "modulated": "Grey-matter probability scaled by the Jacobian determinant of the whole native-to-template transform "
     "(ml of native tissue per ml of template); values may exceed 1",
 }

@@ -26,7 +26,7 @@ DESCRIPTIONS = {
     "desc-preproc": "Bias-field corrected image",
     "desc-modulated": "Grey-matter probability scaled by the Jacobian determinant of the native-to-template transform",
     "desc-smoothed": "Modulated grey matter after Gaussian smoothing",
-    "desc-recon": "Modulated grey matter as reconstructed by the autoencoder",
+    "desc-recon": "Modulated grey matter as reconstructed by the trained model",
 }
 
 README = """\

@@ -31,7 +31,7 @@ from typing import Any
 from ..errors import DatasetError
 from .files import read_json, sidecar_path
 from .query import SCAN_ENTITIES, Scan, asked_entities, index, to_scan
-from .versions import generation, map_version
+from .versions import generation, map_engine, map_version
 
 logger = logging.getLogger("latentatlas")
 
@@ -153,31 +153,53 @@ def check_alike(maps: Sequence[GreyMatterMap], remedy: str, *, modulating: bool 
                 file=maps[0].path.parent,
                 remedy=remedy,
             )
-    _check_versions(maps)
+    _check_methods(maps)
 
 
-def _check_versions(maps: Sequence[GreyMatterMap]) -> None:
-    """Refuse maps that were made by different methods of this program; what other programs made says no version."""
-    versions = {item: map_version(read_json(sidecar_path(item.path))) for item in maps}
-    made: dict[int, list[GreyMatterMap]] = defaultdict(list)
-    for item, version in versions.items():
-        if (number := generation(version)) is not None:
-            made[number].append(item)
-    if len(made) < 2:
+def _check_methods(maps: Sequence[GreyMatterMap]) -> None:
+    """Refuse maps that were made by different methods of this program; what other programs made says neither."""
+    sidecars = {item: read_json(sidecar_path(item.path)) for item in maps}
+    versions = {item: map_version(sidecar) for item, sidecar in sidecars.items()}
+    engines = {item: map_engine(sidecar) for item, sidecar in sidecars.items()}
+    _refuse_mixture(
+        {item: (generation(version), version) for item, version in versions.items()},
+        "by versions of LatentAtlas whose maps must not be mixed",
+        "run the participant level again with one version",
+    )
+    _refuse_mixture(
+        {item: (engine, engine) for item, engine in engines.items()},
+        "with different segmentations, and must not be mixed",
+        "run the participant level again with one --segmentation",
+    )
+
+
+def _refuse_mixture(made: dict[GreyMatterMap, tuple[Any, str | None]], how: str, remedy: str) -> None:
+    """Refuse maps of more than one method.
+
+    Parameters
+    ----------
+    made : dict
+        Map -> what tells methods apart (None: unknown, which goes with anything), and its name.
+    how, remedy : str
+        For the message.
+    """
+    groups: dict[Any, list[GreyMatterMap]] = defaultdict(list)
+    for item, (method, _) in made.items():
+        if method is not None:
+            groups[method].append(item)
+    if len(groups) < 2:
         return
     kinds = []
-    for _, items in sorted(made.items()):
-        names = " and ".join(sorted({str(versions[item]) for item in items}))
+    for _, items in sorted(groups.items()):
+        names = " and ".join(sorted({str(made[item][1]) for item in items}))
         listed = ", ".join(item.prefix for item in items[:_LISTED])
         kinds.append(
             f"{names}: {listed}{' …' if len(items) > _LISTED else ''} ({len(items)} scan{'s' * (len(items) != 1)})"
         )
-    oldest = made[min(made)][0]
     raise DatasetError(
-        f"the maps were made by versions of LatentAtlas whose maps must not be mixed; {'; '.join(kinds)}",
-        file=oldest.path.parent,
-        remedy="run the participant level again with one version (what it has made itself is kept), or choose with "
-        "--participant-label",
+        f"the maps were made {how}; {'; '.join(kinds)}",
+        file=groups[min(groups)][0].path.parent,
+        remedy=f"{remedy} (what it has made itself is kept), or choose with --participant-label",
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .. import __version__
+from ..schema.segmenters import KEY, SEGMENTERS
 
 #: Versions that changed the method so that their maps must not be mixed with earlier ones. A version that changes maps
 #: is added here: finished scans are then made again, and the group level refuses a mixture.
@@ -20,6 +21,17 @@ def map_version(sidecar: Mapping[str, Any]) -> str | None:
     """
     version = sidecar.get("SourceLatentAtlasVersion" if sidecar.get("Precomputed") else "LatentAtlasVersion")
     return None if version is None else str(version)
+
+
+def map_engine(sidecar: Mapping[str, Any]) -> str | None:
+    """The engine that told the tissues of a map apart; None where another program made it, or nothing is known.
+
+    Maps of this program whose sidecar does not say are from before there was a choice.
+    """
+    engine = sidecar.get(KEY)
+    if engine is None and map_version(sidecar) is not None:
+        return SEGMENTERS[0].name
+    return None if engine is None else str(engine)
 
 
 def generation(version: str | None) -> int | None:

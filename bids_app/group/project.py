@@ -10,9 +10,10 @@ import pandas as pd
 from scipy.spatial import procrustes
 from sklearn.cross_decomposition import PLSRegression
 from sklearn.decomposition import PCA
-from sklearn.manifold import TSNE, trustworthiness
+from sklearn.manifold import trustworthiness
 from sklearn.neighbors import NearestNeighbors
 
+from bids_app.group.embeddings import EMBED
 from bids_app.group.settings import AnalysisSettings
 from bids_app.group.study import Study
 from bids_app.stats.alignment import turn_onto
@@ -30,12 +31,12 @@ class Projections:
     Attributes
     ----------
     coordinates : DataFrame
-        One row a scan: `pca_1..3, tsne_1, tsne_2, tsne3d_1..3, umap_1, umap_2, umap3d_1..3, pls_1..3` (first
+        One row a scan: `pca_1..3`, of every embedding such as t-SNE `tsne_1, tsne_2, tsne3d_1..3`, `pls_1..3` (first
         contrast) and `pls_<contrast>_1..3` (the others). Methods that a small sample does not allow are left out.
     quality : DataFrame
         `method, trustworthiness, continuity, knn_auc, contrast, dimensions, seed_disparity`.
     seeds : DataFrame
-        `row, method, seed, x, y`: t-SNE and UMAP in two dimensions from every seed, each turned, mirrored, moved and
+        `row, method, seed, x, y`: every embedding in two dimensions from every seed, each turned, mirrored, moved and
         scaled onto the first (Procrustes); `row` is the scan's.
     """
 
@@ -45,7 +46,7 @@ class Projections:
 
 
 def project(study: Study, settings: AnalysisSettings) -> Projections:
-    """Project the latents by PCA, t-SNE, UMAP (unsupervised) and PLS (supervised, out of fold).
+    """Project the latents by PCA and the embeddings (unsupervised) and by PLS (supervised, out of fold).
 
     The latents are those that the model gave, (N, K), not harmonised: where sites lie apart, the views show it. Scans
     of one participant do not count as neighbours. ``seed_disparity`` is the mean Procrustes disparity (0 same shape
@@ -57,7 +58,7 @@ def project(study: Study, settings: AnalysisSettings) -> Projections:
     study : Study
         A PLS for each contrast; the kNN AUC is given for each.
     settings : AnalysisSettings
-        ``n_threads`` serves t-SNE.
+        ``n_threads`` serves the embeddings.
     """
     Z, fold, contrasts, participants = study.raw_latents.full, study.fold, study.contrasts, study.participants
     n, seed = len(Z), settings.seed
@@ -68,9 +69,7 @@ def project(study: Study, settings: AnalysisSettings) -> Projections:
     pca = PCA(size, random_state=seed).fit_transform(scaled)
     views["pca", 2], views["pca", 3] = pca[:, :2], pca
     seeds = [pd.DataFrame(columns=["row", "method", "seed", "x", "y"])]
-    for method, embed in (("tsne", _tsne), ("umap", _umap)):
-        if n < 8:
-            break
+    for method, embed in EMBED.items() if n >= 8 else ():
         count = max(1, settings.n_view_seeds if n <= _LARGEST else min(2, settings.n_view_seeds))
         runs = [embed(scaled, 2, seed + i, settings.n_threads) for i in range(count)]
         aligned, apart = align(runs)
@@ -155,25 +154,6 @@ def _pls(x: np.ndarray, y: np.ndarray, known: np.ndarray, components: int) -> np
     scale = pls.x_scores_.std(axis=0)
     sign = np.sign(pls.y_loadings_[0])
     return pls.transform(x) * np.where(sign == 0, 1, sign) / np.where(scale > 1e-12, scale, 1.0)
-
-
-def _tsne(x: np.ndarray, dims: int, seed: int, n_jobs: int) -> np.ndarray:
-    perplexity = min(30.0, max(2.0, (len(x) - 1) / 3))
-    # Random starts, so that the seeds show how much of the picture is the seed's. The library's own learning rate of
-    # at least 50 tears small cohorts apart in three dimensions.
-    rate = max(10.0, len(x) / 12)
-    model = TSNE(dims, perplexity=perplexity, init="random", learning_rate=rate, random_state=seed, n_jobs=n_jobs)
-    return model.fit_transform(x.astype(np.float32))
-
-
-def _umap(x: np.ndarray, dims: int, seed: int, n_jobs: int) -> np.ndarray:
-    from umap import UMAP  # compiles on import: only where it is used
-
-    neighbours = int(min(15, max(2, len(x) // 3)))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        model = UMAP(n_neighbors=neighbours, n_components=dims, random_state=seed, init="random", n_jobs=1)
-        return model.fit_transform(x.astype(np.float32))
 
 
 def align(runs: list[np.ndarray]) -> tuple[list[np.ndarray], float]:

@@ -28,7 +28,7 @@ class AnalysisSettings:
     n_interval_samples : int
         Bootstrap samples behind the interval of a region's mean absolute SHAP value.
     n_view_seeds : int
-        Seeds of the two-dimensional t-SNE and UMAP.
+        Seeds of every two-dimensional embedding.
     n_threads : int
     """
 

@@ -120,6 +120,10 @@ class Study:
     covariates : Covariates
     groups : tuple of N str or None, optional
         Group of every scan.
+    error_linear : ndarray of shape (N,), optional
+        As ``error``, by the linear model of the same training participants.
+    epochs : ndarray of shape (N,), int, optional
+        Epochs that the network behind ``error`` was trained for; 0 where it never left its start.
     blocks : ndarray of shape (N,) of str, optional
         Site of every scan: people are exchanged within sites only, whether or not sites are harmonised.
     """
@@ -137,6 +141,8 @@ class Study:
     contrasts: tuple[Contrast, ...]
     covariates: Covariates
     groups: tuple[str | None, ...] | None = None
+    error_linear: np.ndarray | None = None
+    epochs: np.ndarray | None = None
     blocks: np.ndarray | None = None
 
     @property
@@ -200,7 +206,7 @@ def build_study(
     questions : Questions
     products : dict
         Of ``model.crossfit.collect``: ``Z`` (N, K), ``fold``, ``ev_ae`` (N,), and where there are any ``Zf`` (F, N, K),
-        ``Zpca`` (N, K), ``Zpca_f`` (F, N, K).
+        ``Zpca`` (N, K), ``Zpca_f`` (F, N, K), ``ev_linear``, ``epochs`` (N,).
     regional : ndarray of shape (N, R)
     held_out : tuple of two ndarrays of shape (N, R)
         Observed and reconstructed, of ``model.regions.sum_regions``.
@@ -231,17 +237,19 @@ def build_study(
         contrasts=questions.contrasts,
         covariates=questions.covariates,
         groups=questions.groups,
+        error_linear=1 - products["ev_linear"] if "ev_linear" in products else None,
+        epochs=products.get("epochs"),
         blocks=questions.blocks,
     )
 
 
-_ARRAYS = ("fold", "error", "observed", "reconstructed")
+_ARRAYS = ("fold", "error", "observed", "reconstructed", "error_linear", "epochs", "blocks")
 _FEATURES = ("latents", "raw_latents", "pca", "regional")
 
 
 def write_study(path: Path, study: Study) -> Path:
     """Write a study as one ``.npz`` file without pickles; tables and names are JSON in it."""
-    arrays = {name: getattr(study, name) for name in _ARRAYS}
+    arrays = {name: array for name in _ARRAYS if (array := getattr(study, name)) is not None}
     arrays["covariates"] = study.covariates.matrix
     for name in _FEATURES:
         features = getattr(study, name)
@@ -249,8 +257,6 @@ def write_study(path: Path, study: Study) -> Path:
             arrays[name] = features.full
             if features.by_fold is not None:
                 arrays[f"{name}_by_fold"] = features.by_fold
-    if study.blocks is not None:
-        arrays["blocks"] = study.blocks
     for number, contrast in enumerate(study.contrasts):
         arrays[f"contrast_{number}"] = contrast.y
     words = {
@@ -283,8 +289,7 @@ def read_study(path: Path) -> Study:
         contrasts=tuple(contrasts),
         covariates=Covariates(matrix, tuple(words["covariates"]), np.isfinite(matrix).all(axis=1)),
         groups=None if words["groups"] is None else tuple(words["groups"]),
-        **{name: arrays[name] for name in _ARRAYS},
-        blocks=arrays.get("blocks"),
+        **{name: arrays.get(name) for name in _ARRAYS},
         **features,
     )
 

@@ -7,6 +7,7 @@ import pandas as pd
 
 from bids_app.group.claims import in_words
 from bids_app.group.classify import balanced_weights, classify, full_sample_margins
+from bids_app.group.convolutions import Convolutions, compare_convolutions
 from bids_app.group.design import Contrast, Covariates
 from bids_app.group.explain import ErrorRelation
 from bids_app.group.families import adjust, share_alpha
@@ -14,6 +15,7 @@ from bids_app.group.rows import Rows, rows_of
 from bids_app.group.settings import AnalysisSettings
 from bids_app.group.study import Study
 from bids_app.schema.claims import (
+    CONVOLUTIONS,
     DISPERSION,
     DISPERSION_RATIO,
     ERROR_EXPLAINED,
@@ -79,6 +81,7 @@ def validate(
         table += _sam_rows(sam_regions, contrast, alpha, levels)
     if relation is not None:
         table += _error_rows(relation, alpha)
+    table.append(_convolutions_row(compare_convolutions(study, settings), alpha))
     frame = pd.DataFrame(table, columns=COLUMNS)
     frame["p_adjusted"] = adjust(frame["p"], frame["claim_id"], frame["contrast"], settings.primary)
     return _remark(frame, study, settings)
@@ -276,6 +279,13 @@ def _remark(table: pd.DataFrame, study: Study, settings: AnalysisSettings) -> pd
 def _people(study: Study, x: np.ndarray, contrast: Contrast, settings: AnalysisSettings) -> Rows:
     complete = study.covariates.complete & np.isfinite(x).all(axis=1)
     return rows_of(study.participants, complete, contrast.y, settings.scan_choice)
+
+
+def _convolutions_row(found: Convolutions, alpha: float) -> dict:
+    if found.reason:
+        return _row(CONVOLUTIONS, "not testable", None, n=found.n, alpha=alpha, note=found.reason)
+    note = f"error of unseen maps {found.ratio:.3f} times the linear model's; signs flipped by participant"
+    return _row(CONVOLUTIONS, "permutation", None, n=found.n, p=found.p, alpha=alpha, note=note)
 
 
 def _of(regions, contrast):

@@ -66,7 +66,8 @@ def verdicts(
         name, claim_id = rows["contrast"].iloc[0], rows["claim_id"].iloc[0]
         grade, number, by, n = grade_claim(rows)
         detail = _detail(claim_id, by_name.get(name), lrcp_regions, sam_regions, float(rows["alpha"].iloc[0]))
-        sentence = _sentence(claim, grade, rows, detail, removed)
+        without = "" if claim_id in claims.UNADJUSTED else removed
+        sentence = _sentence(claim, grade, rows, detail, without)
         out.append(_verdict(claim, grade, number, sentence, by, name, n, claim_id))
         if claim_id == claims.SEPARATION.id and name in by_name:
             out.append(_beats_covariates(by_name[name], grade, baselines, bool(covariate_names)))

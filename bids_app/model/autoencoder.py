@@ -1,4 +1,4 @@
-"""The trained autoencoder as the rest of the app uses it: arrays in, arrays out."""
+"""A trained network as the rest of the app uses it: arrays in, arrays out."""
 
 from __future__ import annotations
 
@@ -10,28 +10,36 @@ import torch
 
 from bids_app.model.grid import Grid, Image
 from bids_app.model.linear import LinearModel
-from bids_app.model.network import ResidualAutoencoder
+from bids_app.model.network import MapNetwork
 from bids_app.model.volumes import Volumes
 
 BATCH = 16
 
 
 class Autoencoder:
-    """A linear path with a convolutional residual, with the interface of ``LinearModel``.
+    """A network of any architecture, with the interface of ``LinearModel``.
 
     Parameters
     ----------
     linear : LinearModel
-        The linear path.
-    network : ResidualAutoencoder
+        Fitted to the same maps: the network's linear path where it has one, and what it is compared with.
+    network : MapNetwork
     channels : tuple of int
     """
 
-    kind = "residual-autoencoder"
-
-    def __init__(self, linear: LinearModel, network: ResidualAutoencoder, channels: tuple[int, ...]):
+    def __init__(self, linear: LinearModel, network: MapNetwork, channels: tuple[int, ...]):
         self.linear, self.network, self.channels = linear, network.eval(), tuple(channels)
         self.card: dict[str, Any] = {}
+
+    @property
+    def kind(self) -> str:
+        """What the card calls it."""
+        return self.network.architecture.kind
+
+    @property
+    def description(self) -> str:
+        """What it is, for the card."""
+        return self.network.architecture.description
 
     @property
     def grid(self) -> Grid:
@@ -74,6 +82,11 @@ class Autoencoder:
 
 
 Model = Autoencoder | LinearModel
+
+
+def linear_of(model: Model) -> LinearModel:
+    """The linear model of the same training maps, which a network has to beat; a linear model itself."""
+    return model.linear if isinstance(model, Autoencoder) else model
 
 
 def encode_all(model: Model, volumes: Volumes, index: np.ndarray) -> np.ndarray:
@@ -122,9 +135,8 @@ def traverse(model: Model, latent: int, values: tuple[float, ...] = (-2, -1, 1, 
         4D, one difference from the decoded centre per value, on the model grid.
     """
     training = model.card.get("training", {})
-    linear = model.linear if isinstance(model, Autoencoder) else model
     centre = np.asarray(training.get("latent_mean", np.zeros(model.latent_dim)), np.float32)
-    spread = np.asarray(training.get("latent_sd", linear.scale), np.float32)
+    spread = np.asarray(training.get("latent_sd", linear_of(model).scale), np.float32)
     Z = np.tile(centre, (len(values) + 1, 1)).astype(np.float32)
     Z[1:, latent] += np.asarray(values, np.float32) * spread[latent]
     maps = model.decode(Z)

@@ -3,13 +3,13 @@
 How one model is fitted (``fit``), for the full cohort and for the training participants of each fold alike:
 
 1. an inner split of the *training* participants decides which prior the linear path uses (smoothness, left-right
-   symmetry) and how many epochs the convolutional residual is trained; 0 epochs, the linear path alone, is a choice
+   symmetry) and how many epochs the network is trained; 0 epochs, its start (the linear path alone), is a choice
    like any other;
-2. linear path and residual are then fitted to *all* training participants for that many epochs.
+2. linear path and network are then fitted to *all* training participants for that many epochs.
 
-So autoencoder and PCA learn from exactly the same participants. Giving a fifth of them up for early stopping alone
-would cost a small cohort more than the residual can win back, and comparing against a PCA of four fifths would flatter
-the autoencoder. The residual is kept only where its gain on held-out participants exceeds twice the standard error of
+So network, linear path and PCA learn from exactly the same participants. Giving a fifth of them up for early stopping
+alone would cost a small cohort more than the network can win back, and comparing against a PCA of four fifths would
+flatter it. A network leaves its start only where its gain on held-out participants exceeds twice the standard error of
 that gain: the lowest point of a noisy curve is not evidence.
 """
 
@@ -31,6 +31,7 @@ from bids_app.model.linear import ORDINARY, LinearModel, Prior, choose_prior, fi
 from bids_app.model.plan import Plan, validation_size
 from bids_app.model.training import train
 from bids_app.model.volumes import Volumes
+from bids_app.schema.architectures import BY_NAME
 
 log = logging.getLogger("latentatlas")
 PRIOR_SPLITS = 5
@@ -144,9 +145,10 @@ def fit(
     if plan.prior:
         prior, explained = choose_prior(volumes, index, inner_splits(ids, PRIOR_SPLITS, seed), plan.latent_dim)
     settings: dict[str, Any] = {"device": device, "n_threads": n_threads}
-    runs = []
+    runs, linear_explained = [], []
     for number, (learn, hold) in enumerate(inner):
         linear = fit_linear(volumes, index[learn], plan.latent_dim, prior=prior, seed=seed)
+        linear_explained.append(reconstruction_error(linear, volumes, index[hold])[1])
         where = Path(folder) / f"inner-{number}" if folder is not None else None
         runs.append(
             train(volumes, linear, index[learn], index[hold], plan, seed=seed + number, folder=where, **settings)
@@ -162,8 +164,8 @@ def fit(
         "epochs": epochs,
         "residual_gain": gain,
         "residual_gain_se": error,
-        "valid_explained_linear_path": float(np.mean(np.concatenate([r.valid_explained[0] for r in runs]))),
-        "sentence": describe(prior, epochs, gain, error),
+        "valid_explained_linear_path": float(np.mean(np.concatenate(linear_explained))),
+        "sentence": describe(plan.architecture, prior, epochs, gain, error),
     }
     first = runs[0]
     history = _mean_history([r.history for r in runs])
@@ -200,24 +202,19 @@ def choose_epochs(explained: Sequence[np.ndarray]) -> tuple[int, float, float]:
     return (best if gain > STANDARD_ERRORS * error else 0), gain, error
 
 
-def describe(prior: Prior, epochs: int, gain: float, error: float) -> str:
-    """Say in a sentence what was chosen."""
+def describe(architecture: str, prior: Prior, epochs: int, gain: float, error: float) -> str:
+    """Say what was chosen."""
     parts = []
     if prior.smoothing:
         parts.append(f"smooths its components by {prior.smoothing:g} mm")
     if prior.mirror_weight:
         parts.append(f"counts left-right mirror images {prior.mirror_weight:g}")
-    linear = f"The linear path {' and '.join(parts)}. " if parts else "The linear path is ordinary PCA. "
-    if epochs == 0:
-        return linear + (
-            "The linear model is as good here: the convolutions, which at their best explained "
-            f"{100 * gain:.2f} percentage points more of held-out participants' variance (standard error "
-            f"{100 * error:.2f}), are not used."
-        )
-    return linear + (
-        f"The convolutions, trained for {epochs} epoch{'s' * (epochs > 1)}, explain {100 * gain:.2f} (standard error "
-        f"{100 * error:.2f}) percentage points more of held-out participants' variance than it does alone."
+    row = BY_NAME[architecture]
+    found = (row.trained if epochs else row.untrained).format(
+        epochs=f"{epochs} epoch{'s' * (epochs > 1)}", gain=f"{100 * gain:.2f}", error=f"{100 * error:.2f}"
     )
+    linear = f"The linear path {' and '.join(parts)}." if parts else "The linear path is ordinary PCA."
+    return f"{linear} {found}" if row.has_linear_path else found
 
 
 def cross_fit_one(
@@ -248,7 +245,9 @@ def cross_fit_one(
     Returns
     -------
     arrays : dict
-        ``Z, Zpca`` (N, K) latents of every scan; ``err, ev_ae, ev_pca`` (N,) of every scan; ``held_out`` (N,) bool.
+        ``Z, Zpca`` (N, K) latents of every scan; of every scan (N,) ``err, ev_ae`` by the model, ``err_linear,
+        ev_linear`` by the linear model of the same training maps, ``ev_pca``, and the ``epochs`` of the model;
+        ``held_out`` (N,) bool.
     fit : Fit
 
     Raises
@@ -279,13 +278,17 @@ def cross_fit_one(
     log.info("%s: %s", who, fitted.choices["sentence"])
     every = np.arange(len(fold))
     err, ev_ae = reconstruction_error(fitted.model, volumes, every)
+    err_linear, ev_linear = reconstruction_error(fitted.model.linear, volumes, every)
     _, ev_pca = reconstruction_error(fitted.pca, volumes, every)
     return {
         "Z": encode_all(fitted.model, volumes, every),
         "Zpca": encode_all(fitted.pca, volumes, every),
         "err": err,
         "ev_ae": ev_ae,
+        "err_linear": err_linear,
+        "ev_linear": ev_linear,
         "ev_pca": ev_pca,
+        "epochs": np.full(len(fold), fitted.choices["epochs"]),
         "held_out": held_out,
     }, fitted
 
@@ -303,7 +306,8 @@ def collect(full: dict[str, np.ndarray], folds: Sequence[dict[str, np.ndarray]])
     Returns
     -------
     dict
-        ``Z, Zpca`` (N, K); ``Zf, Zpca_f`` (F, N, K); ``fold`` (N,); out-of-fold ``err, ev_ae, ev_pca`` (N,).
+        ``Z, Zpca`` (N, K); ``Zf, Zpca_f`` (F, N, K); ``fold`` (N,); out-of-fold (N,) ``err, ev_ae, err_linear,
+        ev_linear, ev_pca``, and ``epochs`` of the model that held the scan out.
     """
     seen = np.sum([f["held_out"] for f in folds], axis=0)
     if not (seen == 1).all():
@@ -313,13 +317,13 @@ def collect(full: dict[str, np.ndarray], folds: Sequence[dict[str, np.ndarray]])
     out = {"Z": full["Z"], "Zpca": full["Zpca"], "fold": fold}
     out["Zf"] = np.stack([f["Z"] for f in folds])
     out["Zpca_f"] = np.stack([f["Zpca"] for f in folds])
-    for name in ("err", "ev_ae", "ev_pca"):
+    for name in ("err", "ev_ae", "err_linear", "ev_linear", "ev_pca", "epochs"):
         out[name] = np.stack([f[name] for f in folds])[fold, scan]
     return out
 
 
 def cross_fit_table(products: dict[str, np.ndarray]) -> pd.DataFrame:
-    """Explained variance of unseen participants by fold: ``fold, n_train, n_test, ev_autoencoder, ev_pca``."""
+    """Explained variance of unseen participants by fold; columns of ``schema.model_tables.CROSS_FIT``."""
     fold = products["fold"]
     rows = [
         {
@@ -328,6 +332,8 @@ def cross_fit_table(products: dict[str, np.ndarray]) -> pd.DataFrame:
             "n_test": int((fold == f).sum()),
             "ev_autoencoder": float(products["ev_ae"][fold == f].mean()),
             "ev_pca": float(products["ev_pca"][fold == f].mean()),
+            "ev_linear": float(products["ev_linear"][fold == f].mean()),
+            "epochs": int(products["epochs"][fold == f][0]),
         }
         for f in np.unique(fold)
     ]

@@ -18,11 +18,12 @@ from safetensors.torch import load_file, save_file
 
 import bids_app
 from bids_app.errors import ModelError
-from bids_app.model.autoencoder import Autoencoder, Model
+from bids_app.model.architectures import network_class
+from bids_app.model.autoencoder import Autoencoder, Model, linear_of
 from bids_app.model.grid import Grid
 from bids_app.model.linear import LinearModel
-from bids_app.model.network import ResidualAutoencoder
 from bids_app.model.volumes import sampling_from_json, sampling_to_json
+from bids_app.schema.architectures import BY_KIND
 
 FORMAT = "latentatlas-model"
 FORMAT_VERSION = 2  # 2: convolutions on folded voxels, 3x3x3 decoder
@@ -75,7 +76,7 @@ def make_card(
         "kind": model.kind,
         "latent_dim": model.latent_dim,
         "channels": list(getattr(model, "channels", ())),
-        "architecture": model.kind if model.kind == "linear" else " ".join(str(ResidualAutoencoder.__doc__).split()),
+        "architecture": model.description,
         "space": space,
         "grid": {
             **sampling_to_json(model.grid.sampling),
@@ -124,7 +125,7 @@ def save_model(model: Model, folder: str | PathLike[str], card: dict[str, Any] |
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    linear = model.linear if isinstance(model, Autoencoder) else model
+    linear = linear_of(model)
     tensors = {
         "mask": torch.from_numpy(model.grid.mask.astype(np.uint8)),
         "mean": torch.from_numpy(linear.mean),
@@ -174,9 +175,9 @@ def load_model(folder: str | PathLike[str]) -> Model:
         if linear.components.shape != (card["latent_dim"], grid.n_voxels) or linear.mean.shape != (grid.n_voxels,):
             raise ModelError("The model's arrays do not fit its grid.", file=folder, remedy=REMEDY)
         model: Model = linear
-        if card["kind"] == Autoencoder.kind:
+        if card["kind"] in BY_KIND:
             channels = tuple(int(c) for c in card["channels"])
-            network = ResidualAutoencoder(linear, channels, float(tensors["data_scale"]))
+            network = network_class(BY_KIND[card["kind"]].name)(linear, channels, float(tensors["data_scale"]))
             prefix = "network."
             state = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
             network.load_state_dict(state)

@@ -65,7 +65,7 @@ class LinearModel:
         What the components assume.
     """
 
-    kind = "linear"
+    kind = description = "linear"
 
     def __init__(
         self, grid: Grid, mean: np.ndarray, components: np.ndarray, scale: np.ndarray, prior: Prior = ORDINARY

@@ -1,27 +1,18 @@
-"""The autoencoder: principal components as a linear path, with a convolutional residual that starts at nothing.
-
-    z = W (x - mean) + s * E((x - mean) / c)            encoder
-    x = mean + W' z + c * D(z / s)                      decoder
-
-W are the cohort's (mirror-weighted) principal components, s the standard deviations of their scores, c that of the
-maps; E and D are four blocks of stride 2 (1-16-32-64-128 channels) and their mirror image around a linear bottleneck.
-The last layers of E and D start at zero, so training starts at the linear model and can only leave it where held-out
-participants gain from that (compare the zero-initialised residual branches of Zhang, Dauphin & Ma 2019, Fixup).
-W stays as fitted: it already is the best linear map of the training cohort.
-"""
+"""What networks are made of: convolutions around a bottleneck, and the way between maps and the box they work in."""
 
 from __future__ import annotations
 
 import itertools
 import math
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import nn
 
 from bids_app.model.linear import LinearModel
+from bids_app.schema.architectures import Architecture
 
 activation = partial(nn.LeakyReLU, 0.1, inplace=True)
 
@@ -72,22 +63,21 @@ class ConvDecoder(nn.Module):
         return self.last(channels_last.flatten(0, 3)).unflatten(0, (len(latents), -1))
 
 
-class ResidualAutoencoder(nn.Module):
-    """The whole network, on maps as (n, V) vectors of mask voxels.
+class MapNetwork(nn.Module):
+    """What every architecture is: from maps (n, V) of mask voxels to latents (n, K), and back.
 
     Parameters
     ----------
     linear : LinearModel
-        The linear path; its mean map, scores' scale and grid are the network's.
+        Fitted to the training maps; its mean map and grid are the network's, and its number of latents.
     channels : tuple of int
         Channels after each of the four blocks.
     data_scale : float
         Standard deviation of the maps about their mean, over voxels and scans.
     """
 
+    architecture: ClassVar[Architecture]
     mean: torch.Tensor
-    components: torch.Tensor
-    scale: torch.Tensor
     data_scale: torch.Tensor
     place: torch.Tensor
 
@@ -98,8 +88,6 @@ class ResidualAutoencoder(nn.Module):
         # Not persistent: they come from the maps (or the model file), and checkpoints stay small.
         for name, value in {
             "mean": torch.from_numpy(linear.mean),
-            "components": torch.from_numpy(linear.components),
-            "scale": torch.from_numpy(linear.scale).clamp_min(1e-6),
             "data_scale": torch.tensor(float(data_scale)),
             "place": torch.from_numpy(folded_index(grid.box_index, grid.box_shape)),
         }.items():
@@ -108,20 +96,24 @@ class ResidualAutoencoder(nn.Module):
         self.decoder = ConvDecoder(self.box_shape, channels, k)
         self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # not in PyTorch's annotations
 
+    def fold(self, centred: torch.Tensor) -> torch.Tensor:
+        """Maps less their mean (n, V) as the encoder takes them: (n, P, 8), in units of ``data_scale``."""
+        folded = centred.new_zeros(len(centred), math.prod(self.box_shape))
+        folded[:, self.place] = centred / self.data_scale
+        return folded.unflatten(1, (-1, 8))
+
+    def unfold(self, box: torch.Tensor) -> torch.Tensor:
+        """What the decoder gives, (n, P, 8), at the voxels of the mask: (n, V), in units of ``data_scale``."""
+        voxels: torch.Tensor = Take.apply(box.flatten(1), self.place)  # type: ignore[no-untyped-call]  # PyTorch's
+        return voxels
+
     def encode(self, x: torch.Tensor) -> torch.Tensor:
         """Latents (n, K) of maps (n, V)."""
-        centred = x - self.mean
-        folded = centred.new_zeros(len(x), math.prod(self.box_shape))
-        folded[:, self.place] = centred / self.data_scale
-        with torch.autocast(x.device.type, enabled=False):  # mixed precision is for the convolutions
-            linear = centred @ self.components.T
-        return linear + self.scale * self.encoder(folded.unflatten(1, (-1, 8)))
+        raise NotImplementedError
 
     def decode(self, z: torch.Tensor) -> torch.Tensor:
         """Maps (n, V) of latents (n, K)."""
-        residual = Take.apply(self.decoder(z / self.scale).flatten(1), self.place)  # type: ignore[no-untyped-call]  # PyTorch's
-        with torch.autocast(z.device.type, enabled=False):
-            return torch.addmm(self.mean, z.float(), self.components).addcmul(residual.float(), self.data_scale)
+        raise NotImplementedError
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.decode(self.encode(x))

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from bids_app.errors import ConfigError, DatasetError
+from bids_app.schema.architectures import ARCHITECTURES, BY_NAME
 
 log = logging.getLogger("latentatlas")
 VALIDATION_SHARE = 0.2
@@ -28,6 +29,8 @@ class Plan:
         Latents, K; the same in every fold.
     latent_dim_asked : int
         What was asked for; ``notes`` says why it is less.
+    architecture : str
+        One of ``schema.architectures``.
     channels : tuple of int
         Channels after each stride-2 block.
     max_epochs, patience : int
@@ -47,6 +50,7 @@ class Plan:
 
     latent_dim: int
     latent_dim_asked: int
+    architecture: str = ARCHITECTURES[0].name
     channels: tuple[int, ...] = (16, 32, 64, 128)
     max_epochs: int = 60
     patience: int = 6
@@ -83,6 +87,8 @@ class Plan:
                 raise ValueError(f"{name} must be a positive whole number")
         if not isinstance(plan.max_epochs, int) or plan.max_epochs < 0:
             raise ValueError("max_epochs must be a whole number, 0 or more")
+        if plan.architecture not in BY_NAME:
+            raise ValueError(f"architecture must be one of {', '.join(BY_NAME)}")
         if len(plan.channels) != 4 or not all(isinstance(c, int) and c > 0 for c in plan.channels):
             raise ValueError("channels must be four positive whole numbers")
         return plan
@@ -105,7 +111,7 @@ def make_plan(
     latent_dim : int
         K asked for.
     **settings
-        Any other field of Plan.
+        Any other field of Plan; what the architecture has of its own comes before the defaults.
 
     Returns
     -------
@@ -116,6 +122,7 @@ def make_plan(
     DatasetError
         Too few participants to learn anything from.
     """
+    settings = {**BY_NAME[settings.get("architecture", ARCHITECTURES[0].name)].plan, **settings}
     ids = np.asarray(participant_ids).astype(str)
     smallest = len(set(ids))
     if folds is not None:

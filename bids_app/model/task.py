@@ -15,7 +15,7 @@ from torch.nn.functional import mse_loss
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
-from bids_app.model.network import ResidualAutoencoder
+from bids_app.model.network import MapNetwork
 from bids_app.model.plan import Plan
 
 KEPT = ("history", "explained", "best", "best_epoch", "example", "reconstructions")
@@ -26,7 +26,7 @@ class Task(pl.LightningModule):
 
     mirror: torch.Tensor | None
 
-    def __init__(self, network: ResidualAutoencoder, mirror: np.ndarray | None, plan: Plan, seed: int) -> None:
+    def __init__(self, network: MapNetwork, mirror: np.ndarray | None, plan: Plan, seed: int) -> None:
         super().__init__()
         self.network, self.plan, self.seed = network, plan, seed
         self.register_buffer("mirror", None if mirror is None else torch.from_numpy(mirror), persistent=False)
@@ -65,7 +65,7 @@ def most_typical(explained: Sequence[float] | np.ndarray) -> int:
 
 
 class Keeper(Callback):
-    """Losses of every epoch, the best weights, and when to stop. The linear path is epoch 0, and can win.
+    """Losses of every epoch, the best weights, and when to stop. The start (a linear path) is epoch 0, and can win.
 
     Also how one held-out map was reconstructed, after the epochs 0, 1, 2, 4, 8 ... and the best one.
     """
@@ -82,7 +82,7 @@ class Keeper(Callback):
         self._valid: list[torch.Tensor] = []
 
     def on_train_epoch_start(self, trainer: pl.Trainer, _task: pl.LightningModule) -> None:
-        if not self.history:  # the linear path, before any step
+        if not self.history:  # before any step
             with torch.inference_mode():
                 batches = (x.to(self.task.device).float() for x in self.held_out or ())
                 self._valid = [self.task.validation_step(x, i).cpu() for i, x in enumerate(batches)]

@@ -1,4 +1,4 @@
-"""Training the convolutional residual, driven by Lightning.
+"""Training a network, driven by Lightning.
 
 Everything random is drawn from (seed, epoch, step), never from a running generator, so a training that was killed and
 resumed from its last epoch ends with the weights of one that was not, and several processes share a batch as one would
@@ -29,10 +29,10 @@ from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from bids_app.model.architectures import network_class
 from bids_app.model.autoencoder import Autoencoder, reconstruction_error
 from bids_app.model.launch import count_processes, launch, pick_device
 from bids_app.model.linear import LinearModel
-from bids_app.model.network import ResidualAutoencoder
 from bids_app.model.plan import Plan
 from bids_app.model.task import Keeper, Progress, Task, most_typical
 from bids_app.model.volumes import Volumes
@@ -49,13 +49,13 @@ class Training:
     model : Autoencoder
         With the weights of ``best_epoch``; of the last epoch where nobody was held out.
     history : DataFrame
-        ``epoch, train_loss, valid_loss``; losses are shares of variance left unexplained, epoch 0 is the linear path.
+        ``epoch, train_loss, valid_loss``; losses are shares of variance left unexplained, epoch 0 is the start.
     best_epoch : int
         Epoch with the lowest ``valid_loss``.
     valid_explained : (epochs + 1, n_valid) array
         Explained variance of each held-out map after each epoch; empty where nobody was held out.
     example : int
-        Row of the held-out map whose explained variance by the linear path is the most typical (nearest the median);
+        Row of the held-out map whose explained variance at the start is the most typical (nearest the median);
         -1 where nobody was held out.
     reconstructions : dict of int to (V,) array
         That map as reconstructed after the epochs 0, 1, 2, 4, 8 ... and the best one.
@@ -84,7 +84,7 @@ def train(
     folder: str | PathLike[str] | None = None,
     callbacks: tuple[Callback, ...] = (),
 ) -> Training:
-    """Train the convolutional residual of a linear model.
+    """Train a network of the plan's architecture.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ def train(
     spread = np.mean([((rows - linear.mean) ** 2).mean() for _, rows in volumes.batches(train_index)])
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        network = ResidualAutoencoder(linear, plan.channels, float(np.sqrt(max(spread, 1e-12))))
+        network = network_class(plan.architecture)(linear, plan.channels, float(np.sqrt(max(spread, 1e-12))))
     model = Autoencoder(linear, network, plan.channels)
     if epochs == 0:
         return _untrained(volumes, model, valid_index)

@@ -14,8 +14,9 @@ from scipy import ndimage
 from bids_app.errors import ScanError
 from bids_app.participant._ants import image_like, scratch, to_ants
 from bids_app.participant._grid import block_average
-from bids_app.participant.tissue import segment
+from bids_app.participant.segmenters import Segment, segmenter
 from bids_app.participant.transforms import Transforms, Warp, warp_priors, write_composites
+from bids_app.schema.segmenters import SEGMENTERS
 from bids_app.space.templates import Template, get_template
 
 MARGIN_MM = 8.0
@@ -45,6 +46,7 @@ def register(
     work_dir: str | PathLike,
     seed: int = 1,
     sloppy: bool = False,
+    segmentation: str = SEGMENTERS[0].name,
 ) -> Transforms:
     """Register the brain to the template: affine (ANTs), then diffeomorphic in three steps.
 
@@ -67,6 +69,8 @@ def register(
         exactly.
     sloppy : bool
         Stop after the coarse match, and hurry it.
+    segmentation : str
+        Engine of the tissues that are matched, one of ``schema.segmenters``.
 
     Returns
     -------
@@ -88,7 +92,7 @@ def register(
         try:
             affine, found = _align(corrected, mask, template, folder, QUICK if sloppy else COARSE, seed)
             if not sloppy:
-                found = _match_tissues(corrected, mask, template, affine, found, folder, seed)
+                found = _match_tissues(corrected, mask, template, affine, found, folder, seed, segmenter(segmentation))
             return write_composites(affine, found, work_dir)
         except RuntimeError as error:
             raise ScanError(
@@ -122,6 +126,7 @@ def _match_tissues(
     near: Warp,
     folder: Path,
     seed: int,
+    segment: Segment,
 ) -> Warp:
     """Segment with the priors as the coarse match places them, then match tissues, at last with intensities."""
     if template.resolution != WORKING_MM:

@@ -17,9 +17,13 @@ import pandas as pd
 
 from .. import __version__
 from ..bids.files import read_json, write_text
+from ..bids.versions import map_engine
 from ..config import Config
+from ..schema.architectures import BY_KIND, BY_NAME, Architecture
+from ..schema.atlases import named
 from ..schema.claims import ALPHA
-from ..space.atlases import is_aal
+from ..schema.methods import EMBEDDINGS
+from ..schema.segmenters import BY_NAME as SEGMENTERS
 from .citations import cited, html_page, read_bibliography, tex_document, with_references
 from .group_results import error_is_explained
 from .style import join_words, number
@@ -38,7 +42,6 @@ PACKAGES = (
     "nireports",
     "templateflow",
 )
-ATLASES = {"AAL1": "aal1", "AAL": "aal1", "AAL2": "aal2", "AAL3": "aal3"}
 SPELT = {
     "tiv": "total intracranial volume",
     "WMHypointensityVolume": "the volume of hypointense white matter",
@@ -128,6 +131,7 @@ def describe_run(output_dir: Path, config: Config | Mapping | None = None) -> di
     group_column = summary.get("group_column", options["group_column"]) or ""
     template = str(summary.get("template") or _space(maps, options["template"])).split(":")[0]
     asked = str(summary.get("atlas_asked") or options["atlas"])  # a name, or a file
+    known_atlas = named(asked)
     atlas = summary.get("atlas") or Path(asked).name.split(".")[0]
     shap = summary.get("shap") or {}
     fwhm = summary.get("smoothing_fwhm", options["smoothing_fwhm"])
@@ -149,6 +153,7 @@ def describe_run(output_dir: Path, config: Config | Mapping | None = None) -> di
         "template_citation": next((key for name, key in TEMPLATES.items() if template.startswith(name)), ""),
         "template_source": "bundled" if template == BUNDLED else "templateflow",
         "resolution": f"{float(summary.get('resolution') or _resolution(sidecars) or options['grid_mm']):g}",
+        "segmentation": _segmentation(computed, options),
         "n_scans": len(computed),
         "n_participants": len({str(meta["Subject"]) for meta in computed}),
         "skull_strip": options["skull_strip"],
@@ -159,17 +164,19 @@ def describe_run(output_dir: Path, config: Config | Mapping | None = None) -> di
         "model_given": model,
         "encoded_by": model if any(output_dir.glob("sub-*/**/*_desc-recon_probseg.json")) else "",
         "model_mm": f"{card['grid']['resolution']:g}" if "grid" in card else "",
-        "latent_dim": summary.get("latent_dim", options["latent_dim"]),
+        "latent_dim": (latent_dim := summary.get("latent_dim", options["latent_dim"])),
+        "trained": _architecture(card, options).methods.format(latent_dim=latent_dim),
         "n_group_scans": summary.get("n_scans", len(sidecars)),
         "n_group_participants": summary.get("n_participants", len(sidecars)),
         "model_sentence": _model_sentence(card),
+        "embeddings": join_words([f"by {each.title} [@{each.citation}]" for each in EMBEDDINGS]),
         "folds": summary.get("folds", options["folds"]),
         "seed": summary.get("seed", options["random_seed"]),
         "group_column": group_column,
         "supervised": bool(contrasts or group_column),
         "atlas": atlas,
-        "atlas_citation": ATLASES.get(asked.upper(), ""),
-        "atlas_from_colin27": is_aal(asked),
+        "atlas_citation": "; ".join(f"@{key}" for key in known_atlas.citations) if known_atlas else "",
+        "atlas_way": known_atlas.way if known_atlas else "",
         "n_regions": _count_regions(output_dir, atlas),
         "covariates": covariates,
         "combat": site if summary.get("harmonize", options["harmonize"]) == "combat" else "",
@@ -251,6 +258,16 @@ def _model_card(output_dir: Path) -> dict:
     return next(
         (card for path in sorted((output_dir / "group" / "model").glob("*.json")) if (card := read_json(path))), {}
     )
+
+
+def _segmentation(computed: list[dict], options: Mapping) -> str:
+    """How the tissues of the maps that are there were told apart; where there are none, by the option."""
+    engines = sorted({engine for meta in computed if (engine := map_engine(meta))}) or [options["segmentation"]]
+    return join_words([SEGMENTERS[engine].methods if engine in SEGMENTERS else f"by {engine}" for engine in engines])
+
+
+def _architecture(card: Mapping, options: Mapping) -> Architecture:
+    return BY_KIND.get(card.get("kind"), BY_NAME[options["architecture"]])
 
 
 def _model_sentence(card: Mapping) -> str:

@@ -11,6 +11,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from ..schema.architectures import Architecture
 from ..schema.labels import CARRIED_R2, DIFFERING
 from ..schema.methods import FEATURES, TESTS
 from .group_results import numeric
@@ -96,29 +97,39 @@ def training_figure(training: pd.DataFrame) -> Figure:
     return figure
 
 
-def explained_figure(cross_fit: pd.DataFrame) -> Figure:
-    """Held-out explained variance of the autoencoder beside PCA of the same size, fold by fold."""
-    auto, pca = numeric(cross_fit, "ev_autoencoder"), numeric(cross_fit, "ev_pca")
+def compared_models(cross_fit: pd.DataFrame, architecture: Architecture) -> dict[str, np.ndarray]:
+    """Held-out explained variance of every fold, by model; the network only where a fold's has left its start."""
+    used = numeric(cross_fit, "epochs")
+    found = {
+        "mean map": np.zeros(len(cross_fit)),
+        "PCA of the same size": numeric(cross_fit, "ev_pca"),
+        "linear path": numeric(cross_fit, "ev_linear"),
+        architecture.label: numeric(cross_fit, "ev_autoencoder") * np.where(np.any(used != 0), 1, np.nan),
+    }
+    return {name: values for name, values in found.items() if np.isfinite(values).any()}
+
+
+def explained_figure(cross_fit: pd.DataFrame, architecture: Architecture) -> Figure:
+    """Held-out explained variance of the models side by side, fold by fold."""
+    models = compared_models(cross_fit, architecture)
     weights = numeric(cross_fit, "n_test")
     weights = np.where(np.isfinite(weights), weights, 1.0)
-    figure = Figure(figsize=(4.0, 3.4))
+    figure = Figure(figsize=(1.2 + 1.6 * len(models), 3.4))
     axes = figure.subplots()
-    for left, right in zip(auto, pca, strict=True):
-        axes.plot([0, 1], [left, right], color=FAINT, lw=0.8, alpha=0.7, zorder=1)
-    for x, values, colour in ((0, auto, BLUE), (1, pca, ORANGE)):
+    places = np.arange(len(models))
+    for fold in np.stack([*models.values()], 1):
+        axes.plot(places, fold, color=FAINT, lw=0.8, alpha=0.7, zorder=1)
+    for x, values, colour in zip(places, models.values(), (FAINT, ORANGE, GREEN, BLUE), strict=False):
         axes.scatter([x] * len(values), values, color=colour, s=26, zorder=2)
         good = np.isfinite(values)
-        if good.any():
-            mean = float(np.average(values[good], weights=weights[good]))
-            axes.plot([x - 0.2, x + 0.2], [mean] * 2, color="black", lw=2)
-            axes.annotate(
-                f"{mean:.3f}", (x + (-0.22 if x == 0 else 0.22), mean), ha="right" if x == 0 else "left", va="center"
-            )
+        mean = float(np.average(values[good], weights=weights[good]))
+        axes.plot([x - 0.2, x + 0.2], [mean] * 2, color="black", lw=2)
+        axes.annotate(f"{mean:.3f}", (x + 0.22, mean), ha="left", va="center")
     axes.axhline(0, color=FAINT, lw=0.8, ls=":")
     total = int(np.nansum(numeric(cross_fit, "n_test"))) if "n_test" in cross_fit else 0
-    axes.set_xticks([0, 1], ["autoencoder", "PCA, same size"])
+    axes.set_xticks(places, [name.replace(" with ", "\nwith ").replace(" of ", "\nof ") for name in models])
     axes.set(
-        xlim=(-0.7, 1.7),
+        xlim=(-0.5, len(models) - 0.3),
         ylabel="explained variance, held-out maps",
         title=f"{len(cross_fit)} folds{f', n = {total} held-out scans' if total else ''}",
     )
@@ -267,10 +278,7 @@ def baselines_figure(baselines: pd.DataFrame) -> Figure:
         part, value = part[np.isfinite(value)].reset_index(drop=True), value[np.isfinite(value)]
         low, high = (numeric(part, column) for column in ("ci_low", "ci_high"))
         for i in range(len(part)):
-            latent = "autoencoder" in str(part["features"][i]).lower() or str(part["features"][i]).lower().startswith(
-                "latent"
-            )
-            colour = BLUE if latent else FAINT
+            colour = BLUE if str(part["features"][i]).startswith("latent") else FAINT
             if np.isfinite(low[i]) and np.isfinite(high[i]):
                 axes.plot([low[i], high[i]], [i, i], color=colour, lw=2)
             axes.plot(value[i], i, "o", color=colour, ms=6)

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ..bids.tables import IDENTIFIERS
+from ..schema.architectures import ARCHITECTURES, BY_KIND, Architecture
 from ..schema.catalogue import TABLES
 from ..schema.claims import ERROR_EXPLAINED, SUPPORTED, WORST_CASE, Claim
 from ..schema.scan_tables import COHORT
@@ -101,6 +102,13 @@ class GroupResults:
             return None
         _, path, names = min(found)
         return nib.load(path), read_tsv(names)
+
+    @cached_property
+    def architecture(self) -> Architecture:
+        """What was trained; the default where nothing was."""
+        path = self.folder / "model" / "model.json"
+        kind = json.loads(path.read_text(encoding="utf-8")).get("kind") if path.exists() else None
+        return BY_KIND.get(kind, ARCHITECTURES[0])
 
     @property
     def group_column(self) -> str | None:

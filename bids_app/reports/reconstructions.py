@@ -104,7 +104,7 @@ def epochs_figure(results: GroupResults) -> tuple[Figure, str] | None:
     -------
     figure : Figure
     sentence : str
-        Whether training left the linear path (HTML).
+        Whether training left its start (HTML).
     """
     found = _maps_and_table(results, "reconstructions_by_epoch")
     if found is None:
@@ -123,7 +123,7 @@ def epochs_figure(results: GroupResults) -> tuple[Figure, str] | None:
     columns = [(given, f"map of {scan_names(table)[0]}", given - start, "map − epoch 0")]
     for epoch in shown:
         volume = data[..., int(made["volume"][epoch])]
-        name = "linear path" if epoch == 0 else f"epoch {epoch}"
+        name = results.architecture.start if epoch == 0 else f"epoch {epoch}"
         title = f"{name}{' (in use)' if epoch == used else ''}\nerror {made['error'][epoch]:.4g}"
         columns.append((volume, title, volume - start, f"epoch {epoch} − epoch 0" if epoch else ""))
     tall, wide = layout.tile
@@ -142,9 +142,9 @@ def epochs_figure(results: GroupResults) -> tuple[Figure, str] | None:
     if used:
         return figure, f"<p>The model in use was trained for {used} epoch{'s' * (used > 1)}.</p>"
     return figure, (
-        "<p>The model in use never left the linear path (epoch 0): training gave held-out participants no gain beyond "
-        "twice its standard error. The later pictures show what training would have made of this map; no result rests "
-        "on them.</p>"
+        f"<p>The model in use never left the {results.architecture.start} (epoch 0): training gave held-out "
+        "participants no gain beyond twice its standard error. The later pictures show what training would have made "
+        "of this map; no result rests on them.</p>"
     )
 
 
@@ -158,6 +158,8 @@ def traversal_figure(results: GroupResults) -> Figure | None:
         return None
     table, image, data = found
     inside = (data != 0).any(-1)
+    if not inside.any():  # latents that the decoder ignores: a network that never left the mean map
+        return None
     layout = plan_layout(inside, image.affine, planes=("axial",), columns=5, pixel=1.3, margin_mm=3)
     top = float(np.percentile(np.abs(data[inside]), 99.5)) or 1.0
     norm = Normalize(-top, top)

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..bids.versions import map_version
+from ..bids.versions import map_engine, map_version
 from ..schema.limits import USUAL
 from ..schema.measures import ENCODED, MEASURES, NAMED, REASONS, VERDICT, Measure
+from ..schema.segmenters import KEY
 from .scans import Scan
 from .style import Markup, definition_list, esc, number
 
@@ -23,7 +24,7 @@ VERDICTS = {
 _SHOWN_ELSEWHERE = (
     {measure.key for measure in DRAWN}
     | {measure.rule for measure in DRAWN}
-    | {VERDICT.name, REASONS.name, "JacobianRange", "ModulatedGMVolume"}
+    | {VERDICT.name, REASONS.name, "JacobianRange", "ModulatedGMVolume", KEY}
 )
 
 
@@ -184,6 +185,8 @@ def _facts(scan: Scan) -> list[tuple[str, object]]:
     if meta.get("SkullStripMethod"):
         method = meta["SkullStripMethod"]
         facts.append(("Brain outline from", "the earlier stripping" if method == "support" else method))
+    if engine := map_engine(meta):
+        facts.append(("Tissues told apart by", engine))
     if meta.get("InTrainingCohort"):
         said = "<strong>was trained on this participant</strong>: its error and percentile look better than they are"
         facts.append(("The model", Markup(said)))

@@ -7,24 +7,26 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from ..schema.architectures import Architecture
 from . import charts
-from .group_results import GroupResults, numeric
+from .group_results import GroupResults
 from .items import Item, item
 from .reconstructions import epochs_figure, error_figure, reconstruction_figure, traversal_figure
-from .style import number
+from .style import join_words, number
 
 
 def training(results: GroupResults) -> Iterator[Item]:
-    """How the model learned, and whether it beats PCA."""
+    """How the model learned, and how well it describes unseen maps beside simpler ones."""
+    architecture = results.architecture
     table = results.table("training")
     if table is not None:
-        yield item("loss", charts.training_figure(table))
+        yield item("loss", charts.training_figure(table), start=architecture.start)
     learning = epochs_figure(results)
     if learning is not None:
-        yield item("learning", learning[0], before=learning[1], picture=True)
+        yield item("learning", learning[0], before=learning[1], picture=True, start=architecture.start)
     table = results.table("cross_fit")
     if table is not None:
-        yield item("explained", charts.explained_figure(table), before=_compared(table))
+        yield item("explained", charts.explained_figure(table, architecture), before=_compared(table, architecture))
     for key, make in (
         ("examples", reconstruction_figure),
         ("errorMaps", error_figure),
@@ -35,14 +37,13 @@ def training(results: GroupResults) -> Iterator[Item]:
             yield item(key, figure, picture=True)
 
 
-def _compared(cross_fit: pd.DataFrame) -> str:
-    """Autoencoder against PCA in a sentence."""
-    auto, pca = (numeric(cross_fit, column) for column in ("ev_autoencoder", "ev_pca"))
-    if not (np.isfinite(auto).any() and np.isfinite(pca).any()):
+def _compared(cross_fit: pd.DataFrame, architecture: Architecture) -> str:
+    """How well the models describe unseen maps, in a sentence."""
+    models = charts.compared_models(cross_fit, architecture)
+    means = [(name, number(float(np.nanmean(values)))) for name, values in models.items() if name != "mean map"]
+    if not means:
         return ""
-    a, b = float(np.nanmean(auto)), float(np.nanmean(pca))
-    better = "more than" if a > b + 0.005 else "less than" if a < b - 0.005 else "about as much as"
-    return (
-        f"<p>On maps that the models had not seen, the autoencoder explains {number(a)} of the variance, {better} PCA "
-        f"of the same size ({number(b)}).</p>"
-    )
+    said = f"Share of the variance of unseen maps that is explained: {join_words([f'{n} {v}' for n, v in means])}."
+    if architecture.label not in models:
+        said += f" No fold's model was given an epoch of training: the model in use is the {architecture.start}."
+    return f"<p>{said}</p>"

@@ -21,6 +21,7 @@ SETTINGS = {
     "resolution": "resolution (mm)",
     "smoothing_fwhm": "smoothing (FWHM, mm)",
     "atlas": "atlas",
+    "architecture": "architecture",
     "latent_dim": "latents",
     "folds": "folds",
     "n_permutations": "permutations",

@@ -11,14 +11,16 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ..bids.tables import IDENTIFIERS
-from ..schema.methods import PROJECTIONS
+from ..schema.methods import EMBEDDINGS, PROJECTIONS
 from ..schema.model_tables import PROJECTION_QUALITY
 from .charts import group_colours
 from .group_results import GroupResults, numeric
 from .interactive import projection_explorer
 from .items import Item, item
 from .sections_overview import groups_of
-from .style import html_table, number
+from .style import html_table, join_words, number
+
+NAMES = join_words([each.title for each in EMBEDDINGS])
 
 
 def projections(results: GroupResults) -> Iterator[Item]:
@@ -29,7 +31,7 @@ def projections(results: GroupResults) -> Iterator[Item]:
     first = [column for column in (results.group_column, "error") if column]
     explorer = projection_explorer(results.scans, table, first)
     if explorer is not None:
-        yield item("explorer", explorer, n=len(table))
+        yield item("explorer", explorer, n=len(table), embeddings=NAMES)
     quality = results.table("projection_quality")
     seeds = results.table("projection_seeds")
     if seeds is not None:
@@ -37,7 +39,7 @@ def projections(results: GroupResults) -> Iterator[Item]:
         grouped = results.scans[keys].assign(group=groups_of(results))
         drawn = seeds.merge(grouped, on=keys, how="left")
         count = seeds["seed"].nunique()
-        yield item("seeds", seeds_figure(drawn, _disparities(quality)), seeds=count, n=len(table))
+        yield item("seeds", seeds_figure(drawn, _disparities(quality)), seeds=count, n=len(table), embeddings=NAMES)
     if quality is not None:
         headers = PROJECTION_QUALITY.headers(quality)
         shown = quality.assign(method=quality["method"].map(lambda m: PROJECTIONS.get(m, m)))

@@ -47,12 +47,15 @@ class Claim:
     groups, ordinal, score : str
         What it says of two groups, of an order of groups, of a score; empty where it says the same as of groups.
         ``{first}`` and ``{second}`` are the groups, ``{contrast}`` is the contrast's name.
+    removes_covariates : bool
+        Whether its test removes the influence of the covariates.
     """
 
     id: str
     groups: str
     ordinal: str = ""
     score: str = ""
+    removes_covariates: bool = True
 
 
 SEPARATION = Claim(
@@ -65,7 +68,14 @@ BEATS_COVARIATES = Claim("beats_covariates", "The latent space beats the covaria
 REGIONS_KEPT = Claim("regions_kept", "The latent space keeps regional differences ({contrast})")
 SINGLE_REGIONS = Claim("single_regions", "Single regions' grey matter separates the groups ({contrast})")
 ERROR_EXPLAINED = Claim("error_explained", "Regional grey matter explains the reconstruction error")
-CLAIMS = (SEPARATION, BEATS_COVARIATES, REGIONS_KEPT, SINGLE_REGIONS, ERROR_EXPLAINED)
+CONVOLUTIONS = Claim(
+    "convolutions",
+    "Convolutions describe unseen brains better than the linear model",
+    removes_covariates=False,
+)
+CLAIMS = (SEPARATION, BEATS_COVARIATES, REGIONS_KEPT, SINGLE_REGIONS, ERROR_EXPLAINED, CONVOLUTIONS)
+#: Claims whose tests remove no covariate.
+UNADJUSTED = tuple(claim.id for claim in CLAIMS if not claim.removes_covariates)
 
 #: A remark on a test begins so, in its note and in the verdict's sentence: where the smaller of two groups has fewer
 #: people than this, and one group's standard deviation is more than so many times the other's.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 #: Column ``method`` of ``group/validation.tsv``.
 TESTS = {
     "pac-bayes (published)": "PAC-Bayes, as published",
@@ -31,12 +33,34 @@ FEATURES = {
     "covariates": "covariates",
     "covariates + latents": "covariates and latents",
 }
+
+
+class Embedding(NamedTuple):
+    """A picture of the latents that depends on a seed.
+
+    Attributes
+    ----------
+    name : str
+        As in ``group.embeddings.EMBED``, and the start of the names of its coordinates.
+    title : str
+    citation : str
+        Key in ``boilerplate/references.bib``.
+    """
+
+    name: str
+    title: str
+    citation: str
+
+
+EMBEDDINGS = (
+    Embedding("tsne", "t-SNE", "tsne"),
+    Embedding("umap", "UMAP", "umap"),
+    Embedding("pacmap", "PaCMAP", "pacmap"),
+)
 #: Column ``method`` of the tables of projections, and the start of the names of coordinates.
 PROJECTIONS = {
     "pca": "PCA",
-    "tsne": "t-SNE",
-    "tsne3d": "t-SNE (3D)",
     "pls": "PLS (supervised)",
-    "umap": "UMAP",
-    "umap3d": "UMAP (3D)",
+    **{each.name: each.title for each in EMBEDDINGS},
+    **{f"{each.name}3d": f"{each.title} (3D)" for each in EMBEDDINGS},
 }

@@ -24,8 +24,13 @@ CROSS_FIT = Table(
         Column("fold", "The fold that was left out"),
         Column("n_train", "Scans trained on"),
         Column("n_test", "Scans left out"),
-        Column("ev_autoencoder", "Explained variance of the maps left out, by the autoencoder"),
+        Column(
+            "ev_autoencoder",
+            "Explained variance of the maps left out, by the model in use: an autoencoder where `epochs` is above 0",
+        ),
         Column("ev_pca", "The same by a principal component analysis of the same size"),
+        Column("ev_linear", "The same by the linear model of the same training participants (the linear path)"),
+        Column("epochs", "Epochs that the convolutions of this fold's model were trained for; 0: they are not in use"),
     ),
 )
 PROJECTION_QUALITY = Table(
@@ -73,7 +78,7 @@ RECONSTRUCTIONS_BY_EPOCH = Table(
         VOLUME,
         *SCAN,
         _SOURCE,
-        Column("epoch", "Epoch of the training; 0 is the linear path"),
+        Column("epoch", "Epoch of the training; 0 is before any"),
         Column("error", "Mean squared error in the brain mask"),
         Column("epochs_in_use", "Epochs that the model in use was trained for"),
     ),

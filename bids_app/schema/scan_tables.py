@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .columns import SCAN, Column, Table
 from .measures import QUALITY_COLUMNS
+from .methods import EMBEDDINGS
 
 LATENTS = Table(
     "phenotype/latents.tsv",
@@ -47,8 +48,8 @@ RECONSTRUCTION = Table(
         ),
         Column(
             "explained_variance",
-            "Share of this map's variance about the training mean that the autoencoder explains, out-of-fold; below 0 "
-            "is worse than the mean map",
+            "Share of this map's variance about the training mean that the model explains, out-of-fold; below 0 is "
+            "worse than the mean map",
         ),
         Column("explained_variance_pca", "The same for a principal component analysis of the same size"),
         Column(
@@ -57,6 +58,10 @@ RECONSTRUCTION = Table(
             "head size",
         ),
         Column("fold", "Fold in which this participant was held out"),
+        Column(
+            "explained_variance_linear",
+            "The same for the linear path of the same training participants",
+        ),
     ),
 )
 PROJECTIONS = Table(
@@ -65,10 +70,11 @@ PROJECTIONS = Table(
     (
         *SCAN,
         Column("pca_<number>", "Coordinate of the principal component analysis of the latents (unsupervised)"),
-        Column("tsne_<number>", "Coordinate of t-SNE in two dimensions (unsupervised)"),
-        Column("tsne3d_<number>", "Coordinate of t-SNE in three dimensions (unsupervised)"),
-        Column("umap_<number>", "Coordinate of UMAP in two dimensions (unsupervised)"),
-        Column("umap3d_<number>", "Coordinate of UMAP in three dimensions (unsupervised)"),
+        *(
+            Column(f"{each.name}{suffix}_<number>", f"Coordinate of {each.title} in {many} dimensions (unsupervised)")
+            for each in EMBEDDINGS
+            for suffix, many in (("", "two"), ("3d", "three"))
+        ),
         Column(
             "pls_<contrast>_<number>",
             "Coordinate of the partial least squares of <contrast>, out-of-fold (supervised)",

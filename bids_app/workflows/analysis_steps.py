@@ -54,7 +54,7 @@ def _paint(values: np.ndarray, labels: Path, path: Path) -> None:
 
 @stage("done")
 def project(folder: Path, study: Path, seed: int, n_jobs: int) -> dict:
-    """Project the latent space: PCA, t-SNE, PLS, UMAP."""
+    """Project the latent space to two and three dimensions."""
     from ..group.project import project as compute
 
     cohort = read_study(study)

@@ -20,6 +20,7 @@ from ..config import Config
 from ..errors import DatasetError, NoInputError
 from ..group.design import read_categories
 from ..group.study import Design, build_questions
+from ..schema.atlases import named
 from ..schema.measures import QUALITY_COLUMNS
 from ..schema.scan_tables import QUALITY
 from .claims import claim, lock_folders, refuse, write_citation
@@ -185,7 +186,7 @@ def _check(config: Config, maps: Sequence[GreyMatterMap], table: pd.DataFrame, d
 
     from ..model.files import load_model
     from ..model.plan import make_plan
-    from ..space.atlases import is_aal, load_atlas
+    from ..space.atlases import load_atlas
 
     for contrast in build_questions(table, design).contrasts:
         if contrast.problem:
@@ -206,9 +207,10 @@ def _check(config: Config, maps: Sequence[GreyMatterMap], table: pd.DataFrame, d
     if not design.group_column:
         logger.warning("no --group-column: the latent space is described, nothing is compared")
     load_atlas(config.atlas, nib.load(maps[0].path))
-    if is_aal(config.atlas) and not maps[0].space.startswith("MNI152"):
+    known = named(config.atlas)
+    if known and not maps[0].space.startswith(known.space):
         logger.warning(
-            "%s is brought to MNI152 space, the maps are in %s: it fits roughly", config.atlas, maps[0].space
+            "%s is brought to %s space, the maps are in %s: it fits roughly", known.name, known.space, maps[0].space
         )
     if config.model:
         load_model(config.model_dir)

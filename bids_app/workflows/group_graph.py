@@ -70,6 +70,7 @@ def init_group_wf(
     regions = node(steps.regions(maps=paths, atlas=config.atlas, space=space), "regions")
     plan = node(
         steps.plan(
+            architecture=config.architecture,
             latent_dim=config.latent_dim,
             epochs=config.epochs,
             folds=n_folds,

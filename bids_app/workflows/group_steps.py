@@ -59,8 +59,8 @@ def regions(folder: Path, maps: list[Path], kept: list, cohort: Path, atlas: str
 
 
 @stage("plan", "fold", "latent_dim")
-def plan(folder: Path, cohort: Path, latent_dim: int, epochs: int | None, folds: int, group_column: str | None,
-         seed: int) -> dict:  # fmt: skip
+def plan(folder: Path, cohort: Path, architecture: str, latent_dim: int, epochs: int | None, folds: int,
+         group_column: str | None, seed: int) -> dict:  # fmt: skip
     """Decide the folds and the training plan from the size of the cohort."""
     from ..model.crossfit import split_participants
     from ..model.plan import make_plan
@@ -68,7 +68,7 @@ def plan(folder: Path, cohort: Path, latent_dim: int, epochs: int | None, folds:
     table = read_tsv(cohort)
     strata = table[group_column] if group_column else None
     fold = split_participants(table["participant_id"], folds, seed, strata)
-    settings = {"max_epochs": epochs} if epochs else {}
+    settings = {"architecture": architecture, **({"max_epochs": epochs} if epochs else {})}
     made = make_plan(table["participant_id"], fold, latent_dim=latent_dim, **settings)
     made.write(folder / "plan.json")
     np.save(folder / "fold.npy", fold)
@@ -124,7 +124,7 @@ def collect(
     products = crossfit.collect(full, parts)
     np.savez(folder / "products.npz", **products)
     model = files.load_model(models[0])
-    means = {name: float(np.mean(products[name])) for name in ("ev_ae", "ev_pca")}
+    means = {name: float(np.mean(products[name])) for name in ("ev_ae", "ev_linear", "ev_pca")}
     table = read_tsv(cohort)
     card = files.make_card(
         model,
@@ -132,7 +132,11 @@ def collect(
         training_errors=products["err"],
         latents=products["Z"],
         choices=model.card["training"]["choices"],
-        metrics={"explained_variance_autoencoder": means["ev_ae"], "explained_variance_pca": means["ev_pca"]},
+        metrics={
+            "explained_variance_autoencoder": means["ev_ae"],
+            "explained_variance_linear": means["ev_linear"],
+            "explained_variance_pca": means["ev_pca"],
+        },
         seed=seed,
         space=space,
         licence=licence,
@@ -190,7 +194,7 @@ def apply_model(
     """
     from ..errors import DatasetError, ModelError
     from ..model import files
-    from ..model.autoencoder import encode_all, reconstruction_error
+    from ..model.autoencoder import encode_all, linear_of, reconstruction_error
     from ..model.linear import fit_linear
     from ..model.volumes import load_volumes
 
@@ -208,6 +212,8 @@ def apply_model(
     every = np.arange(len(table))
     products = {"Z": encode_all(stored, loaded, every), "fold": folds}
     products["err"], products["ev_ae"] = reconstruction_error(stored, loaded, every)
+    products["err_linear"], products["ev_linear"] = reconstruction_error(linear_of(stored), loaded, every)
+    products["epochs"] = np.full(len(every), stored.card["training"]["choices"].get("epochs", 0))
     products["Zpca_f"], products["ev_pca"] = [], np.zeros(len(every))
     for number in np.unique(folds):
         linear = fit_linear(loaded, np.flatnonzero(folds != number), stored.latent_dim, seed=seed)
@@ -237,6 +243,7 @@ def _write_latents(folder: Path, table: pd.DataFrame, products: dict) -> None:
             "explained_variance_pca": products["ev_pca"],
             "mean_squared_error": products["err"],
             "fold": products["fold"],
+            "explained_variance_linear": products["ev_linear"],
         }
     )
     write_phenotype(folder, scan_tables.RECONSTRUCTION, table, reconstruction)

@@ -122,6 +122,7 @@ def summarise(
         "atlas_asked": config.atlas,
         "sloppy": maps.sloppy,
         "smoothing_fwhm": config.smoothing_fwhm,
+        "architecture": None if config.model else config.architecture,
         "latent_dim": latent_dim,
         "latent_dim_asked": config.latent_dim,
         "folds": config.folds,

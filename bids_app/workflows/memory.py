@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..schema.segmenters import SEGMENTERS
+
 #: Step -> GB whatever the scan, and bytes a voxel of it: a tenth above the peaks of a process that does nothing else,
 #: on one head at 1 and at 0.45 mm (10.5 and 114 million voxels). The peaks are in docs/participant.md.
 MEMORY = {
@@ -13,7 +15,7 @@ MEMORY = {
     "brain_mask": (1.0, 24),
     "bias_field": (0.35, 15),
     "normalise": (1.35, 15),
-    "tissues": (0.6, 28),
+    "tissues": SEGMENTERS[0].memory,
     "modulate": (0.85, 16),
     "quality": (0.6, 26),
     "write": (0.3, 5),
@@ -23,9 +25,9 @@ WORKER_GB = 0.15  # what a worker keeps of earlier steps
 USUAL_VOXELS = 12_000_000
 
 
-def memory_gb(step: str, voxels: int) -> float:
-    """GB to reserve for a step on a scan of so many voxels."""
-    base, each = MEMORY[step]
+def memory_gb(step: str, voxels: int, needs: tuple[float, float] | None = None) -> float:
+    """GB to reserve for a step on a scan of so many voxels; ``needs`` in place of what ``MEMORY`` says."""
+    base, each = needs or MEMORY[step]
     return round(base + WORKER_GB + each * voxels / 1e9, 2)
 
 

@@ -9,6 +9,7 @@ import nipype.pipeline.engine as pe
 from ..bids.maps import GreyMatterMap
 from ..bids.query import Scan, check_dataset
 from ..config import Config
+from ..schema.segmenters import BY_NAME
 from ..space.templates import parse_name
 from . import participant_steps as steps
 from .memory import count_voxels, memory_gb
@@ -109,21 +110,27 @@ def init_scan_wf(config: Config, scan: Scan, *, labels: Mapping[str, str], n_thr
     """
     workflow = pe.Workflow(name=scan.prefix.replace("-", "_"))
     space = {"template": config.template, "resolution": config.grid_mm}
+    engine, segmenter = {"segmentation": config.segmentation}, BY_NAME[config.segmentation]
     voxels = count_voxels(scan.path)
 
-    def node(interface, name, *, threads=1, **more):
-        return pe.Node(interface, name=name, n_procs=threads, mem_gb=memory_gb(name, voxels), **more)
+    def node(interface, name, *, threads=1, needs=None, **more):
+        return pe.Node(interface, name=name, n_procs=threads, mem_gb=memory_gb(name, voxels, needs), **more)
 
     conform = node(steps.conform(image=str(scan.path)), "conform")
     brain = node(steps.brain_mask(mode=config.skull_strip, n_threads=n_threads), "brain_mask", threads=n_threads)
     # ANTs and Greedy take their threads from the environment (workflows.environment.prepare).
     bias = node(steps.bias_field(sloppy=config.sloppy), "bias_field", threads=n_threads)
     normalise = node(
-        steps.normalise(**space, seed=config.random_seed, sloppy=config.sloppy),
+        steps.normalise(**space, **engine, seed=config.random_seed, sloppy=config.sloppy),
         "normalise",
         threads=n_threads,
     )
-    tissues = node(steps.tissues(**space, sloppy=config.sloppy), "tissues")
+    tissues = node(
+        steps.tissues(**space, **engine, sloppy=config.sloppy),
+        "tissues",
+        threads=n_threads if segmenter.threaded else 1,
+        needs=segmenter.memory,
+    )
     modulate = node(steps.modulate(**space, fwhm=config.smoothing_fwhm), "modulate")
     quality = node(steps.quality(**space), "quality")
     # Only unfinished scans are here: their outputs are written again even where the work folder knows every step.
@@ -135,6 +142,7 @@ def init_scan_wf(config: Config, scan: Scan, *, labels: Mapping[str, str], n_thr
             fingerprint=fingerprint(config, scan),
             fwhm=config.smoothing_fwhm,
             sloppy=config.sloppy,
+            **engine,
         ),
         "write",
         overwrite=True,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..schema.segmenters import KEY, SEGMENTERS
 from .stage import stage
 
 
@@ -43,7 +44,14 @@ def bias_field(folder: Path, t1w: Path, mask: Path, sloppy: bool) -> dict:
 
 @stage("forward", "inverse")
 def normalise(
-    folder: Path, corrected: Path, mask: Path, template: str, resolution: float, seed: int, sloppy: bool
+    folder: Path,
+    corrected: Path,
+    mask: Path,
+    template: str,
+    resolution: float,
+    segmentation: str,
+    seed: int,
+    sloppy: bool,
 ) -> dict:
     """Register the brain to the template."""
     from ..participant.normalize import register
@@ -56,6 +64,7 @@ def normalise(
         work_dir=folder,
         seed=seed,
         sloppy=sloppy,
+        segmentation=segmentation,
     )
     return {"forward": found.forward, "inverse": found.inverse}
 
@@ -69,17 +78,18 @@ def tissues(
     inverse: Path,
     template: str,
     resolution: float,
+    segmentation: str,
     sloppy: bool,
 ) -> dict:
     """Segment grey matter, white matter and fluid with the template's priors."""
-    from ..participant.tissue import segment
+    from ..participant.segmenters import segmenter
     from ..participant.transforms import Transforms, in_mask, warp_priors, whole
     from ..space.templates import get_template
 
     head = _load(corrected)
     inside, image = in_mask(_load(mask), head)  # priors are wanted nowhere else, and a head is several brains large
     priors = warp_priors(get_template(template, resolution), image, Transforms(forward, inverse))
-    found = segment(image, inside, *priors, sloppy=sloppy)
+    found = segmenter(segmentation)(image, inside, *priors, sloppy=sloppy)
     kinds = "gm", "wm", "csf", "hypointensities"
     return {k: _save(whole(getattr(found, k), head), folder / f"{k}.nii") for k in kinds}
 
@@ -196,6 +206,7 @@ def write(
     recon: Path | None = None,
     encoded: dict | None = None,
     fwhm: float = 0.0,
+    segmentation: str = SEGMENTERS[0].name,
     sloppy: bool = False,
 ) -> dict:
     """Copy the results into the output dataset, with their sidecars."""
@@ -204,11 +215,14 @@ def write(
     given = locals()
     files = {kind: _zipped(given[kind], folder) for kind in NAMES if given[kind] is not None}
     stripped = quality["SkullStripped"]
+    engine = {KEY: segmentation}
     metadata = {
+        **dict.fromkeys(("gm", "wm", "csf", "gm_std", "wm_std", "csf_std"), engine),
         "t1w": {"SkullStripped": stripped, **conformed},
         "t1w_std": {"SkullStripped": stripped, **conformed},
         "modulated": {
             **quality,
+            **engine,
             "Modulated": True,
             "Units": "ml per ml",
             **({"Sloppy": True} if sloppy else {}),
@@ -236,7 +250,7 @@ def adopt(folder: Path, image: Path, modulated: bool, transform: Path | None = N
     found = load_map(image)
     if not modulated and transform is not None:
         found, modulated = modulate_map(found, transform, folder), True
-    told = {"QualityLimits", "JacobianRange", *(column.name for column in QUALITY_COLUMNS)}
+    told = {KEY, "QualityLimits", "JacobianRange", *(column.name for column in QUALITY_COLUMNS)}
     sidecar = read_sidecar(image)
     facts = {key: value for key, value in sidecar.items() if key in told}
     if version := map_version(sidecar):

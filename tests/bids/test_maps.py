@@ -1,10 +1,14 @@
 """Grey-matter maps of this and other pipelines: which are taken, and which are refused."""
 
+import json
+
 import nibabel as nib
 import numpy as np
 import pytest
 from folders import make
 
+from bids_app import __version__
+from bids_app.bids.files import sidecar_path
 from bids_app.bids.maps import check_alike, find_maps
 from bids_app.errors import DatasetError
 
@@ -84,6 +88,30 @@ def test_fmriprep_maps_of_any_space_with_their_transform(tmp_path):
     (found,) = find_maps([tmp_path])
     assert (found.template, found.resolution, found.modulated) == ("MNIPediatricAsym:cohort-4", "1", False)
     assert found.transform == transform
+
+
+def test_maps_of_different_engines_are_refused_together(tmp_path):
+    """Whoever wrote or copied them; another program's maps say nothing of an engine, and go with any."""
+
+    def write(label, **sidecar):
+        path = map_file(tmp_path / f"sub-{label}/anat/sub-{label}_space-A_res-2_label-GM_desc-modulated_probseg.nii.gz")
+        sidecar_path(path).write_text(json.dumps(sidecar))
+
+    write("01", LatentAtlasVersion=__version__, TissueSegmentation="mixture")
+    write("02", LatentAtlasVersion=__version__)  # before there was a choice
+    write("03")
+    check_alike(find_maps([tmp_path]), "")
+    write("04", LatentAtlasVersion=__version__, TissueSegmentation="another")
+    with pytest.raises(DatasetError, match=r"another: sub-04 \(1 scan\); mixture: sub-01, sub-02"):
+        check_alike(find_maps([tmp_path]), "")
+    copied = {"Precomputed": True, "SourceLatentAtlasVersion": __version__, "TissueSegmentation": "another"}
+    write("04", LatentAtlasVersion=__version__, **copied)
+    with pytest.raises(DatasetError, match="different segmentations") as caught:
+        check_alike(find_maps([tmp_path]), "")
+    assert "--segmentation" in caught.value.remedy
+    write("01", LatentAtlasVersion=__version__, TissueSegmentation="another")
+    write("02", LatentAtlasVersion=__version__, TissueSegmentation="another")
+    check_alike(find_maps([tmp_path]), "")
 
 
 def test_maps_that_differ_are_refused_with_the_offenders(tmp_path):

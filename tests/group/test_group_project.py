@@ -6,8 +6,10 @@ from sklearn.cross_decomposition import PLSRegression
 from sklearn.decomposition import PCA
 from sklearn.manifold import trustworthiness
 
+from bids_app.group.embeddings import EMBED
 from bids_app.group.project import align, knn_auc, pls_scores, project
 from bids_app.group.settings import AnalysisSettings
+from bids_app.schema.methods import EMBEDDINGS
 
 
 def run(c, **options):
@@ -22,14 +24,16 @@ def views(cohort_maker):
 
 def test_columns_and_quality(views):
     c, found = views
-    expected = [f"pca_{i}" for i in (1, 2, 3)] + ["tsne_1", "tsne_2"] + [f"tsne3d_{i}" for i in (1, 2, 3)]
-    expected += ["umap_1", "umap_2"] + [f"umap3d_{i}" for i in (1, 2, 3)] + [f"pls_{i}" for i in (1, 2, 3)]
+    expected = [f"pca_{i}" for i in (1, 2, 3)]
+    for name in ("tsne", "umap", "pacmap"):
+        expected += [f"{name}_{i}" for i in (1, 2)] + [f"{name}3d_{i}" for i in (1, 2, 3)]
+    expected += [f"pls_{i}" for i in (1, 2, 3)]
     assert list(found.coordinates.columns) == expected
     assert np.isfinite(found.coordinates).all().all()
     assert list(found.quality.columns[:5]) == ["method", "trustworthiness", "continuity", "knn_auc", "contrast"]
     assert found.quality[["trustworthiness", "continuity", "knn_auc"]].stack().between(0, 1).all()
     shaky = found.quality.set_index(["method", "dimensions"])["seed_disparity"]
-    assert shaky[[("tsne", 2), ("umap", 2)]].between(0, 1).all()
+    assert shaky[[("tsne", 2), ("umap", 2), ("pacmap", 2)]].between(0, 1).all()
     assert shaky["pca"].isna().all()
     scaled = (c.Z - c.Z.mean(0)) / c.Z.std(0)
     row = found.quality.query("method == 'pca' and dimensions == 2").iloc[0]
@@ -41,7 +45,7 @@ def test_columns_and_quality(views):
 
 def test_seeds_are_fitted_onto_the_first(views):
     c, found = views
-    for method in ("tsne", "umap"):
+    for method in EMBED:
         part = found.seeds[found.seeds["method"] == method]
         one, two = (part[part["seed"] == s][["x", "y"]].to_numpy() for s in (0, 1))
         np.testing.assert_allclose(one, found.coordinates[[f"{method}_1", f"{method}_2"]])
@@ -128,3 +132,31 @@ def test_small_and_degenerate_cohorts(cohort_maker):
 def test_same_seed_same_picture(cohort):
     one, two = run(cohort, seed=4), run(cohort, seed=4)
     np.testing.assert_array_equal(one.coordinates, two.coordinates)
+
+
+def test_every_embedding_has_its_row():
+    assert [*EMBED] == [row.name for row in EMBEDDINGS]
+
+
+@pytest.mark.parametrize("name", EMBED)
+@pytest.mark.parametrize("dims", [2, 3])
+def test_an_embedding_keeps_clusters_apart_and_depends_on_the_seed_alone(name, dims):
+    rng = np.random.default_rng(0)
+    centres = np.eye(16)[:4] * 12
+    x = np.repeat(centres, 15, axis=0) + rng.normal(size=(60, 16))
+    one, same, other = (EMBED[name](x, dims, seed, 1) for seed in (0, 0, 1))
+    assert one.shape == (60, dims)
+    np.testing.assert_array_equal(one, same)
+    assert not np.allclose(one, other)
+    cluster = np.repeat(np.arange(4), 15)
+    nearest = np.argsort(((one[:, None] - one) ** 2).sum(-1) + np.diag(np.full(60, np.inf)), axis=1)[:, :5]
+    assert (cluster[nearest] == cluster[:, None]).mean() > 0.95
+
+
+@pytest.mark.parametrize("name", EMBED)
+@pytest.mark.parametrize("n", [8, 11, 25])
+def test_an_embedding_takes_a_small_cohort_with_repeated_scans(name, n):
+    x = np.random.default_rng(0).normal(size=(n, 20))
+    x[1] = x[0]
+    x[:, 3] = 0
+    assert np.isfinite(EMBED[name](x, 3, 0, 1)).all()

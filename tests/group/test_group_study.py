@@ -32,7 +32,8 @@ def scans(cohort):
 def test_a_file_brings_back_the_whole_study(cohort, scans, tmp_path):
     questions = build_questions(scans, DESIGN)
     made = build_study(scans[["participant_id", "session_id"]], cohort.regions, questions,
-                       products(cohort, Zpca=cohort.Z[:, ::-1], Zpca_f=cohort.Zf[:, :, ::-1]), cohort.G,
+                       products(cohort, Zpca=cohort.Z[:, ::-1], Zpca_f=cohort.Zf[:, :, ::-1],
+                                ev_linear=1 - 2 * cohort.err, epochs=cohort.fold), cohort.G,
                        held_out(cohort))  # fmt: skip
     read = read_study(write_study(tmp_path / "study.npz", made))
     pd.testing.assert_frame_equal(read.scans, made.scans)
@@ -42,7 +43,7 @@ def test_a_file_brings_back_the_whole_study(cohort, scans, tmp_path):
             one, other = (getattr(getattr(study, name), part) for study in (made, read))
             assert one.dtype == other.dtype if one is not None else name == "regional", (name, part)
             np.testing.assert_array_equal(one, other)
-    for name in ("fold", "error", "participants", "observed", "reconstructed"):
+    for name in ("fold", "error", "participants", "observed", "reconstructed", "error_linear", "epochs"):
         np.testing.assert_array_equal(getattr(read, name), getattr(made, name))
     assert [(c.name, c.kind, c.labels, c.problem) for c in read.contrasts] == [
         (c.name, c.kind, c.labels, c.problem) for c in made.contrasts
@@ -61,6 +62,7 @@ def test_what_is_absent_stays_absent(cohort, tmp_path):
     made = build_study(cohort.table[["participant_id"]], cohort.regions, questions, given, cohort.G, held_out(cohort))
     read = read_study(write_study(tmp_path / "study.npz", made))
     assert (read.pca, read.groups, read.contrasts, read.latents.by_fold) == (None, None, (), None)
+    assert (read.error_linear, read.epochs) == (None, None)
     assert read.covariates.none
     assert read.latents.cross_fitted is read.latents.full
 

@@ -81,7 +81,9 @@ def test_a_confounded_difference_is_not_supported(cohort_maker):
     """The groups differ in age, age drives the latents, and age is given: there is nothing left to claim."""
     c = cohort_maker(n=120, effect=0.0, confound=2.0)
     _, compared, graded = run(c)
-    assert (graded["verdict"] == NOT_SUPPORTED).all()
+    about = graded[graded["contrast"] == "AD-CN"]
+    assert len(about) == 4
+    assert (about["verdict"] == NOT_SUPPORTED).all()
     latent = compared.set_index("features")["balanced_accuracy"]
     assert latent["latent"] > 0.6 > latent["latent, covariates removed"]
     assert "do not show that the latents add" in graded["sentence"][1]

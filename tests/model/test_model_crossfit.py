@@ -107,7 +107,7 @@ def test_products_have_the_shapes_and_come_from_the_right_model(fitted, linear_c
         assert out["err"][i] == pytest.approx(error, rel=1e-3)
         assert out["ev_ae"][i] == pytest.approx(1 - error / ((X - model.mean) ** 2).mean(), abs=1e-3)
     table = cross_fit_table(out)
-    assert list(table) == ["fold", "n_train", "n_test", "ev_autoencoder", "ev_pca"]
+    assert list(table) == ["fold", "n_train", "n_test", "ev_autoencoder", "ev_pca", "ev_linear", "epochs"]
     assert (table.n_train + table.n_test == 30).all()
     with pytest.raises(ValueError, match="exactly one"):
         collect(full, [parts[0][0], parts[0][0], parts[1][0]])

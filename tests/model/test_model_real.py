@@ -27,3 +27,17 @@ def test_at_least_pca_on_unseen_people(tmp_path, fwhm, latent_dim):
     gain = out["ev_ae"] - out["ev_pca"]
     assert gain.mean() > 2 * gain.std(ddof=1) / np.sqrt(len(gain))
     assert out["ev_ae"].mean() > 0
+
+
+@pytest.mark.real
+@pytest.mark.slow
+@pytest.mark.skipif(not FOLDER.exists(), reason="LATENTATLAS_TEST_DATA names no folder with ds002748-gm")
+def test_plain_convolutions_beat_the_mean_map_on_unseen_people(tmp_path):
+    paths = sorted(FOLDER.glob("sub-*/**/*label-GM_desc-modulated_probseg.nii.gz"))
+    ids = [p.name.split("_")[0] for p in paths]
+    volumes = build_volumes(paths, tmp_path / "v.npy", fwhm=8)
+    fold = split_participants(ids, 5, 0)
+    plan = make_plan(ids, fold, latent_dim=16, architecture="conv", inner_runs=1)
+    parts = [cross_fit_one(volumes, ids, fold, f, plan, device="cpu", n_threads=1)[0] for f in range(5)]
+    explained = collect(parts[0], parts)["ev_ae"]  # 0 is the mean map of the participants trained on
+    assert explained.mean() > 4 * explained.std(ddof=1) / np.sqrt(len(explained))

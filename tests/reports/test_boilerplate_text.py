@@ -8,9 +8,10 @@ import pytest
 from markdown_it import MarkdownIt
 
 from bids_app.config import Config
-from bids_app.reports import boilerplate
 from bids_app.reports.boilerplate import describe_run, home, methods_text, write_boilerplate
 from bids_app.reports.citations import cited, html_page, read_bibliography, tex_document
+from bids_app.schema.atlases import ATLASES
+from bids_app.schema.segmenters import BY_NAME as SEGMENTERS
 
 MAP = "space-MNI152NLin2009aSym_res-4_label-GM_desc-{}_probseg.json"
 
@@ -62,12 +63,24 @@ def test_default_participant_run(tmp_path):
         ({}, "(random seed 0)", "not results"),
         ({"random_seed": 7}, "random seed 7", None),
         ({"derivatives": ("/data/smriprep",)}, "taken from smriprep", "N4"),
+        ({"segmentation": "atropos"}, "told apart with Atropos [@atropos]", "mixture"),
+        ({}, "told apart by a mixture model", "Atropos"),
     ],
 )
 def test_branches_of_the_participant_level(tmp_path, options, said, unsaid):
     text = text_of(tmp_path, **options)
     assert said in text
     assert unsaid is None or unsaid not in text
+
+
+def test_engines_are_those_of_the_maps_and_not_of_the_option(tmp_path):
+    write_scan(tmp_path, "01", LatentAtlasVersion="0.5.0", TissueSegmentation="atropos")
+    assert "told apart with Atropos" in text_of(tmp_path)
+    assert "mixture" not in text_of(tmp_path)
+    write_scan(tmp_path, "02", LatentAtlasVersion="0.5.0")
+    text = text_of(tmp_path, segmentation="atropos")
+    assert "told apart with Atropos [@atropos], guided by" in text
+    assert "and by a mixture model" in text
 
 
 def test_maps_that_nothing_modulated(tmp_path):
@@ -201,12 +214,12 @@ def test_branches_of_the_group_level(tmp_path, summary, said, unsaid):
     assert unsaid is None or unsaid not in text
 
 
-def test_only_an_atlas_that_was_drawn_on_colin27_is_said_to_be(tmp_path, monkeypatch):
-    # As the developer's guide adds one by name: its citation, and nothing else about it.
-    monkeypatch.setitem(boilerplate.ATLASES, "SCHAEFER2018", "aal1")
-    text = group_text(tmp_path, atlas="Schaefer2018", atlas_asked="Schaefer2018")
-    assert "the Schaefer2018 atlas [@aal1]" in text
-    assert "Colin27" not in text
+@pytest.mark.parametrize("atlas", ATLASES, ids=lambda atlas: atlas.name)
+def test_an_atlas_by_name_has_its_citations_and_its_own_way_to_the_template(tmp_path, atlas):
+    text = group_text(tmp_path, atlas=atlas.name, atlas_asked=atlas.name.lower())
+    assert f"the {atlas.name} atlas [{'; '.join(f'@{key}' for key in atlas.citations)}] (" in text
+    assert f"), {atlas.way}." in text
+    assert ("Colin27" in text) is atlas.name.startswith("AAL")
 
 
 def test_given_maps_lie_in_the_space_that_their_names_say(tmp_path):
@@ -242,7 +255,7 @@ def all_texts(tmp_path):
     """The text of every combination of the options that change a citation."""
     for n, (template, atlas, covariates, made, column, site) in enumerate(
         itertools.product(
-            ("MNI152NLin2009aSym", "MNI152NLin6Asym"), ("AAL1", "AAL2", "AAL3"), ([], ["age"]),
+            ("MNI152NLin2009aSym", "MNI152NLin6Asym"), [atlas.name for atlas in ATLASES], ([], ["age"]),
             (None, "sMRIPrep", "CAT12"), (None, "dx"), (None, "scanner"),
         )
     ):  # fmt: skip
@@ -264,6 +277,9 @@ def all_texts(tmp_path):
             )
         )  # fmt: skip
         yield methods_text(describe_run(folder, {"derivatives": derivatives}))
+        if n == 0:
+            (folder / "sub-01").rename(folder / "01")
+            yield from (methods_text(describe_run(folder, {"segmentation": name})) for name in SEGMENTERS)
 
 
 def test_every_citation_has_an_entry_and_every_entry_is_used(tmp_path):

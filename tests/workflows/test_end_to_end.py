@@ -150,7 +150,7 @@ def test_tables_have_the_promised_columns(analysed):
         "phenotype/axis.tsv": "participant_id",
         "group/lrcp_profile.tsv": "index name latent rho p_fwe q",
         "group/verdicts.tsv": "claim verdict deciding_number sentence",
-        "group/cross_fit.tsv": "fold n_train n_test ev_autoencoder ev_pca",
+        "group/cross_fit.tsv": "fold n_train n_test ev_autoencoder ev_pca ev_linear epochs",
         "phenotype/cohort.tsv": "participant_id age sex diagnosis",
         "phenotype/latents.tsv": "participant_id latent_01",
         "group/latents_full.tsv": "participant_id latent_01",

@@ -6,7 +6,10 @@ import pytest
 
 from bids_app.bids.query import Scan
 from bids_app.cli import parse
+from bids_app.schema.segmenters import BY_NAME
 from bids_app.workflows.memory import MEMORY, USUAL_VOXELS, count_voxels, memory_gb
+from bids_app.workflows.participant import space_labels
+from bids_app.workflows.participant_graph import init_scan_wf
 
 FINE = 114_100_000  # a head at 0.45 mm
 
@@ -44,10 +47,23 @@ def test_what_is_reserved_covers_what_was_measured(step, peaks):
     assert memory_gb(step, FINE) <= 4
 
 
-def test_the_graph_reserves_by_the_scan(tmp_path):
-    from bids_app.workflows.participant import space_labels
-    from bids_app.workflows.participant_graph import init_scan_wf
+def test_atropos_is_given_what_it_takes(tmp_path):
+    # GB of processes that did nothing else, at 1.3 and 10.4 million voxels
+    for voxels, peak in ((1_296_000, 0.588), (10_368_000, 1.365)):
+        assert peak < memory_gb("tissues", voxels, BY_NAME["atropos"].memory) < 1.4 * peak + 0.8
+    scan = Scan(saved(tmp_path / "sub-01_T1w.nii.gz", (216, 240, 200)), "01")
 
+    def tissues(engine):
+        config = parse([str(tmp_path), str(tmp_path / "out"), "participant", "--segmentation", engine])
+        graph = init_scan_wf(config, scan, labels=space_labels(config), n_threads=2)
+        return graph.get_node("tissues")
+
+    assert tissues("mixture").mem_gb == memory_gb("tissues", 10_368_000)
+    assert tissues("atropos").mem_gb == memory_gb("tissues", 10_368_000, BY_NAME["atropos"].memory)
+    assert (tissues("mixture").n_procs, tissues("atropos").n_procs) == (1, 2)
+
+
+def test_the_graph_reserves_by_the_scan(tmp_path):
     raw = tmp_path / "bids" / "sub-01" / "anat"
     raw.mkdir(parents=True)
     config = parse([str(tmp_path / "bids"), str(tmp_path / "out"), "participant"])

@@ -1,0 +1,5 @@
+"""The program's own model."""
+
+from bids_app.participant.tissue import segment
+
+__all__ = ["segment"]
