@@ -14,7 +14,7 @@ from typing import Any
 from .. import __version__
 from ..errors import ConfigError, DatasetError, OutputError
 from .files import write_json, write_text
-from .tables import copy_participants
+from .participants import copy_participants
 
 BIDS_VERSION = "1.10.0"
 
@@ -110,7 +110,7 @@ def write_dataset_files(bids_dir: Path, output_dir: Path, source: dict[str, Any]
     # With the participants beside the maps the group level needs nothing but this output. Without maps of its own a
     # dataset must not list participants.
     table = bids_dir / "participants.tsv"
-    if participants and table.exists() and not (output_dir / table.name).exists():
+    if participants and os.path.lexists(table):
         copy_participants(table, output_dir / table.name)
 
 

@@ -13,11 +13,12 @@ import pandas as pd
 from ..bids.anat import read_sidecar
 from ..bids.files import copy_file, write_json
 from ..bids.maps import GreyMatterMap, check_alike, find_maps
+from ..bids.participants import are_listed, read_participants
 from ..bids.query import check_dataset
-from ..bids.tables import identifiers, read_participants, read_tsv, write_table, write_tsv
+from ..bids.tables import identifiers, write_table, write_tsv
 from ..config import Config
 from ..errors import NoInputError
-from ..group.study import Design, build_questions
+from ..group.study import Design, build_questions, doubtful_categories
 from ..schema.measures import QUALITY_COLUMNS
 from ..schema.scan_tables import QUALITY
 from .claims import claim, lock_folders, refuse, write_citation
@@ -172,7 +173,10 @@ def _check(config: Config, maps: Sequence[GreyMatterMap], table: pd.DataFrame, d
     from ..model.plan import make_plan
     from ..space.atlases import is_aal, load_atlas
 
-    for contrast in build_questions(table, design).contrasts:
+    questions = build_questions(table, design)
+    for doubt in doubtful_categories(table, design, questions):
+        logger.warning(doubt)
+    for contrast in questions.contrasts:
         if contrast.problem:
             logger.warning("%s is not testable: %s", contrast.name, contrast.problem)
     if not design.group_column:
@@ -243,5 +247,4 @@ def _listed(config: Config, table: pd.DataFrame) -> np.ndarray | None:
     file = config.bids_dir / "participants.tsv"
     if not file.exists():
         return None
-    named = "sub-" + read_tsv(file)["participant_id"].str.strip().str.removeprefix("sub-")
-    return table["participant_id"].isin(named).to_numpy()
+    return np.array(are_listed(file, list(table["participant_id"])))
