@@ -117,14 +117,14 @@ class Config:
     )
     bids_filter_file: Path | None = _option(
         None,
-        'JSON file with pybids filters for the T1w query, e.g. {"t1w": {"acquisition": "mprage"}}',
+        'JSON file that chooses T1w images, as for fMRIPrep, e.g. {"t1w": {"acquisition": "mprage"}}',
         "which data",
         read=_path,
         metavar="FILE",
     )
     bids_database_dir: Path | None = _option(
         None,
-        "folder of a pybids database to reuse, or to create, instead of indexing the dataset again",
+        "accepted for pipelines that name one, and not used: the dataset is listed anew, in seconds",
         "which data",
         read=_path,
         metavar="DIR",

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from ..errors import OutputError
 from .files import copy_file, read_json, sidecar_path, write_json
 from .maps import GreyMatterMap
 from .query import Scan
+from .source import describe_source, unchanged
 
 #: Output -> (entities after the scan's own, suffix and extension). ``std`` stands for the template's entities.
 NAMES = {
@@ -102,12 +105,21 @@ def write_outputs(
 
 
 def finished(output_dir: Path, scan: Scan, kinds: list[str], fingerprint: str, **labels: str) -> bool:
-    """Whether all outputs of a scan are there and were made with the same options from the same file."""
+    """Whether all outputs of a scan are there and were made with the same options from a file of the same content."""
     paths = {kind: output_path(output_dir, scan, kind, **labels) for kind in kinds}
     if not all(p.exists() for p in paths.values()):
         return False
     stamped = paths.get("modulated") or paths["gm_std"]
-    return bool(read_sidecar(stamped).get("Fingerprint") == fingerprint)
+    facts = read_sidecar(stamped)
+    told = facts.get("SourceFile")
+    if facts.get("Fingerprint") != fingerprint or not isinstance(told, dict) or not unchanged(scan.path, told):
+        return False
+    now = describe_source(scan.path)
+    if now["Time"] != told.get("Time"):
+        # The same content under another time: said once, so that the next run need not read it all again.
+        with suppress(OutputError):
+            write_json(sidecar_path(stamped), {**facts, "SourceFile": {**told, **now}})
+    return True
 
 
 def _source(scan: Scan) -> str:

@@ -114,13 +114,18 @@ def record_failure(folder: Path, error: Exception) -> None:
     (folder / FAILURE_FILE).write_text(json.dumps({"message": f"{kind}{error}"}))
 
 
+def readable(branch: str) -> str:
+    """A scan's name from that of its steps (:func:`bids_app.workflows.participant.branch_name`)."""
+    return branch.replace("__", "+").replace("_", "-")
+
+
 def _failure_files(root: Path, branches: list[str]) -> list[Path]:
     return [file for branch in branches for file in sorted((root / branch).rglob(FAILURE_FILE))]
 
 
 def _read_failure(file: Path, root: Path) -> Failure:
     parts = file.relative_to(root).parts[:-1]
-    where = parts[0].replace("_", "-") if len(parts) > 1 else "group"
+    where = readable(parts[0]) if len(parts) > 1 else "group"
     return Failure(where, parts[-1], json.loads(file.read_text())["message"])
 
 
@@ -183,7 +188,7 @@ def _progress(workflow, finished: dict[str, Finished]) -> Iterator[Any]:
 
         def callback(node, status):
             step = node.fullname.split(".", 1)[-1]
-            name = step.replace("_", "-")
+            name = readable(step)
             if status == "start":
                 started[step] = time.monotonic()
                 bar.update(task, description=name[:34])

@@ -14,7 +14,7 @@ from ..bids.anat import read_sidecar
 from ..bids.files import copy_file, write_json
 from ..bids.maps import GreyMatterMap, check_alike, find_maps
 from ..bids.participants import are_listed, read_participants
-from ..bids.query import check_dataset
+from ..bids.query import Unusable, check_dataset
 from ..bids.tables import identifiers, write_table, write_tsv
 from ..config import Config
 from ..errors import NoInputError
@@ -25,6 +25,7 @@ from .claims import claim, lock_folders, refuse, write_citation
 from .environment import memory_limit_gb, prepare, processors, work_folder
 from .execute import Failure, Finished, execute
 from .group_summary import MapFacts, read_inputs, summarise
+from .participant import check_derivatives, nothing_left, wanted_maps
 
 logger = logging.getLogger("latentatlas")
 
@@ -56,7 +57,15 @@ def run_group(config: Config, logs: Path) -> list[Failure]:
 
 def _analyse(config: Config, logs: Path) -> list[Failure]:
     start = time.monotonic()
-    maps, quality, left_out = _trusted(_maps(config))
+    found, unusable = _maps(config)
+    lost = [Failure(item.name, "input", item.reason) for item in unusable]
+    for failure in lost:
+        logger.warning("%s cannot be used: %s", failure.where, failure.message.splitlines()[0])
+    maps, quality, left_out = _trusted(found)
+    left_out += [_left_out(item.name, item.reason.splitlines()[0]) for item in unusable]
+    if not maps:
+        reasons = [Unusable(str(entry["participant_id"]), str(entry["reason"])) for entry in left_out]
+        raise nothing_left(reasons, config.output_dir)
     table = _cohort(config, maps, quality)
     design = _design(config)
     _check(config, maps, table, design)
@@ -98,7 +107,7 @@ def _analyse(config: Config, logs: Path) -> list[Failure]:
     seconds["total"] = round(time.monotonic() - start, 1)
     summary = summarise(config, facts, **read_inputs(done))
     write_json(config.output_dir / "group" / "summary.json", {**summary, "wall_time": seconds})
-    return failures
+    return [*lost, *failures]
 
 
 def _voxel_size(item: GreyMatterMap) -> float:
@@ -107,25 +116,30 @@ def _voxel_size(item: GreyMatterMap) -> float:
     return round(float(min(nib.load(item.path).header.get_zooms()[:3])), 3)
 
 
-def _maps(config: Config) -> list[GreyMatterMap]:
+def _maps(config: Config) -> tuple[list[GreyMatterMap], list[Unusable]]:
     """The maps to analyse: all in one space, on one grid, modulated alike."""
-    from ..space.templates import parse_name, res_label
-
+    for root in config.derivatives:
+        check_derivatives(root)
     roots = [config.output_dir, *config.derivatives]
     if check_dataset(config.bids_dir, strict=False).get("DatasetType") == "derivative":
         roots.append(config.bids_dir)
     chosen = {"participants": config.participant_label, "sessions": config.session_label}
-    res = res_label(config.resolution) if config.resolution else None
-    maps = find_maps(roots, **chosen, resolution=res, prefer_space=parse_name(config.template)[0])
+    maps, unusable = find_maps(roots, **chosen, wanted=wanted_maps(config), own=config.output_dir)
+    if unusable and not maps:
+        raise nothing_left(unusable, config.output_dir)
     if not maps:
         raise NoInputError(
             "there are no grey-matter maps to analyse",
             file=config.output_dir,
             remedy="run the participant level first, or name a dataset of maps with --derivatives",
         )
-    check_alike(maps, "choose with --template and --resolution, or process all participants alike")
-    logger.info("%d maps in %s", len(maps), maps[0].space)
-    return maps
+    check_alike(
+        maps,
+        "choose with --template (name[:cohort-<label>][:res-<label>]) and --resolution, or process all participants "
+        "alike",
+    )
+    logger.info("%d maps in %s", len(maps), maps[0].template)
+    return maps, unusable
 
 
 def _trusted(maps: list[GreyMatterMap]) -> tuple[list[GreyMatterMap], list[dict], list[dict]]:
@@ -135,7 +149,7 @@ def _trusted(maps: list[GreyMatterMap]) -> tuple[list[GreyMatterMap], list[dict]
         facts = read_sidecar(item.path)
         if facts.get("QualityVerdict") == "fail":
             reason = "; ".join(facts.get("QualityReasons", [])) or "failed the quality gate"
-            left_out.append({"participant_id": f"sub-{item.subject}", "session_id": item.session, "reason": reason})
+            left_out.append(_left_out(item.prefix, reason))
             logger.warning("%s is left out: %s", item.prefix, reason)
         else:
             kept.append(item)
@@ -143,12 +157,21 @@ def _trusted(maps: list[GreyMatterMap]) -> tuple[list[GreyMatterMap], list[dict]
     return kept, sidecars, left_out
 
 
+def _left_out(prefix: str, reason: str) -> dict:
+    named = dict(part.split("-", 1) for part in prefix.split("_") if "-" in part)
+    return {"participant_id": f"sub-{named.get('sub', prefix)}", "session_id": named.get("ses"), "reason": reason}
+
+
 def _cohort(config: Config, maps: Sequence[GreyMatterMap], quality: Sequence[dict]) -> pd.DataFrame:
     """One row a scan: identifiers, what participants.tsv knows, and the volumes in ``KNOWN`` from the scans."""
-    roots = [config.bids_dir, config.output_dir, *config.derivatives]
-    table = read_participants(roots, [m.subject for m in maps], [m.session for m in maps])
+    roots = [config.bids_dir, config.output_dir]
+    table = read_participants(roots, [m.subject for m in maps], [m.session for m in maps], [m.home for m in maps])
+    names = [str(facts.get("SourceDataset") or m.home.name) for m, facts in zip(maps, quality, strict=True)]
+    if len(set(names)) > 1 and "dataset" not in table:
+        table["dataset"] = names
     for column, key in KNOWN.items():
-        volume = pd.Series([facts.get(key) for facts in quality], dtype=float)
+        told = [facts.get(key) for facts in quality]
+        volume = pd.Series([float(v) if isinstance(v, int | float) else np.nan for v in told], dtype=float)
         if column not in table and volume.notna().any():
             table[column] = volume
     return table

@@ -8,11 +8,12 @@ import nipype.pipeline.engine as pe
 
 from ..bids.maps import GreyMatterMap
 from ..bids.query import Scan, check_dataset
+from ..bids.source import describe_source
 from ..config import Config
 from ..space.templates import parse_name
 from . import participant_steps as steps
 from .memory import count_voxels, memory_gb
-from .participant import adopted_kind, adopted_labels, fingerprint
+from .participant import adopted_kind, adopted_labels, branch_name, fingerprint
 
 
 def init_participant_wf(
@@ -46,10 +47,19 @@ def init_adopted_wf(config: Config, scan: GreyMatterMap) -> pe.Workflow:
 
         adopt -> [encode] -> write -> figures
     """
-    workflow = pe.Workflow(name=scan.prefix.replace("-", "_"))
+    workflow = pe.Workflow(name=branch_name(scan))
     transform = {"transform": str(scan.transform)} if scan.transform and not scan.modulated else {}
     adopt = pe.Node(
-        steps.adopt(image=str(scan.path), modulated=scan.modulated, tiv=scan.tiv, **transform), "adopt", mem_gb=1.5
+        steps.adopt(
+            image=str(scan.path),
+            source=describe_source(scan.path),
+            dataset=scan.home.name,
+            modulated=scan.modulated,
+            tiv=scan.tiv,
+            **transform,
+        ),
+        "adopt",
+        mem_gb=1.5,
     )
     write = pe.Node(
         steps.write_adopted(
@@ -107,14 +117,14 @@ def init_scan_wf(config: Config, scan: Scan, *, labels: Mapping[str, str], n_thr
     labels : mapping
     n_threads : int
     """
-    workflow = pe.Workflow(name=scan.prefix.replace("-", "_"))
+    workflow = pe.Workflow(name=branch_name(scan))
     space = {"template": config.template, "resolution": config.grid_mm}
     voxels = count_voxels(scan.path)
 
     def node(interface, name, *, threads=1, **more):
         return pe.Node(interface, name=name, n_procs=threads, mem_gb=memory_gb(name, voxels), **more)
 
-    conform = node(steps.conform(image=str(scan.path)), "conform")
+    conform = node(steps.conform(image=str(scan.path), source=describe_source(scan.path)), "conform")
     brain = node(steps.brain_mask(mode=config.skull_strip, n_threads=n_threads), "brain_mask", threads=n_threads)
     # ANTs and Greedy take their threads from the environment (workflows.environment.prepare).
     bias = node(steps.bias_field(sloppy=config.sloppy), "bias_field", threads=n_threads)

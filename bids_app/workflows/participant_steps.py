@@ -8,12 +8,17 @@ from .stage import stage
 
 
 @stage("t1w", "facts")
-def conform(folder: Path, image: Path) -> dict:
-    """Check a T1w image and bring it to RAS, float32, air at zero."""
+def conform(folder: Path, image: Path, source: dict) -> dict:
+    """Check a T1w image and bring it to RAS, float32, air at zero.
+
+    ``source`` says what the image was when the run began: with another one the step is another, too.
+    """
+    from ..bids.source import hash_content
     from ..participant.inputs import read_t1w
 
     t1w, scale = read_t1w(image)
-    facts = {"IntensityZero": scale.zero, "IntensityFactor": scale.factor}
+    facts = {"SourceFile": {**source, "SHA256": hash_content(image)}}
+    facts |= {"IntensityZero": scale.zero, "IntensityFactor": scale.factor}
     if scale.fill is not None:
         facts["IntensityFill"] = scale.fill
     return {"t1w": _save(t1w, folder / "t1w.nii"), "facts": facts}
@@ -204,6 +209,8 @@ def write(
     given = locals()
     files = {kind: _zipped(given[kind], folder) for kind in NAMES if given[kind] is not None}
     stripped = quality["SkullStripped"]
+    source = {"SourceFile": conformed["SourceFile"]}
+    conformed = {key: value for key, value in conformed.items() if key not in source}
     metadata = {
         "t1w": {"SkullStripped": stripped, **conformed},
         "t1w_std": {"SkullStripped": stripped, **conformed},
@@ -212,6 +219,7 @@ def write(
             "Modulated": True,
             "Units": "ml per ml",
             **({"Sloppy": True} if sloppy else {}),
+            **source,
             "Fingerprint": fingerprint,
         },
         "smoothed": {"SmoothingFWHM": fwhm, "Modulated": True, "Units": "ml per ml"},
@@ -222,12 +230,21 @@ def write(
 
 
 @stage("map", "facts")
-def adopt(folder: Path, image: Path, modulated: bool, transform: Path | None = None, tiv: float | None = None) -> dict:
+def adopt(
+    folder: Path,
+    image: Path,
+    source: dict,
+    dataset: str,
+    modulated: bool,
+    transform: Path | None = None,
+    tiv: float | None = None,
+) -> dict:
     """Take a precomputed grey-matter map as it stands; modulate it where its transform lies beside it.
 
     What its sidecar says of its quality, if LatentAtlas made it, still holds: a map that failed there fails here.
     """
     from ..bids.anat import read_sidecar
+    from ..bids.source import hash_content
     from ..bids.versions import map_version
     from ..participant._ants import total_volume
     from ..participant.precomputed import load_map, modulate_map
@@ -241,6 +258,7 @@ def adopt(folder: Path, image: Path, modulated: bool, transform: Path | None = N
     facts = {key: value for key, value in sidecar.items() if key in told}
     if version := map_version(sidecar):
         facts["SourceLatentAtlasVersion"] = version
+    facts |= {"SourceDataset": dataset, "SourceFile": {**source, "SHA256": hash_content(image)}}
     facts |= {"Modulated": modulated, "Precomputed": True, **({"TIV": tiv} if tiv else {})}
     if modulated:
         facts |= {"ModulatedGMVolume": total_volume(found), "Units": "ml per ml"}

@@ -36,6 +36,8 @@ def run(config: Config) -> int:
     start = time.monotonic()
     start_logging(config.verbose)
     logger.info("LatentAtlas %s, %s level", __version__, config.analysis_level)
+    if config.bids_database_dir:
+        logger.info("--bids-database-dir is not used: the dataset is listed anew")
     description = check_dataset(config.bids_dir, strict=not config.skip_bids_validation)
     check_output(config.bids_dir, config.output_dir)
     own_maps = config.analysis_level == "participant"

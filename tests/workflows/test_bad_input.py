@@ -64,7 +64,8 @@ def test_a_folder_that_is_not_there(tmp_path, capsys):
 
 def test_a_participant_without_a_scan(bids, tmp_path, capsys):
     arguments = [bids, tmp_path / "out", "participant", "--participant-label", "01", "33", "-w", tmp_path / "w"]
-    check(arguments, 66, "sub-33", capsys=capsys)
+    check(arguments, 1, "FAILED sub-33 (step input): no T1-weighted image", "FAILED sub-01", capsys=capsys)
+    check([*arguments[:4], "33", *arguments[-2:]], 66, "sub-33: no T1-weighted image", capsys=capsys)
 
 
 @pytest.mark.parametrize("where", ["", "out", "sub-01"])
