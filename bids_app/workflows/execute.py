@@ -91,6 +91,7 @@ def execute(
     if config.write_graph:
         _write_graph(workflow, logs)
     plugin = _plugin(config, nprocs, memory_gb)
+    _fit(workflow, plugin)
     with _progress(workflow, {} if finished is None else finished) as callback:
         plugin.plugin_args["status_callback"] = plugin._status_callback = callback
         try:
@@ -150,6 +151,22 @@ def _plugin(config: Config, nprocs: int, memory_gb: float):
         ) from None
     os.environ.setdefault("LOGNAME", "latentatlas")  # Nipype names jobs after it; a container may not have it
     return kind(plugin_args=arguments)
+
+
+def _fit(workflow, plugin) -> None:
+    """Let no step ask for more than there is in all: Nipype would wait for it for ever."""
+    memory, processors = getattr(plugin, "memory_gb", None), getattr(plugin, "processors", None)
+    greedy = set()
+    for node in workflow._get_all_nodes() if memory and processors else ():
+        if node.mem_gb > memory:
+            greedy.add(node.name)
+            node._mem_gb = memory
+        if node.n_procs > processors:
+            node.n_procs = processors
+    if greedy:
+        logger.warning(
+            "%s may need more memory than the %.1f GB there are, and will run alone", ", ".join(sorted(greedy)), memory
+        )
 
 
 def _write_graph(workflow, logs: Path) -> None:
