@@ -72,6 +72,13 @@ RULES = (
         0.6,
         "{:.2f} of the brain's rim is as bright as grey matter on both sides (brain cut off?)",
     ),
+    Rule(
+        "SidesUncertain",
+        0,
+        0.5,
+        *NEVER,
+        "the header leaves open which side is left ({:.0f}: 1 neither form has a code, 2 sform and qform differ)",
+    ),
     Rule("CutArea", 0, 5, *NEVER, "{:.0f} cm² of the brain lie on the border of the field of view (is the scan cut?)"),
     Rule(
         "MissingShare",

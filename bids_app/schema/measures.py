@@ -89,6 +89,9 @@ MEASURES = (
             "Share of the brain's outline (deepbet's) that is a hole at least 6 mm wide and open to the outside: brain "
             "that an earlier stripping or defacing cut away; not with `--skull-strip skip`",
             scale=(0, 0.2), shown_unit="of the brain"),
+    Measure("SidesUncertain", "Left and right uncertain in the header",
+            "0 where they are certain; 1 where neither sform nor qform has a code, 2 where the two point different "
+            "ways: what is said of one side may be true of the other"),
     Measure("FoldedShare", "Share of the brain that the deformation folds",
             "Share of the brain where the Jacobian determinant is 0 or less"),
     Measure("Noise", "Noise, share of the brightness of white matter",

@@ -160,6 +160,7 @@ def init_scan_wf(config: Config, scan: Scan, *, labels: Mapping[str, str], n_thr
             (conform, brain, [("t1w", "t1w")]),
             (conform, bias, [("t1w", "t1w")]),
             (conform, write, [("facts", "conformed")]),
+            (conform, quality, [("facts", "conformed")]),
             (brain, bias, [("mask", "mask")]),
             (bias, normalise, [("corrected", "corrected")]),
             (brain, normalise, [("mask", "mask")]),

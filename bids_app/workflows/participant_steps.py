@@ -16,9 +16,9 @@ def conform(folder: Path, image: Path, source: dict) -> dict:
     from ..bids.source import hash_content
     from ..participant.inputs import read_t1w
 
-    t1w, scale = read_t1w(image)
+    t1w, scale, uncertain = read_t1w(image)
     facts = {"SourceFile": {**source, "SHA256": hash_content(image)}}
-    facts |= {"IntensityZero": scale.zero, "IntensityFactor": scale.factor}
+    facts |= {"IntensityZero": scale.zero, "IntensityFactor": scale.factor, "SidesUncertain": uncertain}
     if scale.fill is not None:
         facts["IntensityFill"] = scale.fill
     return {"t1w": _save(t1w, folder / "t1w.nii"), "facts": facts}
@@ -133,6 +133,7 @@ def quality(
     jacobian: Path,
     mask_std: Path,
     facts: dict,
+    conformed: dict,
     template: str,
     resolution: float,
 ) -> dict:
@@ -152,7 +153,7 @@ def quality(
         get_template(template, resolution),
         stripped=facts["SkullStripped"],
     )
-    metrics |= facts
+    metrics |= {**facts, "SidesUncertain": conformed["SidesUncertain"]}
     verdict, reasons = judge(metrics)
     judged = {"QualityVerdict": verdict, "QualityReasons": reasons, "QualityLimits": usual_ranges()}
     return {"quality": {**metrics, **judged}}

@@ -1,4 +1,4 @@
-"""Where and how a run is started: odd folders, odd limits, other spellings. One line says what is wrong, or it works."""
+"""Where and how a run is started: odd folders, odd limits, other spellings work, or one line says what to do."""
 
 import json
 import os
