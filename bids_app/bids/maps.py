@@ -36,7 +36,7 @@ from ..delimited import listed
 from ..errors import DatasetError
 from .files import is_json, read_json, sidecar_path
 from .listing import LABEL, list_images
-from .query import SCAN_ENTITIES, Scan, Unusable, choose
+from .query import SCAN_ENTITIES, Scan, Unusable, tell_mixtures
 from .source import unchanged
 from .versions import generation, map_version
 
@@ -164,7 +164,9 @@ def find_maps(
         else:
             opened.append(item)
     chosen = _choose_kind(opened, wanted)
-    return FoundMaps(choose(_tell_apart(chosen, roots, own)), sorted(unusable))
+    chosen = _tell_apart(chosen, roots, own)
+    tell_mixtures(chosen)
+    return FoundMaps(chosen, sorted(unusable))
 
 
 def has_maps(root: Path) -> bool:

@@ -246,11 +246,12 @@ def choose(scans: Sequence[S], overruled: Collection[str] = ()) -> list[S]:
             rule = _RULE[entity]
             logger.info("of several T1w of a session %s; left out: %s", rule, listed(sorted(worse), _SHOWN))
             kept = [scan for scan in kept if scan.prefix not in worse]
-    _tell_mixtures(kept)
+    tell_mixtures(kept)
     return kept
 
 
-def _tell_mixtures(scans: Sequence[Scan]) -> None:
+def tell_mixtures(scans: Sequence[Scan]) -> None:
+    """Say which sessions have several scans that differ in more than their run."""
     sessions: dict[str, list[Scan]] = defaultdict(list)
     for scan in scans:
         sessions[f"sub-{scan.subject}" + (f"_ses-{scan.session}" if scan.session else "")].append(scan)
