@@ -17,10 +17,12 @@ from ..bids.participants import are_listed, read_participants
 from ..bids.query import Unusable, check_dataset
 from ..bids.tables import identifiers, write_table, write_tsv
 from ..config import Config
-from ..errors import NoInputError
+from ..errors import NoInputError, ScanError
 from ..group.study import Design, build_questions, doubtful_categories
+from ..participant.precomputed import load_map
 from ..schema.measures import QUALITY_COLUMNS
 from ..schema.scan_tables import QUALITY
+from .adopted import judge_map
 from .claims import claim, lock_folders, refuse, write_citation
 from .environment import memory_limit_gb, prepare, processors, work_folder
 from .execute import Failure, Finished, execute
@@ -147,6 +149,12 @@ def _trusted(maps: list[GreyMatterMap]) -> tuple[list[GreyMatterMap], list[dict]
     kept, sidecars, left_out = [], [], []
     for item in maps:
         facts = read_sidecar(item.path)
+        if "QualityVerdict" not in facts:  # another program's
+            try:
+                found = load_map(item.path, modulated=item.modulated)
+                facts |= judge_map(item.path, found, item.template, facts, modulated=item.modulated)
+            except ScanError as error:
+                facts |= {"QualityVerdict": "fail", "QualityReasons": [error.problem]}
         if facts.get("QualityVerdict") == "fail":
             reason = "; ".join(facts.get("QualityReasons", [])) or "failed the quality gate"
             left_out.append(_left_out(item.prefix, reason))

@@ -54,6 +54,7 @@ def init_adopted_wf(config: Config, scan: GreyMatterMap) -> pe.Workflow:
             image=str(scan.path),
             source=describe_source(scan.path),
             dataset=scan.home.name,
+            space=scan.template,
             modulated=scan.modulated,
             tiv=scan.tiv,
             **transform,

@@ -236,33 +236,35 @@ def adopt(
     image: Path,
     source: dict,
     dataset: str,
+    space: str,
     modulated: bool,
     transform: Path | None = None,
     tiv: float | None = None,
 ) -> dict:
     """Take a precomputed grey-matter map as it stands; modulate it where its transform lies beside it.
 
-    What its sidecar says of its quality, if LatentAtlas made it, still holds: a map that failed there fails here.
+    It is measured like any other. What its sidecar says of its quality, if LatentAtlas made it, still holds: a map
+    that failed there fails here.
     """
     from ..bids.anat import read_sidecar
     from ..bids.source import hash_content
     from ..bids.versions import map_version
-    from ..participant._ants import total_volume
     from ..participant.precomputed import load_map, modulate_map
     from ..schema.measures import QUALITY_COLUMNS
+    from .adopted import judge_map
 
-    found = load_map(image)
+    found = load_map(image, modulated=modulated)
     if not modulated and transform is not None:
         found, modulated = modulate_map(found, transform, folder), True
     told = {"QualityLimits", "JacobianRange", *(column.name for column in QUALITY_COLUMNS)}
     sidecar = read_sidecar(image)
     facts = {key: value for key, value in sidecar.items() if key in told}
+    facts |= {"TIV": tiv} if tiv else {}
+    facts |= judge_map(image, found, space, facts, modulated=modulated)
     if version := map_version(sidecar):
         facts["SourceLatentAtlasVersion"] = version
     facts |= {"SourceDataset": dataset, "SourceFile": {**source, "SHA256": hash_content(image)}}
-    facts |= {"Modulated": modulated, "Precomputed": True, **({"TIV": tiv} if tiv else {})}
-    if modulated:
-        facts |= {"ModulatedGMVolume": total_volume(found), "Units": "ml per ml"}
+    facts |= {"Modulated": modulated, "Precomputed": True, **({"Units": "ml per ml"} if modulated else {})}
     return {"map": _save(found, folder / "map.nii.gz"), "facts": facts}
 
 
