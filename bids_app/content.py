@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+import math
 import os
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 
 _POINTERS = (b"/annex/objects/", b"version https://git-lfs", b"../.git/annex/objects", b".git/annex/objects")
 _FETCH = "fetch its content (datalad get, git annex get, git lfs pull), or leave it out"
+
+
+#: No scan, map or atlas has more; a damaged header may well say so, and the memory would be gone before the error.
+MOST_VOXELS = 2**30
+
+
+def check_size(shape: Sequence[int]) -> None:
+    """Refuse an image that no memory holds before anybody reads it.
+
+    Raises
+    ------
+    ValueError
+        It has more than `MOST_VOXELS` voxels by its header, or an axis without any.
+    """
+    if math.prod(int(n) for n in shape) > MOST_VOXELS or any(int(n) < 1 for n in shape):
+        raise ValueError(f"its header says {' x '.join(map(str, shape))} voxels")
 
 
 def missing_content(path: Path) -> tuple[str, str] | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from .. import __version__
 from ..errors import OutputError
+from ..schema.measures import MEASURES, REASONS, VERDICT
 from .files import copy_file, read_json, sidecar_path, write_json
 from .maps import GreyMatterMap
 from .query import Scan
@@ -69,6 +71,32 @@ def output_path(
 def read_sidecar(image: Path) -> dict[str, Any]:
     """What the JSON file beside a NIfTI image says; nothing where there is none that can be read."""
     return read_json(sidecar_path(image))
+
+
+def read_quality(image: Path) -> dict[str, Any]:
+    """The sidecar of a map without those numbers of the gate that are none, and verdicts that mean nothing.
+
+    Other programs use the same words for other things, and people edit sidecars.
+    """
+    found = read_sidecar(image)
+    for measure in MEASURES:
+        if measure.key in found and not _is_number(found[measure.key]):
+            found.pop(measure.key)
+    if not (isinstance(found.get("JacobianRange"), list) and len(found["JacobianRange"]) == 2
+            and all(map(_is_number, found["JacobianRange"]))):  # fmt: skip
+        found.pop("JacobianRange", None)
+    if found.get(VERDICT.name) not in ("pass", "look", "fail"):
+        found.pop(VERDICT.name, None)
+    reasons = found.pop(REASONS.name, None)
+    if VERDICT.name in found:
+        found[REASONS.name] = [str(reason) for reason in reasons] if isinstance(reasons, list) else []
+    if not isinstance(found.get("QualityLimits"), dict):
+        found.pop("QualityLimits", None)
+    return found
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def write_outputs(

@@ -11,7 +11,7 @@ import nibabel as nib
 import numpy as np
 from nibabel.processing import resample_from_to
 
-from bids_app.content import missing_content
+from bids_app.content import check_size, missing_content
 from bids_app.errors import ScanError
 from bids_app.participant.intensity import Scale, canonical
 from bids_app.participant.orientation import open_image, read_affine, read_qform
@@ -71,6 +71,7 @@ def read_t1w(path: str | PathLike) -> T1w:
         raise ScanError(f"The image cannot be read: {found[0]}.", file=path, remedy=found[1])
     try:
         source = open_image(path)
+        check_size(source.shape)
         if np.issubdtype(source.get_data_dtype(), np.complexfloating):
             raise TypeError("its values are complex: which part is the image is not known")
         with np.errstate(all="ignore"):
@@ -159,12 +160,12 @@ def _with_usable_affine(data: np.ndarray, source, path: Path) -> tuple[nib.Nifti
 
 def _in_mm(affine: np.ndarray, source, shape: tuple[int, ...], path: Path) -> np.ndarray:
     """The affine in mm, where the header says that it is in metres or micrometres, and a head fits in then only."""
-    units = source.header.get_xyzt_units()[0] if hasattr(source.header, "get_xyzt_units") else "mm"
-    factor = {"meter": 1000.0, "micron": 0.001}.get(units, 1.0)
+    code = int(source.header["xyzt_units"]) & 7 if "xyzt_units" in source.header else 0
+    factor, units = {1: (1000.0, "metres"), 3: (0.001, "micrometres")}.get(code, (1.0, "mm"))
     extent = np.linalg.norm(affine[:3, :3], axis=0) * shape
     if factor == 1.0 or (extent.min() >= MIN_EXTENT and extent.max() <= MAX_EXTENT):
         return affine
-    logger.warning("%s: its header is in %ss, and was read so.", path.name, units)
+    logger.warning("%s: its header is in %s, and was read so.", path.name, units)
     return np.diag([factor, factor, factor, 1.0]) @ affine
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from os import PathLike
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 from nibabel.processing import resample_from_to
 from scipy import ndimage
 
+from bids_app.content import check_size
 from bids_app.errors import ScanError
 from bids_app.participant._ants import image_like, total_volume, voxel_volume
 from bids_app.participant.orientation import open_image
@@ -36,6 +38,7 @@ def load_map(path: str | PathLike, *, modulated: bool = True) -> nib.Nifti1Image
     path = Path(path)
     try:
         image = open_image(path)
+        check_size(image.shape)
         data = np.asarray(image.dataobj, dtype=np.float32)
     except Exception as error:  # nibabel, gzip and zlib each raise their own kinds for damage
         raise ScanError(
@@ -79,11 +82,7 @@ def measure_map(gm: nib.Nifti1Image, template: Template | None, *, modulated: bo
     found = {"ModulatedGMVolume": round(total_volume(gm), 3)} if modulated else {}
     if template is None:
         return found
-    shape = gm.shape[:3], gm.affine
-    prior, brain = (
-        np.asarray(resample_from_to(image, shape, order=1).dataobj)
-        for image in (template.gm, image_like(np.asarray(template.mask.dataobj), template.gm))
-    )
+    prior, brain = _on_grid(template, gm.shape[:3], gm.affine.tobytes())
     data = np.asarray(gm.dataobj)
     sigma = LIKENESS_FWHM / np.sqrt(8 * np.log(2)) / np.asarray(gm.header.get_zooms()[:3], float)
     both = (brain > 0.5) | (data > 0.1)
@@ -92,6 +91,14 @@ def measure_map(gm: nib.Nifti1Image, template: Template | None, *, modulated: bo
         likeness = float(np.corrcoef(*smooth)[0, 1]) if both.any() else float("nan")
     covered = float(prior.sum(dtype=np.float64)) * voxel_volume(gm) / total_volume(template.gm)
     return {**found, "MapLikeness": round(likeness, 4), "MapCoverage": round(min(covered, 1.0), 4)}
+
+
+@lru_cache(maxsize=2)  # a cohort's maps share a grid
+def _on_grid(template: Template, shape: tuple[int, ...], affine: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """Grey matter and brain mask of a template on another grid."""
+    grid = shape, np.frombuffer(affine).reshape(4, 4)
+    images = template.gm, image_like(np.asarray(template.mask.dataobj), template.gm)
+    return tuple(np.asarray(resample_from_to(image, grid, order=1).dataobj) for image in images)
 
 
 def modulate_map(probability: nib.Nifti1Image, transform: str | PathLike, work_dir: str | PathLike) -> nib.Nifti1Image:

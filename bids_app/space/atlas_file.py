@@ -10,7 +10,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 
-from bids_app.content import missing_content
+from bids_app.content import check_size, missing_content
 from bids_app.delimited import decode, is_number, listed, read_delimited
 from bids_app.errors import DatasetError, NoInputError
 
@@ -88,6 +88,7 @@ def _table_file(path: Path, stem: str) -> Path:
 def _read_labels(path: Path) -> nib.Nifti1Image:
     try:
         image = nib.load(path)
+        check_size(image.shape)
         data = np.asanyarray(image.dataobj)
         data = data if np.issubdtype(data.dtype, np.integer) else data.astype(np.float64)
     except Exception as error:  # nibabel, gzip and zlib each raise their own kinds for damage

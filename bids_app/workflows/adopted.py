@@ -32,7 +32,7 @@ def judge_map(
     space : str
         As ``--template`` names it.
     told : mapping
-        What the sidecar of the map says: numbers of the gate, and perhaps a verdict, which is not made any better.
+        What the sidecar of the map says (:func:`bids_app.bids.anat.read_quality`); its verdict is not made any better.
     modulated : bool
 
     Returns
@@ -43,16 +43,12 @@ def judge_map(
     template = _reference(space)
     measured = measure_map(gm, template, modulated=modulated)
     measured["SidesUncertain"] = read_affine(open_image(path))[1]
-    given = {key: told[key] for key in ("TIV",) if isinstance(told.get(key), int | float)}
-    verdict, reasons = judge({**given, **measured})
+    verdict, reasons = judge({**({"TIV": told["TIV"]} if "TIV" in told else {}), **measured})
     if template is None:
         verdict = "look" if verdict == "pass" else verdict
         reasons = [*reasons, f"not compared with the template {space}, which is not at hand"]
-    before = str(told.get("QualityVerdict", "pass"))
-    before = before if before in _GRADES else "look"
-    heard = told.get("QualityReasons")
-    reasons = list(dict.fromkeys([*(heard if isinstance(heard, list) else []), *reasons]))
-    verdict = max(before, verdict, key=_GRADES.index)
+    reasons = list(dict.fromkeys([*(told.get("QualityReasons") or ()), *reasons]))
+    verdict = max(told.get("QualityVerdict", "pass"), verdict, key=_GRADES.index)
     return {**measured, "QualityVerdict": verdict, "QualityReasons": reasons, "QualityLimits": usual_ranges()}
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..bids.anat import read_sidecar
+from ..bids.anat import read_quality
 from ..bids.files import copy_file, write_json
 from ..bids.maps import GreyMatterMap, check_alike, find_maps
 from ..bids.participants import are_listed, read_participants
@@ -148,7 +148,7 @@ def _trusted(maps: list[GreyMatterMap]) -> tuple[list[GreyMatterMap], list[dict]
     """Leave out the maps that the participant level's quality gate has failed; also the sidecars of the others."""
     kept, sidecars, left_out = [], [], []
     for item in maps:
-        facts = read_sidecar(item.path)
+        facts = read_quality(item.path)
         if "QualityVerdict" not in facts:  # another program's
             try:
                 found = load_map(item.path, modulated=item.modulated)

@@ -246,7 +246,7 @@ def adopt(
     It is measured like any other. What its sidecar says of its quality, if LatentAtlas made it, still holds: a map
     that failed there fails here.
     """
-    from ..bids.anat import read_sidecar
+    from ..bids.anat import read_quality
     from ..bids.source import hash_content
     from ..bids.versions import map_version
     from ..participant.precomputed import load_map, modulate_map
@@ -257,7 +257,7 @@ def adopt(
     if not modulated and transform is not None:
         found, modulated = modulate_map(found, transform, folder), True
     told = {"QualityLimits", "JacobianRange", *(column.name for column in QUALITY_COLUMNS)}
-    sidecar = read_sidecar(image)
+    sidecar = read_quality(image)
     facts = {key: value for key, value in sidecar.items() if key in told}
     facts |= {"TIV": tiv} if tiv else {}
     facts |= judge_map(image, found, space, facts, modulated=modulated)

@@ -185,8 +185,18 @@ def test_units_of_the_header_are_heeded_where_a_head_fits_in_then_only(tmp_path)
     small = np.diag([0.001, 0.001, 0.001, 1]) @ AFFINE
     found = read_t1w(with_forms(tmp_path / "a.nii", small, small, (1, 1), xyzt_units=1))
     np.testing.assert_allclose(found.image.header.get_zooms(), 4, rtol=1e-5)
-    found = read_t1w(with_forms(tmp_path / "b.nii", AFFINE, AFFINE, (1, 1), xyzt_units=1))  # a wrong word for mm
+    for code in (1, 4, 7, 255):  # a wrong word for mm, and some that mean nothing
+        found = read_t1w(with_forms(tmp_path / f"b{code}.nii", AFFINE, AFFINE, (1, 1), xyzt_units=code))
     np.testing.assert_allclose(found.image.header.get_zooms(), 4, rtol=1e-5)
+
+
+def test_a_header_that_says_more_than_any_memory_holds(tmp_path):
+    content = bytearray(with_forms(tmp_path / "a.nii", AFFINE, AFFINE, (1, 1)).read_bytes())
+    content[42:48] = np.array([32767, 32767, 32767], np.int16).tobytes()
+    for name, packed in (("b.nii", bytes(content)), ("c.nii.gz", gzip.compress(bytes(content)))):
+        (tmp_path / name).write_bytes(packed)
+        with pytest.raises(ScanError, match="32767 x 32767 x 32767"):
+            load_t1w(tmp_path / name)
 
 
 def test_complex_values_are_refused(write):
