@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bids_app.errors import ConfigError, DatasetError
+from bids_app.group.columns import name_doubts
 from bids_app.group.design import Contrast, Covariates, build_contrasts, build_covariates, read_categories
 from bids_app.group.harmonise import build_sites, harmonise
 from bids_app.group.rows import rows_of
@@ -184,6 +185,14 @@ def build_questions(cohort: pd.DataFrame, design: Design) -> Questions:
             raise ConfigError("--harmonize combat has no sites to harmonise", remedy="name them with --site-column")
         sites = build_sites(cohort, site, file=file)
     return Questions(tuple(contrasts), covariates, groups, sites, preserved, blocks)
+
+
+def doubtful_categories(cohort: pd.DataFrame, design: Design, questions: Questions) -> list[str]:
+    """What may be meant otherwise in the columns of categories that a design uses, a sentence each."""
+    groups = [design.group_column] if any(c.kind != "score" for c in questions.contrasts) else []
+    sites = [design.site_column] if design.site_column else []
+    dummies = [name for name in design.covariates if name not in questions.covariates.names]
+    return name_doubts(cohort, [name for name in (*groups, *sites, *dummies) if name])
 
 
 def build_study(

@@ -10,7 +10,7 @@ import nibabel as nib
 import numpy as np
 
 from bids_app.errors import ScanError
-from bids_app.participant._ants import from_ants, image_like, scratch, to_ants
+from bids_app.participant._ants import from_ants, image_like, plain, scratch, to_ants
 from bids_app.participant._grid import bounding_box
 from bids_app.space.templates import Template
 
@@ -108,13 +108,14 @@ def warp(
     """
     import ants
 
-    warped = ants.apply_transforms(
-        to_ants(reference),
-        to_ants(image),
-        [str(transform)],
-        interpolator=INTERPOLATION[interpolation],
-        singleprecision=True,
-    )
+    with plain(transform) as name:
+        warped = ants.apply_transforms(
+            to_ants(reference),
+            to_ants(image),
+            [str(name)],
+            interpolator=INTERPOLATION[interpolation],
+            singleprecision=True,
+        )
     return from_ants(warped, like=reference)
 
 
@@ -172,10 +173,8 @@ def displacement(reference: nib.Nifti1Image, transform: str | PathLike, work_dir
     import ants
 
     grid = to_ants(reference)
-    with scratch(work_dir) as folder:
-        field_file = ants.apply_transforms(
-            grid, grid, [str(transform)], compose=str(folder / "phi_"), singleprecision=True
-        )
+    with scratch(work_dir) as folder, plain(transform) as name:
+        field_file = ants.apply_transforms(grid, grid, [str(name)], compose=str(folder / "phi_"), singleprecision=True)
         field = np.squeeze(np.asarray(nib.load(field_file).dataobj, dtype=np.float32))
     return field * np.array([-1, -1, 1], dtype=np.float32)  # ITK's are LPS
 
