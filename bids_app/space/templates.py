@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -260,13 +261,13 @@ def _load_templateflow(identifier: str, modifiers: dict[str, str], fetch: bool =
         f"variable TEMPLATEFLOW_HOME to it; or use the bundled template {BUNDLED}."
     )
     try:
+        # Its import alone asks for a network where nothing is cached.
+        if not fetch and not _is_cached(identifier):
+            raise UnavailableError(f"The template {identifier} is not cached.", remedy=remedy)
         from templateflow.client import TemplateFlowClient
-        from templateflow.conf.cache import CacheConfig
 
-        home = CacheConfig().root
-        if not fetch and not (home / f"tpl-{identifier}").is_dir():
-            raise UnavailableError(f"The template {identifier} is not cached.", file=home, remedy=remedy)
         client = TemplateFlowClient() if fetch else TemplateFlowClient(autoupdate=False)
+        home = client.cache.config.root
         known = client.ls(identifier, suffix="T1w", desc=None, extension=".nii.gz")
     except UnavailableError:
         raise
@@ -312,6 +313,14 @@ def _load_templateflow(identifier: str, modifiers: dict[str, str], fetch: bool =
     ]
     get = client.get if fetch else partial(_cached, client)
     return tuple(_fetch(client, identifier, {**query, **part}, remedy, get) for part in parts)
+
+
+def _is_cached(identifier: str) -> bool:
+    """Whether TemplateFlow's folder holds a T1w image of a template; it keeps empty files where it has not fetched."""
+    from platformdirs import user_cache_dir  # as TemplateFlow does
+
+    home = Path(os.environ.get("TEMPLATEFLOW_HOME") or user_cache_dir("templateflow"))
+    return any(path.stat().st_size for path in (home / f"tpl-{identifier}").rglob("*_T1w.nii*") if path.is_file())
 
 
 def _cached(client, identifier: str, **query) -> list[Path]:

@@ -96,18 +96,18 @@ def test_maps_of_different_engines_are_refused_together(tmp_path):
     write("01", LatentAtlasVersion=__version__, TissueSegmentation="mixture")
     write("02", LatentAtlasVersion=__version__)  # before there was a choice
     write("03")
-    check_alike(find_maps([tmp_path]), "")
+    check_alike(find_maps([tmp_path]).maps, "")
     write("04", LatentAtlasVersion=__version__, TissueSegmentation="another")
     with pytest.raises(DatasetError, match=r"another: sub-04 \(1 scan\); mixture: sub-01, sub-02"):
-        check_alike(find_maps([tmp_path]), "")
+        check_alike(find_maps([tmp_path]).maps, "")
     copied = {"Precomputed": True, "SourceLatentAtlasVersion": __version__, "TissueSegmentation": "another"}
     write("04", LatentAtlasVersion=__version__, **copied)
     with pytest.raises(DatasetError, match="different segmentations") as caught:
-        check_alike(find_maps([tmp_path]), "")
+        check_alike(find_maps([tmp_path]).maps, "")
     assert "--segmentation" in caught.value.remedy
     write("01", LatentAtlasVersion=__version__, TissueSegmentation="another")
     write("02", LatentAtlasVersion=__version__, TissueSegmentation="another")
-    check_alike(find_maps([tmp_path]), "")
+    check_alike(find_maps([tmp_path]).maps, "")
 
 
 def test_maps_that_differ_are_refused_with_the_offenders(tmp_path):
