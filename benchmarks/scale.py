@@ -109,9 +109,8 @@ def main() -> None:
         print(f"\n{n} maps{'seconds':>27}{'ratio':>8}{'GB':>10}{'ratio':>8}")
         for step, (seconds, peak) in found[n]["this"].items():
             old = found[n].get("baseline", {}).get(step)
-            ratios = [
-                f"{now / before:.2f}" if old and before else "" for now, before in zip((seconds, peak), old or (0, 0))
-            ]
+            pairs = zip((seconds, peak), old or (0, 0), strict=True)
+            ratios = [f"{now / before:.2f}" if before else "" for now, before in pairs]
             print(f"{step:<25}{seconds:>9.1f}{ratios[0]:>8}{peak:>10.2f}{ratios[1]:>8}", flush=True)
         given.json.write_text(json.dumps(found, indent=1))
 
