@@ -54,7 +54,9 @@ SOURCES, FOLDS = 6, 5
 CONDITIONS = ("none", "age", "site", "combat", "three")
 
 
-def simulate(rng, n: int, latents: int, regions: int, effect: float, condition: str, share: float = 0.5) -> dict:
+def simulate(
+    rng, n: int, latents: int, regions: int, effect: float, condition: str, share: float = 0.5, spread: float = 1.0
+) -> dict:
     """One cohort: a table and the arrays that the group level works on; the first tenth of the regions is planted."""
     group = np.zeros(n, int)
     group[rng.permutation(n)[: round(n * share)]] = 1
@@ -63,22 +65,23 @@ def simulate(rng, n: int, latents: int, regions: int, effect: float, condition: 
         names = rng.permutation(np.resize(["case", "control", "other"], n))
         group = (names == "case").astype(int)
     age = rng.normal(size=n) + (group if condition == "age" else 0)
-    source = rng.normal(size=(n, SOURCES)) + 0.8 * age[:, None]
+    wide = np.where(group == 1, spread, 1.0)[:, None]
+    source = wide * rng.normal(size=(n, SOURCES)) + 0.8 * age[:, None]
     source[:, 0] -= effect * group
     planted = np.arange(regions) < max(1, regions // 10)
     loading = rng.integers(1, SOURCES, regions)
     loading[planted] = 0
-    G = source[:, loading] + rng.normal(size=(n, regions))
-    Z = source @ rng.normal(size=(SOURCES, latents)) + 0.5 * rng.normal(size=(n, latents))
+    G = source[:, loading] + wide * rng.normal(size=(n, regions))
+    Z = source @ rng.normal(size=(SOURCES, latents)) + 0.5 * wide * rng.normal(size=(n, latents))
     err = 0.3 * rng.normal(size=n) + 0.3 * age - 0.2 * effect * G[:, planted].mean(axis=1)
     site = (rng.random(n) < np.where(group == 1, 0.7, 0.3)).astype(int)
     if condition in ("site", "combat"):
         # Everyone from one scanner would be no confound: the first two of each group come from both.
         for value in (0, 1):
             site[np.flatnonzero(group == value)[:2]] = 0, 1
-        spread = np.where(site == 1, 1.4, 1.0)
-        G, Z = (x * spread[:, None] + site[:, None] * x.std(axis=0) * rng.normal(size=x.shape[1]) for x in (G, Z))
-        err = err * spread + site * err.std()
+        by_site = np.where(site == 1, 1.4, 1.0)
+        G, Z = (x * by_site[:, None] + site[:, None] * x.std(axis=0) * rng.normal(size=x.shape[1]) for x in (G, Z))
+        err = err * by_site + site * err.std()
     return {
         "table": pd.DataFrame(
             {
@@ -97,9 +100,11 @@ def simulate(rng, n: int, latents: int, regions: int, effect: float, condition: 
     }
 
 
-def analyse(rng, n, effect, condition, *, latents, regions, permutations, share=0.5, with_error=True) -> dict:
+def analyse(
+    rng, n, effect, condition, *, latents, regions, permutations, share=0.5, spread=1.0, with_error=True
+) -> dict:
     """Verdicts, bounds and the recovery of the planted regions in one cohort."""
-    cohort = simulate(rng, n, latents, regions, effect, condition, share)
+    cohort = simulate(rng, n, latents, regions, effect, condition, share, spread)
     table, Z, Zf, G, err, fold, planted = cohort.values()
     names = pd.DataFrame({"index": np.arange(1, regions + 1), "name": [f"R{i}" for i in range(1, regions + 1)]})
     contrasts, seed = tuple(build_contrasts(table, "group")), int(rng.integers(2**31))
@@ -211,6 +216,7 @@ def main() -> None:
     parser.add_argument("--conditions", nargs="+", default=["none"], choices=CONDITIONS, help="of the planted effects")
     parser.add_argument("--cohorts", type=int, nargs=2, default=[200, 50], help="of a null cell, of the others")
     parser.add_argument("--share", type=float, default=0.5, help="share of the cases")
+    parser.add_argument("--spread", type=float, default=1.0, help="of the cases, the controls' being 1")
     parser.add_argument("--permutations", type=int, default=199)
     parser.add_argument("--latents", type=int, default=8)
     parser.add_argument("--regions", type=int, default=40)
@@ -225,6 +231,7 @@ def main() -> None:
         "regions": args.regions,
         "permutations": args.permutations,
         "share": args.share,
+        **({"spread": args.spread} if args.spread != 1 else {}),
         "with_error": not args.without_error,
         "seed": args.seed,
     }
