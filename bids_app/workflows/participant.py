@@ -46,6 +46,10 @@ def run_participant(config: Config, logs: Path) -> list[Failure]:
     NoInputError
         Nothing that was asked for can be worked on.
     """
+    if config.model_dir:
+        from ..model.files import read_card  # needs torch
+
+        read_card(config.model_dir)  # a wrong one is refused before hours of work, not in every scan
     sources, unusable = _sources(config)
     failures = [Failure(item.name, "input", item.reason) for item in unusable]
     for failure in failures:  # at once: who has mistyped a label need not wait for the others to end
