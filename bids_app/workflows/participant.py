@@ -278,7 +278,19 @@ def _finished(config: Config, scan: Scan, labels: dict[str, str]) -> bool:
         kinds.append("smoothed")
     if config.model:
         kinds.append("recon")
-    return finished(config.output_dir, scan, kinds, fingerprint(config, scan), **naming)
+    if not finished(config.output_dir, scan, kinds, fingerprint(config, scan), **naming):
+        return False
+    return not config.model_dir or _encoded_by(
+        config.model_dir, output_path(config.output_dir, scan, "recon", **naming)
+    )
+
+
+def _encoded_by(model_dir: Path, reconstruction: Path) -> bool:
+    """Whether a reconstruction was made by the model that is in a folder now."""
+    from ..model.files import read_card  # needs torch
+
+    weights = read_card(model_dir).get("weights_sha256")
+    return bool(read_sidecar(reconstruction).get("ModelWeights") == weights)
 
 
 def _write_reports(config: Config, participants: Sequence[str]) -> None:
