@@ -9,7 +9,7 @@ OUTPUT := $(DEMO)/derivatives/latentatlas
 # setuptools warns of every editable installation.
 PIP := PYTHONWARNINGS=ignore:Editable $(BIN)/python -m pip install --quiet
 
-.PHONY: help install demo test fuzz test-real test-container test-apptainer test-slurm coverage lint format docs outputs pictures licences clean \
+.PHONY: help install demo test fuzz test-kill test-real test-container test-apptainer test-slurm coverage lint format docs outputs pictures licences clean \
 	measure benchmark-tissues
 help:
 	@echo "make demo    install, simulate a cohort, run both levels, say where the report is"
@@ -63,11 +63,15 @@ demo: install $(DEMO)/.simulated
 	@echo "What they show:          docs/tutorial.md"
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m "not real and not engine and not fuzz"
+	$(BIN)/python -m pytest -m "not real and not engine and not fuzz and not kill"
 
 # Random input: 2,000 examples up to the built graph, and 40 whole commands.
 fuzz: $(VENV)/.installed-dev
 	LATENTATLAS_FUZZ=10 $(BIN)/python -m pytest --show-capture=no tests/fuzz
+
+# Both levels killed in every step, and full disks (small file systems are mounted, which root alone can do).
+test-kill: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -rs tests/kill
 
 # The scans are those of the folder named by LATENTATLAS_TEST_DATA.
 test-real: $(VENV)/.installed-dev

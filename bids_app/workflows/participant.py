@@ -13,8 +13,10 @@ import numpy as np
 
 from .. import __version__
 from ..bids.anat import finished, output_path, read_sidecar
+from ..bids.files import sidecar_path
 from ..bids.maps import GreyMatterMap, Wanted, check_alike, describe_contents, find_maps, has_maps
 from ..bids.query import Found, Scan, Unusable, find_t1w
+from ..bids.source import hash_content
 from ..bids.versions import generation, map_version
 from ..config import Config
 from ..errors import NoInputError
@@ -244,6 +246,12 @@ def branch_name(scan: Scan) -> str:
 def fingerprint(config: Config, scan: Scan) -> str:
     """What a scan's maps depend on beside the file they are made from: the method and the scientific options."""
     facts = [generation(__version__), config.scientific_hash(), scan.path.name]
+    if isinstance(scan, GreyMatterMap):
+        sidecar = sidecar_path(scan.path)
+        facts.append(hash_content(sidecar) if sidecar.is_file() else None)
+        if scan.transform and not scan.modulated:  # a file too large to be read for every rerun
+            found = scan.transform.stat()
+            facts += [found.st_size, found.st_mtime_ns]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 

@@ -156,3 +156,17 @@ def test_another_model_in_the_same_folder_encodes_anew(tmp_path):
     for weights, same in (("new", True), ("old", False)):
         write_json(tmp_path / "recon.json", {"ModelWeights": weights})
         assert participant._encoded_by(tmp_path / "model", tmp_path / "recon.nii.gz") is same
+
+
+def test_what_lies_beside_a_map_is_part_of_what_it_was_made_from(tmp_path):
+    dataset(tmp_path / "bids")
+    dataset(tmp_path / "maps", a_map("01"))
+    config = parse([str(tmp_path / "bids"), str(tmp_path / "out"), "participant", "-d", str(tmp_path / "maps")])
+    (scan,) = participant._sources(config).scans
+    before = participant.fingerprint(config, scan)
+    assert participant.fingerprint(config, scan) == before
+    sidecar = scan.path.with_name(scan.path.name.replace(".nii.gz", ".json"))
+    for told in ({"QualityVerdict": "pass"}, {"QualityVerdict": "fail"}):
+        write_json(sidecar, told)
+        assert participant.fingerprint(config, scan) != before
+        before = participant.fingerprint(config, scan)
