@@ -13,8 +13,10 @@ import numpy as np
 
 from .. import __version__
 from ..bids.anat import finished, output_path, read_sidecar
+from ..bids.files import sidecar_path
 from ..bids.maps import GreyMatterMap, Wanted, check_alike, describe_contents, find_maps, has_maps
 from ..bids.query import Found, Scan, Unusable, find_t1w
+from ..bids.source import hash_content
 from ..bids.versions import generation, map_version
 from ..config import Config
 from ..errors import NoInputError
@@ -46,6 +48,10 @@ def run_participant(config: Config, logs: Path) -> list[Failure]:
     NoInputError
         Nothing that was asked for can be worked on.
     """
+    if config.model_dir:
+        from ..model.files import read_card  # needs torch
+
+        read_card(config.model_dir)  # a wrong one is refused before hours of work, not in every scan
     sources, unusable = _sources(config)
     failures = [Failure(item.name, "input", item.reason) for item in unusable]
     for failure in failures:  # at once: who has mistyped a label need not wait for the others to end
@@ -240,6 +246,12 @@ def branch_name(scan: Scan) -> str:
 def fingerprint(config: Config, scan: Scan) -> str:
     """What a scan's maps depend on beside the file they are made from: the method and the scientific options."""
     facts = [generation(__version__), config.scientific_hash(), scan.path.name]
+    if isinstance(scan, GreyMatterMap):
+        sidecar = sidecar_path(scan.path)
+        facts.append(hash_content(sidecar) if sidecar.is_file() else None)
+        if scan.transform and not scan.modulated:  # a file too large to be read for every rerun
+            found = scan.transform.stat()
+            facts += [found.st_size, found.st_mtime_ns]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
@@ -274,7 +286,19 @@ def _finished(config: Config, scan: Scan, labels: dict[str, str]) -> bool:
         kinds.append("smoothed")
     if config.model:
         kinds.append("recon")
-    return finished(config.output_dir, scan, kinds, fingerprint(config, scan), **naming)
+    if not finished(config.output_dir, scan, kinds, fingerprint(config, scan), **naming):
+        return False
+    return not config.model_dir or _encoded_by(
+        config.model_dir, output_path(config.output_dir, scan, "recon", **naming)
+    )
+
+
+def _encoded_by(model_dir: Path, reconstruction: Path) -> bool:
+    """Whether a reconstruction was made by the model that is in a folder now."""
+    from ..model.files import read_card  # needs torch
+
+    weights = read_card(model_dir).get("weights_sha256")
+    return bool(read_sidecar(reconstruction).get("ModelWeights") == weights)
 
 
 def _write_reports(config: Config, participants: Sequence[str]) -> None:
