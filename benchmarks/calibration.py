@@ -146,7 +146,7 @@ def study_of(bank: dict, table: pd.DataFrame, maps: np.ndarray, seed: int):
         table[["participant_id"]],
         names,
         questions,
-        products | {"err": 1 - explained},
+        products | {"ev_ae": explained},
         regions,
         (regions, reconstructed),
     )
@@ -161,7 +161,9 @@ def analyse(bank: dict, cell: Cell, number: int, with_error: bool) -> dict:
     tables = {"lrcp_regions": lrcp(study, settings).regions, "sam_regions": sam(study, settings)}
     relation = explain(study, settings).relation if with_error else None
     validation = validate(study, settings, relation=relation, **tables)
-    graded = verdicts(validation, baselines(study), study.contrasts, covariate_names=study.covariates.names, **tables)
+    graded = verdicts(
+        validation, baselines(study, settings), study.contrasts, covariate_names=study.covariates.names, **tables
+    )
     found = {
         "latents": study.latents.full.shape[1],
         "dispersion": bool(validation["note"].str.contains("dispersion").any()),

@@ -240,11 +240,26 @@ class Config:
         "group level",
         choices=("covariate", "combat"),
     )
+    primary: str | None = _option(
+        None, "the contrast planned beforehand: outside the correction for several", "group level", metavar="CONTRAST"
+    )
+    scan_choice: str = _option(
+        "first",
+        "which of a participant's scans count: first, the earliest with complete data; mean, the average in one group",
+        "group level",
+        choices=("first", "mean"),
+    )
     atlas: str = _option(
         ATLASES[0].name,
         f"{CHOICE}, or a NIfTI image of labels with a .tsv beside it",
         "group level",
         read=_atlas,
+    )
+    reference_group: str | None = _option(
+        None,
+        "the group of --group-column that is the norm (healthy controls): each scan gets its deviations from it",
+        "group level",
+        metavar="GROUP",
     )
     voxelwise: str = _option(
         "fwe",

@@ -78,8 +78,10 @@ Latent variables were projected by principal component analysis, {% if supervise
 {% if atlas %}
 Regional grey matter was measured with the {{ atlas }} atlas{% if atlas_citation %} [{{ atlas_citation }}]{% endif %} ({{ n_regions }} regions){% if atlas_way %}, {{ atlas_way }}{% endif %}.
 {% endif %}
-{% if n_group_scans != n_group_participants %}
-Scans of one participant were averaged before anything was tested.
+{% if n_group_scans != n_group_participants and scan_choice == "mean" %}
+Scans of one participant that belong to one group were averaged before anything was tested.
+{% elif n_group_scans != n_group_participants %}
+One scan stood for each participant: the earliest with complete data that takes part in the contrast.
 {% endif %}
 {% if covariates %}
 {{ covariates_list }} {{ "were" if covariates|length > 1 else "was" }} removed from latent variables and from regional volumes by linear regression.
@@ -87,7 +89,7 @@ Scans of one participant were averaged before anything was tested.
 No covariate was removed: differences in age, sex or head size, if there are any, are part of the results.
 {% endif %}
 {% if combat %}
-Before that, ComBat [@johnson2007; @fortin2018] gave the sites (*{{ combat }}*) the same location and spread in regional volumes and latent variables; in each fold it was fitted to the training participants only,
+Before that, ComBat [@johnson2007; @fortin2018] gave the sites (*{{ combat }}*) the same location and spread in regional volumes and latent variables; in each fold it was fitted to one scan of each training participant,
 the other covariates were kept and the groups had no part in it. Maps, reconstruction errors and projections were not harmonised.
 {% endif %}
 {% if contrasts %}
@@ -106,7 +108,7 @@ and the share of each region's variance that the reconstructions hold is reporte
 Significance of associations was family-wise over all regions and latent variables by the maximum statistic of {{ n_permutations }} permutations,
 {% if covariates %}with the method of Freedman and Lane for covariates [@freedman1983]; {% endif %}false-discovery rates follow Benjamini and Hochberg [@bh].
 {% if shap %}
-The out-of-fold reconstruction error was regressed on regional grey matter, and the regression explained by SHAP values [@shap]{% if shap_model %} ({{ shap_model }}, chosen by nested cross-validation){% endif %}.
+The out-of-fold reconstruction error (the share of a map's variance that is left unexplained) was regressed on regional grey matter, and the regression explained by SHAP values [@shap]{% if shap_model %} ({{ shap_model }}, chosen by nested cross-validation){% endif %}.
 {% if not shap_supported %}
 The regression did not predict the error of held-out participants; its SHAP values are reported but not interpreted.
 {% endif %}
@@ -116,19 +118,32 @@ The regression did not predict the error of held-out participants; its SHAP valu
 Beside these, the contrast{{ "s were" if contrasts|length > 1 else " was" }} tested at each voxel of the smoothed maps (family-wise by the largest |t| over {{ n_permutations }} permutations of the residuals [@freedman1983]{% if voxelwise == "tfce" %}; and by threshold-free cluster enhancement [@tfce] at 3 mm{% endif %}).
 {% endif %}
 
+{% if supervised %}
+Held-out participants were predicted by linear discriminant analysis with shrinkage (two groups and all groups at once) or ridge regression (scores); covariates, threshold and the calibration
+of probabilities were learnt on training participants only.
+{% endif %}
+
 ## Validation
 
 {% if supervised %}
-Classification was judged by its K-fold error together with an upper bound of the actual risk [@cubv]: the PAC-Bayesian dropout bound [@mcallester] in the published form and in a strict form
-for the randomised classifier that the theorem is about, Vapnik's bound [@vapnik], a bound for data in general position, and exact binomial limits of the held-out predictions. Regressions were judged in the same manner [@sar],
+Classification was judged by its K-fold error together with an upper bound of the actual risk [@cubv]: the PAC-Bayesian dropout bound [@mcallester] in the published form and in one
+for the randomised classifier that the theorem is about, given the latent variables, Vapnik's bound [@vapnik], a bound for data in general position, and exact binomial limits of the held-out predictions. Regressions were judged in the same manner [@sar],
 and regions by statistical agnostic mapping [@sam] with a union bound over all regions.
+Out-of-fold predictions and regions were tested by {{ n_permutations }} permutations of statistics that let the groups differ in variance [@janssen1997]{% if sites %}, people being exchanged within sites (*{{ sites }}*) only{% endif %}.
+{% if several %}
+Within each kind of claim p values were adjusted for the contrasts by Holm's method [@holm1979], and bounds and intervals share the level among them; different kinds of claims are not corrected for each other.
+{% endif %}
+{% if primary %}
+The contrast {{ primary }} had been named beforehand and was tested at {{ alpha }} by itself, outside that correction.
+{% endif %}
 {% else %}
 The regression of the reconstruction error was judged by an upper bound of its actual risk [@sar].
 {% endif %}
-Bounds hold with probability {{ confidence }}. An effect is called *supported in the worst case* only where the strict bound stays below the error of guessing;
+Bounds hold with probability {{ confidence }}. An effect is called *supported in the worst case* only where a strict bound (held-out predictions; of single regions, a uniform bound over all thresholds) stays below the error of guessing;
 *supported* where out-of-fold and permutation tests (family-wise, alpha {{ alpha }}) agree without that.
 {% if supervised %}
-Baselines were the principal components, the regional volumes{% if covariates %}, and the covariates alone{% endif %}.
+Baselines were the principal components, the regional volumes{% if covariates %}, and the covariates alone, and what the latent variables add to the covariates was asked in nested models{% endif %}.
+Areas under the ROC curve have DeLong's standard error [@delong1988], widened by 1.3 because several models gave the predictions.
 {% endif %}
 
 {% endif %}

@@ -5,43 +5,50 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from bids_app.group.classify import balanced_weights, classify
-from bids_app.group.rows import rows_of
+from bids_app.group.classify import classify
+from bids_app.group.design import Contrast
+from bids_app.group.families import adjust, share_alpha
+from bids_app.group.rows import Rows, rows_of
+from bids_app.group.settings import AnalysisSettings
 from bids_app.group.study import Study
+from bids_app.schema.verdict_tables import BASELINES
+from bids_app.stats.accuracy import auc_gain, balanced_interval, paired_gain
 from bids_app.stats.crossfit import crossfit_operators, smallest_training_set
 from bids_app.stats.discriminability import concordance
-from bids_app.stats.resampling import nadeau_bengio
 
-COLUMNS = ["contrast", "features", "n", "balanced_accuracy", "ci_low", "ci_high", "auc"]
-COLUMNS += ["delta_vs_latent", "delta_ci_low", "delta_ci_high", "delta_p", "delta_of"]
-LATENT, COVARIATES = "latent", "covariates"
+COLUMNS = [column.name for column in BASELINES.columns]
+LATENT, COVARIATES, NESTED = "latent", "covariates", "covariates + latents"
 
 
-def baselines(study: Study) -> pd.DataFrame:
+def baselines(study: Study, settings: AnalysisSettings) -> pd.DataFrame:
     """The same question put to every set of features, in the same folds, nothing removed from any of them.
 
-    Rows: "latent", "latent, covariates removed", "pca", "regional GM", "covariates" (where there are any). Two groups:
-    linear SVM, balanced accuracy (chance 1/2) and AUC. Orders and scores: ridge, c-index in `auc`, differences in
-    out-of-fold R2. The difference
-    ``delta_vs_latent`` (latent minus baseline, in `delta_of`) has a corrected resampled interval over the folds
-    (Nadeau & Bengio 2003): positive and clear of zero means that the latents do better. Nothing is drawn at random, so
-    that there are no settings.
+    Rows: "latent", "latent, covariates removed", "pca", "regional GM", and where there are any "covariates" and
+    "covariates + latents". Two groups: linear SVM, balanced accuracy (chance 1/2) and AUC. Orders and scores: ridge,
+    c-index in `auc`, differences in out-of-fold R2. ``delta_vs_latent`` is latent minus baseline, in `delta_of`, paired
+    by person: positive and clear of zero means that the latents do better.
+
+    "covariates + latents" asks the nested question. The covariates predict by least squares, and what a ridge of the
+    latents, freed of the covariates, predicts of the rest is added; ``gain`` is what that adds out of fold, in AUC
+    (groups) or R2. Its interval has the family's share of alpha. Nothing is drawn at random.
 
     Returns
     -------
     DataFrame
-        `contrast, features, n, balanced_accuracy, ci_low, ci_high, auc, delta_vs_latent, delta_ci_low,
-        delta_ci_high, delta_p, delta_of`; no rows for contrasts that cannot be tested.
+        Columns of ``schema.verdict_tables.BASELINES``; no rows for contrasts that cannot be tested.
     """
     table, fold, covariates = [], study.fold, study.covariates
     known = covariates.complete & np.isfinite(study.regional.full).all(axis=1)
+    asked: list[tuple[Contrast, Rows]] = []
     for contrast in study.contrasts:
-        rows = rows_of(study.participants, known, contrast.y)
+        rows = rows_of(study.participants, known, contrast.y, settings.scan_choice)
         if contrast.problem or len(rows) < 6 or np.ptp(rows.take(contrast.y)) == 0:
             continue
+        if smallest_training_set(rows.take(fold)) >= 4:
+            asked.append((contrast, rows))
+    levels = share_alpha([contrast.name for contrast, _ in asked], settings)
+    for contrast, rows in asked:
         y, f, c = rows.take(contrast.y), rows.take(fold), rows.mean(covariates.matrix)
-        if smallest_training_set(f) < 4:
-            continue
         latents = rows.mean(study.latents.cross_fitted)
         sets = {LATENT: (latents, None), "latent, covariates removed": (latents, c)}
         if study.pca is not None:
@@ -52,43 +59,55 @@ def baselines(study: Study) -> pd.DataFrame:
         else:
             del sets["latent, covariates removed"]
         scored = {name: _score(x, y, f, nuisance, contrast.kind) for name, (x, nuisance) in sets.items()}
-        table += [_compare(name, scored, f, contrast, len(rows)) for name in scored]
-    return pd.DataFrame(table, columns=COLUMNS)
+        about = {"contrast": contrast.name, "n": len(rows)}
+        table += [about | _compare(name, scored, y, contrast) for name in scored]
+        if not covariates.none:
+            table.append(about | _nested(latents, y, f, c, contrast, levels[contrast.name]))
+    frame = pd.DataFrame(table, columns=COLUMNS)
+    frame["gain_p_adjusted"] = adjust(frame["gain_p"], frame["features"], frame["contrast"], settings.primary)
+    return frame
 
 
 def _score(x, y, fold, covariates, kind) -> dict:
-    """Overall and fold-wise performance of one set of features."""
+    """Performance of one set of features, all in all and person by person."""
     if kind == "groups":
         result = classify(x, y, fold, covariates)
-        weights = balanced_weights(y)
-        folds = [np.average(~result.wrong[fold == f], weights=weights[fold == f]) for f in np.unique(fold)]
-        return {"balanced_accuracy": 1 - result.balanced_error, "auc": result.auc, "folds": np.array(folds)}
+        middle, low, high = balanced_interval(~result.wrong, y)
+        limits = {"balanced_accuracy": middle, "ci_low": low, "ci_high": high}
+        return {**limits, "auc": result.auc, "credit": 1.0 - result.wrong}
     predict, explained = crossfit_operators(x, fold, covariates)
     guess, truth = predict @ y, y - explained @ y
-    # R2, fold by fold: the parts add up to the out-of-fold R2 of all rows.
-    folds = [1 - ((truth - guess)[fold == f] ** 2).mean() / max((truth**2).mean(), 1e-300) for f in np.unique(fold)]
-    return {"balanced_accuracy": np.nan, "auc": float(concordance(guess, truth)), "folds": np.array(folds)}
+    return {"auc": float(concordance(guess, truth)), "credit": _credit(truth, guess)}
 
 
-def _compare(name, scored, fold, contrast, n) -> dict:
+def _credit(truth: np.ndarray, guess: np.ndarray) -> np.ndarray:
+    """Each person's part in the out-of-fold R2: their mean is R2."""
+    return 1 - (truth - guess) ** 2 / max((truth**2).mean(), 1e-300)
+
+
+def _compare(name: str, scored: dict, y: np.ndarray, contrast: Contrast) -> dict:
     one, latent = scored[name], scored[LATENT]
-    sizes = np.unique(fold, return_counts=True)[1]
-    share = sizes.mean() / (n - sizes.mean()) if len(sizes) > 1 else np.nan
-    _, low, high, _ = nadeau_bengio(one["folds"], share)
-    half = (high - low) / 2
-    row = {
-        "contrast": contrast.name,
-        "features": name,
-        "n": n,
-        "balanced_accuracy": one["balanced_accuracy"],
-        "ci_low": np.maximum(0.0, one["balanced_accuracy"] - half),
-        "ci_high": np.minimum(1.0, one["balanced_accuracy"] + half),
-        "auc": one["auc"],
-        "delta_of": "balanced accuracy" if contrast.kind == "groups" else "R2",
-    }
+    grouped = contrast.kind == "groups"
+    row = {key: value for key, value in one.items() if key != "credit"}
+    row |= {"features": name, "delta_of": "balanced accuracy" if grouped else "R2"}
     if name == LATENT:
         return row
-    mean, low, high, p = nadeau_bengio(latent["folds"] - one["folds"], share)
-    if contrast.kind == "groups":  # two accuracies differ by 1 at the most
-        low, high = np.maximum(low, -1.0), np.minimum(high, 1.0)
+    mean, low, high, p = paired_gain(latent["credit"] - one["credit"], y if grouped else None)
+    if grouped:  # two accuracies differ by 1 at the most
+        low, high = max(low, -1.0), min(high, 1.0)
     return row | {"delta_vs_latent": mean, "delta_ci_low": low, "delta_ci_high": high, "delta_p": p}
+
+
+def _nested(latents, y, fold, c, contrast: Contrast, alpha: float) -> dict:
+    predict, explained = crossfit_operators(latents, fold, c)
+    before = explained @ y
+    after = before + predict @ y
+    row = {"features": NESTED, "auc": float(concordance(after, y)), "gain_level": alpha}
+    if contrast.kind == "groups":
+        mean, low, high, p = auc_gain(after, before, y, 1 - alpha)
+        gain, of = (mean, max(low, -1.0), min(high, 1.0), p), "AUC"
+    else:
+        mean = y - crossfit_operators(np.zeros((len(y), 1)), fold, None)[1] @ y
+        scale = max((mean**2).mean(), 1e-300)
+        gain, of = paired_gain(((y - before) ** 2 - (y - after) ** 2) / scale, level=1 - alpha), "R2"
+    return row | dict(zip(("gain", "gain_low", "gain_high", "gain_p"), gain, strict=True)) | {"gain_of": of}

@@ -39,7 +39,7 @@ class Convolutions:
 def compare_convolutions(study: Study, settings: AnalysisSettings) -> Convolutions:
     """Test the difference of held-out errors by flipping its sign for whole participants.
 
-    Errors are mean squared, by models that never saw the participant, averaged over a participant's scans. Under the
+    Errors are shares of a map's variance, by models that never saw the participant, one per person. Under the
     null hypothesis a participant's two errors could be exchanged; the statistic is the mean difference. The test takes
     the models of the folds as they are: it is about other people's brains, not about other trainings.
 
@@ -57,7 +57,8 @@ def compare_convolutions(study: Study, settings: AnalysisSettings) -> Convolutio
     """
     if study.error_linear is None or study.epochs is None:
         return Convolutions(0, np.nan, np.nan, "the linear model's error is not known")
-    rows = rows_of(study.participants, np.isfinite(study.error) & np.isfinite(study.error_linear))
+    known = np.isfinite(study.error) & np.isfinite(study.error_linear)
+    rows = rows_of(study.participants, known, choice=settings.scan_choice)
     network, linear = rows.mean(study.error), rows.mean(study.error_linear)
     n, ratio = len(rows), float(network.mean() / linear.mean()) if len(rows) else np.nan
     if not study.epochs.any():

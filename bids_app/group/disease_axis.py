@@ -70,7 +70,7 @@ def disease_axis(
     complete = study.covariates.complete & np.isfinite(study.reconstructed).all(axis=1)
     complete &= np.isfinite(study.latents.full).all(axis=1)
     for number, contrast in enumerate(study.contrasts):
-        rows = contrast_rows(study, contrast, complete)
+        rows = contrast_rows(study, contrast, complete, settings)
         if rows is None or smallest_training_set(rows.take(study.fold)) < 4:
             continue
         y, c = rows.take(contrast.y), rows.mean(study.covariates.matrix)

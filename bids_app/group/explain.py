@@ -12,13 +12,13 @@ import shap
 from sklearn.ensemble import GradientBoostingRegressor
 from sklearn.linear_model import RidgeCV
 
-from bids_app.group.rows import rows_of
+from bids_app.group.rows import Rows, rows_of
 from bids_app.group.settings import AnalysisSettings
 from bids_app.group.study import Study
 from bids_app.stats.crossfit import crossfit_test, features_of_fold, fold_rows, smallest_training_set, spearman
 from bids_app.stats.linear import residual_operator, standardise
 from bids_app.stats.resampling import bootstrap_mean_interval
-from bids_app.stats.sar import SarResult, sar
+from bids_app.stats.sar import SarResult, sar, sar_published
 
 _ALPHAS = np.geomspace(1e-1, 1e5, 13)
 
@@ -32,7 +32,8 @@ class ErrorRelation:
     n : int
         Participants.
     supported : bool
-        The permutation test, the out-of-fold R2 and SAR's held-out loss all carry the relation. Shown greyed otherwise.
+        The permutation p of the linear relation is at most alpha, and the regression that is explained predicts
+        held-out people better than nothing (R2 > 0): what the verdict on this claim asks, too. Shown greyed otherwise.
     reason : str
         Why, in plain words.
     model : str
@@ -42,7 +43,8 @@ class ErrorRelation:
     seed_stability : float
         Spearman correlation, over the regions, of mean |SHAP| between two seeds of the trees; 1 where the linear
         model, which has no seed, was picked in every fold.
-    sar : SarResult or None
+    sar, sar_published : SarResult or None
+        Held out, and in the authors' form.
     """
 
     n: int
@@ -53,6 +55,7 @@ class ErrorRelation:
     p: float = np.nan
     seed_stability: float = np.nan
     sar: SarResult | None = None
+    sar_published: SarResult | None = None
 
     @property
     def facts(self) -> dict[str, bool | str | float | None]:
@@ -70,7 +73,8 @@ class ExplainResult:
     ----------
     regions : DataFrame
         `index, name, mean_abs_shap, ci_low, ci_high, mean_abs_shap_<group>..., direction, supported`; SHAP in units
-        of the error, `direction` +1 where more grey matter goes with a larger error.
+        of the error, averaged over people, who are also what the intervals resample; `direction` +1 where more grey
+        matter goes with a larger error.
     values : DataFrame of shape (N, R)
         Out-of-fold SHAP values, one row a scan, one column a region; NaN for scans left out.
     base : ndarray of shape (N,)
@@ -96,7 +100,8 @@ def write_relation(path: Path, relation: ErrorRelation) -> Path:
 def read_relation(path: Path) -> ErrorRelation:
     """Read what `write_relation` has written, to the last digit."""
     facts = json.loads(path.read_text())
-    return ErrorRelation(**{**facts, "sar": SarResult(**facts["sar"]) if facts["sar"] else None})
+    forms = {name: SarResult(**facts[name]) if facts[name] else None for name in ("sar", "sar_published")}
+    return ErrorRelation(**{**facts, **forms})
 
 
 def explain(study: Study, settings: AnalysisSettings) -> ExplainResult:
@@ -104,13 +109,14 @@ def explain(study: Study, settings: AnalysisSettings) -> ExplainResult:
 
     In each outer fold, ridge (exact linear SHAP, ``beta_j (x_j - mean_j)``) and gradient-boosted trees (exact path-
     dependent tree SHAP) compete in an inner cross-validation on the training rows; the better explains the held-out
-    rows. Covariates are removed with coefficients of the training rows.
+    rows. Covariates are removed with coefficients of the training rows. Only the scans that stand for their person are
+    learnt from and judged by; every scan gets its values.
 
     Parameters
     ----------
     study : Study
-        Reconstruction error (N,), regional grey matter (N, R) and as harmonised for each fold (F, N, R); the groups
-        give means by group.
+        Reconstruction error (N,), 1 - explained variance; regional grey matter (N, R) and as harmonised for each fold
+        (F, N, R); the groups give means by group.
     settings : AnalysisSettings
     """
     err, G, regions = np.asarray(study.error, float), np.asarray(study.regional.full, float), study.regions
@@ -119,29 +125,32 @@ def explain(study: Study, settings: AnalysisSettings) -> ExplainResult:
     usable = covariates.complete & np.isfinite(err) & np.isfinite(G).all(axis=1)
     values, base = np.full(G.shape, np.nan), np.full(len(err), np.nan)
     names = [str(name) for name in regions["name"]]
-    rows = rows_of(study.participants, usable)
+    rows = rows_of(study.participants, usable, choice=settings.scan_choice)
     n = len(rows)
     few = n < 8 or smallest_training_set(rows.take(fold)) < 4
     if few or np.ptp(err[usable]) == 0:
         reason = "too few participants with all values" if few else "the reconstruction error does not vary"
-        table = _table(regions, values, G, groups, n_bootstrap, seed, False)
+        table = _table(regions, values, G, rows, groups, n_bootstrap, seed, False)
         models = pd.DataFrame(columns=["model", "r2", "chosen_folds"])
         frame = pd.DataFrame(values, columns=names)
         return ExplainResult(table, frame, base, models, ErrorRelation(n, supported=False, reason=reason))
 
     scans = np.flatnonzero(usable)
     by_fold = study.regional.cross_fitted
-    fit = _shap_out_of_fold(by_fold[..., scans, :], err[scans], fold[scans], covariates.matrix[scans], seed)
+    member = np.isin(scans, rows.scans)
+    fit = _shap_out_of_fold(by_fold[..., scans, :], err[scans], fold[scans], covariates.matrix[scans], member, seed)
     values[scans], base[scans] = fit["shap"], fit["base"]
     args = rows.mean(by_fold), rows.mean(err), rows.take(fold), rows.mean(covariates.matrix)
-    test = crossfit_test(*args, n_permutations=settings.n_permutations, seed=seed + 501)
+    draws = {"n_permutations": settings.n_permutations, "seed": seed + 501}
+    test = crossfit_test(*args, blocks=rows.take(study.blocks), **draws)
     bound = sar(*args, eta=alpha)
     r2 = fit["r2"]["picked"]
-    supported = test.p <= alpha and r2 > 0 and bound.loss < bound.gamma
+    published = sar_published(rows.mean(G), rows.mean(err), rows.mean(covariates.matrix), eta=alpha)
+    supported = test.p <= alpha and r2 > 0
     beats = "below" if bound.holds else "not below"
     reason = (
-        f"out-of-fold R2 = {r2:.2f}, permutation p = {test.p:.3g}; SAR's worst case is a loss of {bound.worst:.2f}, "
-        f"{beats} the {bound.gamma:.2f} of predicting nothing"
+        f"out-of-fold R2 = {r2:.2f}, permutation p of the linear relation = {test.p:.3g}; "
+        f"SAR's worst case is a loss of {bound.worst:.2f}, {beats} the {bound.gamma:.2f} of predicting nothing"
     )
     chosen = fit["chosen"]
     models = pd.DataFrame(
@@ -151,9 +160,10 @@ def explain(study: Study, settings: AnalysisSettings) -> ExplainResult:
             "chosen_folds": [chosen.count("linear"), chosen.count("trees"), len(chosen)],
         }
     )
-    table = _table(regions, values, G, groups, n_bootstrap, seed, supported)
+    table = _table(regions, values, G, rows, groups, n_bootstrap, seed, supported)
     frame = pd.DataFrame(values, columns=names)
-    relation = ErrorRelation(n, bool(supported), reason, _picked(chosen), r2, test.p, fit["stability"], bound)
+    said = (n, bool(supported), reason, _picked(chosen), r2, test.p, fit["stability"])
+    relation = ErrorRelation(*said, bound, published)
     return ExplainResult(table, frame, base, models, relation)
 
 
@@ -174,12 +184,13 @@ def tree_shap(model: GradientBoostingRegressor, x: np.ndarray) -> tuple[np.ndarr
     return explainer.shap_values(x), float(np.ravel(explainer.expected_value)[0])
 
 
-def _shap_out_of_fold(G, err, fold, c, seed) -> dict:
-    """SHAP values, base values and out-of-fold R2; all rows are scans."""
+def _shap_out_of_fold(G, err, fold, c, member, seed) -> dict:
+    """SHAP values and base values of all scans; out-of-fold R2 of those that stand for their person (``member``)."""
     n = len(err)
     phi, base, other_seed = np.zeros((n, G.shape[-1])), np.zeros(n), np.zeros((n, G.shape[-1]))
     target, predictions, chosen = np.zeros(n), {m: np.zeros(n) for m in ("linear", "trees")}, []
     for f, train, test in fold_rows(fold):
+        train = train[member[train]]
         on_train, on_test = residual_operator(c, train, train, n), residual_operator(c, train, test, n)
         x = features_of_fold(G, f)
         x_train, x_test = standardise(on_train @ x, on_test @ x)
@@ -207,9 +218,9 @@ def _shap_out_of_fold(G, err, fold, c, seed) -> dict:
             if gap > 1e-4 * scale:
                 raise AssertionError(f"SHAP values do not add up to the prediction (gap {gap:.3g})")
     picked = base + phi.sum(axis=1)
-    sst = max((target**2).sum(), 1e-300)
-    r2 = {m: float(1 - ((target - p) ** 2).sum() / sst) for m, p in (*predictions.items(), ("picked", picked))}
-    stability = spearman(np.abs(phi).mean(axis=0), np.abs(other_seed).mean(axis=0))
+    sst = max((target[member] ** 2).sum(), 1e-300)
+    r2 = {m: float(1 - ((target - p)[member] ** 2).sum() / sst) for m, p in (*predictions.items(), ("picked", picked))}
+    stability = spearman(np.abs(phi[member]).mean(axis=0), np.abs(other_seed[member]).mean(axis=0))
     return {"shap": phi, "base": base, "r2": r2, "chosen": chosen, "stability": stability}
 
 
@@ -235,14 +246,13 @@ def _inner_loss(model: str, x: np.ndarray, y: np.ndarray, fold: np.ndarray, seed
     return float(total)
 
 
-def _table(regions, values, G, groups, n_bootstrap, seed, supported) -> pd.DataFrame:
-    known = np.isfinite(values).all(axis=1)
-    size = np.abs(values[known])
-    if known.any():
+def _table(regions, values, G, rows: Rows, groups, n_bootstrap, seed, supported) -> pd.DataFrame:
+    size = rows.mean(np.abs(values))
+    if np.isfinite(size).any():
         low, high = bootstrap_mean_interval(size, n_bootstrap, seed)
         mean = size.mean(axis=0)
-        g, v = G[known] - G[known].mean(axis=0), values[known] - values[known].mean(axis=0)
-        direction = np.sign((g * v).sum(axis=0))
+        g, v = rows.mean(G), rows.mean(values)
+        direction = np.sign(((g - g.mean(axis=0)) * (v - v.mean(axis=0))).sum(axis=0))
     else:
         low = high = mean = direction = np.full(len(regions), np.nan)
     table = {
@@ -253,7 +263,7 @@ def _table(regions, values, G, groups, n_bootstrap, seed, supported) -> pd.DataF
         "ci_high": high,
     }
     if groups is not None:
-        labels = np.array(["" if g is None or g != g else str(g) for g in groups])
-        for label in sorted(set(labels[known]) - {""}):
-            table[f"mean_abs_shap_{label}"] = np.abs(values[known & (labels == label)]).mean(axis=0)
+        labels = rows.take(np.array(["" if g is None or g != g else str(g) for g in groups]))
+        for label in sorted(set(labels) - {""}):
+            table[f"mean_abs_shap_{label}"] = size[labels == label].mean(axis=0)
     return pd.DataFrame(table | {"direction": direction, "supported": supported})

@@ -9,6 +9,7 @@ import pandas as pd
 
 from bids_app.errors import DatasetError
 from bids_app.group.design import read_categories
+from bids_app.group.rows import rows_of
 from bids_app.stats.combat import fit_combat
 
 #: Fewest participants of a site: in every fold some of them are left to learn its spread from.
@@ -48,10 +49,14 @@ def harmonise(
     site: np.ndarray,
     covariates: np.ndarray,
     fold: np.ndarray,
+    participants: np.ndarray | None = None,
     *,
     by_fold: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Harmonise features once with all rows, and once a fold with its training rows alone: F + 1 fits.
+    """Harmonise features once with everybody, and once a fold with its training participants alone: F + 1 fits.
+
+    A fit sees one scan a person, the first that is complete, and is applied to all: people who came often would
+    otherwise make their site.
 
     Parameters
     ----------
@@ -61,24 +66,28 @@ def harmonise(
     covariates : ndarray of shape (N, P)
         Kept in the features (they are removed later); never the labels of a contrast.
     fold : ndarray of shape (N,)
+    participants : ndarray of shape (N,), optional
+        Participant of every row. Default: each row is a person.
     by_fold : ndarray of shape (F, N, R), optional
         Features of each fold's model. Default: `full` in every fold.
 
     Returns
     -------
     full : ndarray of shape (N, R)
-        Fitted to all rows, for what is not cross-fitted.
+        Fitted to everybody, for what is not cross-fitted.
     by_fold : ndarray of shape (F, N, R)
         Element f is fitted to the rows outside fold f.
     """
     full = np.asarray(full, float)
     folds = range(int(fold.max()) + 1)
     stack = [full for _ in folds] if by_fold is None else np.asarray(by_fold, float)
+    people = np.arange(len(full)) if participants is None else participants
     known = (site != "") & np.isfinite(covariates).all(axis=1)
 
     def fitted(x, usable, train):
         out = np.full(x.shape, np.nan)
-        combat = fit_combat(x[train], site[train], covariates[train])
+        once = rows_of(people, train).first
+        combat = fit_combat(x[once], site[once], covariates[once])
         out[usable] = combat.apply(x[usable], site[usable], covariates[usable])
         return out
 

@@ -13,6 +13,7 @@ import pandas as pd
 from scipy import stats
 
 from bids_app.group.design import Contrast
+from bids_app.group.families import test_levels
 from bids_app.group.kept import bootstrap, explained, kept_p, label_regions, split_differences
 from bids_app.group.rows import Rows, rows_of
 from bids_app.group.settings import AnalysisSettings
@@ -22,7 +23,6 @@ from bids_app.stats.association import Association, associate
 from bids_app.stats.crossfit import smallest_training_set
 from bids_app.stats.discriminability import discriminability
 from bids_app.stats.linear import nuisance_basis, residualise
-from bids_app.stats.multiplicity import holm_levels
 
 COLUMNS = [column.name for column in LRCP_REGIONS.columns]
 _FEWEST = 6  # participants of a contrast
@@ -69,17 +69,17 @@ def lrcp(study: Study, settings: AnalysisSettings) -> LRCPResult:
     Z, G, covariates, participants = study.latents.full, study.regional.full, study.covariates, study.participants
     alpha, seed = settings.alpha, settings.seed
     complete = covariates.complete & np.isfinite(G).all(axis=1) & np.isfinite(study.reconstructed).all(axis=1)
-    everyone = rows_of(participants, complete)
+    everyone = rows_of(participants, complete, choice=settings.scan_choice)
     notes = _left_out(everyone, participants)
     if len(everyone) < covariates.matrix.shape[1] + 3 or smallest_training_set(everyone.take(study.fold)) < 2:
         notes.append(f"{len(everyone)} complete participants are too few for the association of regions and latents.")
         return _nothing(study.regions, Z.shape[1], len(everyone), notes)
-    options = {"n_permutations": settings.n_permutations, "seed": seed, "blocks": blocks_of(study, everyone)}
+    options = {"n_permutations": settings.n_permutations, "seed": seed, "blocks": everyone.take(study.blocks)}
     association = associate(everyone.mean(G), everyone.mean(Z), everyone.mean(covariates.matrix), **options)
     shared = {"index": study.regions["index"].to_numpy(), "name": study.regions["name"].to_numpy()}
     tables = {}
     for number, contrast in enumerate(study.contrasts):
-        rows = contrast_rows(study, contrast, complete)
+        rows = contrast_rows(study, contrast, complete, settings)
         if rows is None:
             notes.append(f"{contrast.name} was not tested: {contrast.problem or 'too few complete participants'}.")
             continue
@@ -91,7 +91,7 @@ def lrcp(study: Study, settings: AnalysisSettings) -> LRCPResult:
             reconstructed,
             y,
             c,
-            blocks=blocks_of(study, rows),
+            blocks=rows.take(study.blocks),
             n_bootstrap=settings.n_interval_samples,
             **options,
         )
@@ -103,10 +103,9 @@ def lrcp(study: Study, settings: AnalysisSettings) -> LRCPResult:
         table["rank_median"] = np.nanmedian(ranks, axis=0)
         table["rank_iqr"] = np.subtract(*np.nanpercentile(ranks, [75, 25], axis=0))
         tables[contrast.name] = pd.DataFrame(shared).join(table)
-    for table, level in zip(
-        tables.values(), holm_levels([t["p_fwe"].min() for t in tables.values()], alpha), strict=True
-    ):
-        table["label"] = label_regions(table, level)
+    least = pd.Series({name: table["p_fwe"].min() for name, table in tables.items()}, dtype=float)
+    for name, level in test_levels(least, settings).items():
+        tables[name]["label"] = label_regions(tables[name], level)
     if not tables:
         r2 = explained(
             everyone.mean(study.observed), everyone.mean(study.reconstructed), everyone.mean(covariates.matrix)
@@ -116,9 +115,9 @@ def lrcp(study: Study, settings: AnalysisSettings) -> LRCPResult:
     return LRCPResult(table, _profile(association, shared), notes)
 
 
-def contrast_rows(study: Study, contrast: Contrast, complete: np.ndarray) -> Rows | None:
+def contrast_rows(study: Study, contrast: Contrast, complete: np.ndarray, settings: AnalysisSettings) -> Rows | None:
     """Participants of a contrast, or None where it cannot be tested: too few, constant, or told by the covariates."""
-    rows = rows_of(study.participants, complete, contrast.y)
+    rows = rows_of(study.participants, complete, contrast.y, settings.scan_choice)
     if contrast.problem or len(rows) < _FEWEST or np.ptp(rows.take(contrast.y)) == 0:
         return None
     y, c = rows.take(contrast.y), rows.mean(study.covariates.matrix)
@@ -145,10 +144,6 @@ def _left_out(everyone: Rows, participants: np.ndarray) -> list[str]:
             f"and take no part in what needs them: {', '.join(map(str, left_out))}."
         )
     return notes
-
-
-def blocks_of(study: Study, rows: Rows) -> np.ndarray | None:
-    return None if study.blocks is None else rows.take(study.blocks)
 
 
 def _higher_in(difference: pd.Series, contrast: Contrast) -> np.ndarray:

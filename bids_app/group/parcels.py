@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from bids_app.group.lrcp import contrast_rows
+from bids_app.group.settings import AnalysisSettings
 from bids_app.group.study import Study
 from bids_app.model.volumes import Volumes
 from bids_app.schema.region_tables import PARCELS
@@ -16,7 +17,7 @@ _CUTS = 199
 
 
 def compare_parcels(
-    study: Study, volumes: Volumes, member: np.ndarray, *, cuts: int = _CUTS, seed: int = 0
+    study: Study, settings: AnalysisSettings, volumes: Volumes, member: np.ndarray, *, cuts: int = _CUTS
 ) -> pd.DataFrame:
     """How much of a contrast's pattern lies between the regions of the atlas, beside random parcels of their sizes.
 
@@ -26,13 +27,13 @@ def compare_parcels(
     Parameters
     ----------
     study : Study
+    settings : AnalysisSettings
     volumes : Volumes
         N maps of V voxels.
     member : ndarray of shape (V,), int
         Region (0 to R - 1) of each voxel, -1 for none.
     cuts : int
         Random parcellations.
-    seed : int
 
     Returns
     -------
@@ -42,10 +43,10 @@ def compare_parcels(
     inside = np.flatnonzero(member >= 0)
     present, region = np.unique(member[inside], return_inverse=True)
     sizes, coordinates = np.bincount(region), np.argwhere(volumes.grid.mask)[inside].astype(float)
-    random = [random_parcels(coordinates, sizes, seed + cut) for cut in range(cuts)]
+    random = [random_parcels(coordinates, sizes, settings.seed + cut) for cut in range(cuts)]
     complete, table = study.covariates.complete & np.isfinite(study.observed).all(axis=1), []
     for contrast in study.contrasts:
-        rows = contrast_rows(study, contrast, complete)
+        rows = contrast_rows(study, contrast, complete, settings)
         if rows is None:
             continue
         u = residualise(rows.take(contrast.y), rows.mean(study.covariates.matrix))

@@ -16,6 +16,7 @@ from sklearn.neighbors import NearestNeighbors
 from bids_app.group.embeddings import EMBED
 from bids_app.group.settings import AnalysisSettings
 from bids_app.group.study import Study
+from bids_app.stats.alignment import turn_onto
 from bids_app.stats.crossfit import features_of_fold, fold_rows
 from bids_app.stats.discriminability import concordance
 from bids_app.stats.linear import standardise
@@ -79,7 +80,8 @@ def project(study: Study, settings: AnalysisSettings) -> Projections:
             seeds.append(pd.DataFrame(table))
     supervised = {}
     for number, contrast in enumerate(contrasts):
-        scores = None if contrast.problem else pls_scores(study.raw_latents.cross_fitted, contrast.y, fold)
+        raw = study.raw_latents
+        scores = None if contrast.problem else pls_scores(raw.cross_fitted, contrast.y, fold, full=raw.full)
         if scores is not None:
             supervised[contrast.name] = (("pls" if number == 0 else f"pls_{contrast.slug}"), scores)
 
@@ -105,30 +107,53 @@ def project(study: Study, settings: AnalysisSettings) -> Projections:
     return Projections(pd.DataFrame(columns), pd.DataFrame(rows), drawn)
 
 
-def pls_scores(latents: np.ndarray, y: np.ndarray, fold: np.ndarray, components: int = 3) -> np.ndarray | None:
+def pls_scores(
+    latents: np.ndarray, y: np.ndarray, fold: np.ndarray, components: int = 3, *, full: np.ndarray
+) -> np.ndarray | None:
     """Out-of-fold PLS scores (N, <= 3) of one response: a scan's coordinates come from weights that never saw it.
 
-    PLS with one response turns each axis towards larger y by itself, so the folds' axes agree without alignment.
+    PLS with one response turns each axis towards larger y by itself, so the folds' first axes agree. The others differ
+    from fold to fold in order and sign and are turned, among themselves, onto those of the full model by orthogonal
+    Procrustes on the training rows. The first is left alone: its weights must not have seen the labels held out.
     Scans without y get coordinates, too. None if a fold has too few or constant training labels.
+
+    Parameters
+    ----------
+    latents : ndarray of shape (N, K) or (F, N, K)
+    y : ndarray of shape (N,)
+    fold : ndarray of shape (N,), int
+    components : int
+    full : ndarray of shape (N, K)
+        Latents by one model, for the axes that the picture has.
     """
     k = latents.shape[-1]
     components = min(components, k)
     out = np.zeros((len(y), components))
+    everybody = np.flatnonzero(np.isfinite(y))
+    if len(everybody) <= components + 1 or np.ptp(y[everybody]) == 0:
+        return None
+    common = _pls(full, y, everybody, components)
     for f, train, test in fold_rows(fold):
-        x = features_of_fold(latents, f)
         known = train[np.isfinite(y[train])]
         if len(known) <= components + 1 or np.ptp(y[known]) == 0:
             return None
-        x_train, x_test = standardise(x[known], x[test])
-        with warnings.catch_warnings():
-            # With more latents than participants few components may already exhaust y: the others are zero.
-            warnings.filterwarnings("ignore", message="y residual is constant")
-            pls = PLSRegression(components, scale=False).fit(x_train, y[known])
-        score = pls.transform(x_test)
-        scale = pls.x_scores_.std(axis=0)
-        sign = np.sign(pls.y_loadings_[0])
-        out[test] = score * np.where(sign == 0, 1, sign) / np.where(scale > 1e-12, scale, 1.0)
+        scores = _pls(features_of_fold(latents, f), y, known, components)
+        if components > 1:
+            scores[:, 1:] = turn_onto(scores[:, 1:], common[:, 1:], known)
+        out[test] = scores[test]
     return out
+
+
+def _pls(x: np.ndarray, y: np.ndarray, known: np.ndarray, components: int) -> np.ndarray:
+    """Scores (N, components) of all rows by weights of the known ones, in standard deviations of these."""
+    x_known, x = standardise(x[known], x)
+    with warnings.catch_warnings():
+        # With more latents than participants few components may already exhaust y: the others are zero.
+        warnings.filterwarnings("ignore", message="y residual is constant")
+        pls = PLSRegression(components, scale=False).fit(x_known, y[known])
+    scale = pls.x_scores_.std(axis=0)
+    sign = np.sign(pls.y_loadings_[0])
+    return pls.transform(x) * np.where(sign == 0, 1, sign) / np.where(scale > 1e-12, scale, 1.0)
 
 
 def align(runs: list[np.ndarray]) -> tuple[list[np.ndarray], float]:

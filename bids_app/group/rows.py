@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+#: How a participant's scans become one row: the earliest alone, or the mean of all that have its label.
+CHOICES = ("first", "mean")
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -21,12 +24,15 @@ class Rows:
         First scan of every participant that takes part.
     averaged : bool
         Whether any participant has several scans here.
+    left_out : ndarray of shape (L,), int
+        Scans with complete data and a label that are not used: later ones, or those with another label.
     """
 
     scans: np.ndarray
     row: np.ndarray
     first: np.ndarray
     averaged: bool
+    left_out: np.ndarray
 
     def __len__(self) -> int:
         return len(self.first)
@@ -45,35 +51,48 @@ class Rows:
         counts = np.bincount(self.row, minlength=len(self))
         return total / counts.reshape(-1, *[1] * (x.ndim - 1))
 
-    def take(self, x: np.ndarray) -> np.ndarray:
-        """Value of the first scan of every participant (labels, folds)."""
-        return np.asarray(x)[self.first]
+    def take(self, x: np.ndarray | None) -> np.ndarray | None:
+        """Value of the first scan of every participant (labels, folds, sites)."""
+        return None if x is None else np.asarray(x)[self.first]
 
 
-def rows_of(participants: np.ndarray, take_part: np.ndarray, y: np.ndarray | None = None) -> Rows:
+def rows_of(
+    participants: np.ndarray, take_part: np.ndarray, y: np.ndarray | None = None, choice: str = "first"
+) -> Rows:
     """Collapse scans to participants.
 
     Parameters
     ----------
     participants : ndarray of shape (N,)
-        Participant label of every scan.
+        Participant of every scan; each participant's scans in the order in which they were made.
     take_part : ndarray of shape (N,), bool
         Scans that take part in this analysis.
     y : ndarray of shape (N,), optional
-        Labels. Where a participant's label changes between scans, only the scans with the first one's label count.
+        Labels; NaN for scans that take no part.
+    choice : {"first", "mean"}
+        "first": a participant's earliest scan that takes part. "mean": the mean of all that take part and have the
+        same label as that one; numbers of a converter's later scans stay out, but for latents and regions, which do
+        not know the label, they would be another state of the same person.
+
+    Raises
+    ------
+    ValueError
+        Another `choice`.
     """
+    if choice not in CHOICES:
+        raise ValueError(f"choice is {choice!r}: {' or '.join(CHOICES)}")
     participants = np.asarray(participants)
     take_part = np.asarray(take_part, bool).copy()
     if y is not None:
         y = np.asarray(y, float)
         take_part &= ~np.isnan(y)
-    scans = np.flatnonzero(take_part)
-    _, index, inverse = np.unique(participants[scans], return_index=True, return_inverse=True)
+    all_scans = np.flatnonzero(take_part)
+    _, index, inverse = np.unique(participants[all_scans], return_index=True, return_inverse=True)
     order = np.argsort(index)  # participants in the order of their first scan
     rank = np.empty_like(order)
     rank[order] = np.arange(len(order))
-    row, first = rank[inverse], scans[index[order]]
-    if y is not None:
-        same = y[scans] == y[first][row]
-        scans, row = scans[same], row[same]
-    return Rows(scans, row, first, len(scans) > len(first))
+    row, first = rank[inverse], all_scans[index[order]]
+    kept = np.isin(all_scans, first)
+    if choice == "mean":
+        kept = np.ones(len(all_scans), bool) if y is None else y[all_scans] == y[first][row]
+    return Rows(all_scans[kept], row[kept], first, int(kept.sum()) > len(first), all_scans[~kept])

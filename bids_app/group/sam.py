@@ -1,7 +1,13 @@
-"""Statistical agnostic mapping: the regions in which the groups differ even in the worst case.
+"""Statistical agnostic mapping (SAM): the regions in which the groups differ even in the worst case.
 
-After Gorriz et al. 2020 (doi 10.1016/j.inffus.2020.09.008), with eta divided by the number of regions (union bound)
-in place of a Gaussian z of the accuracies.
+After Gorriz et al. 2020 (doi 10.1016/j.inffus.2020.09.008). What differs from the original:
+
+1. one number a region, the sum of its grey matter, where the original classifies all voxels of a place;
+2. the error is out of fold, where the original's is that of the rows that were fitted; the rule is the nearest group
+   mean and the error the balanced one, where the original's are a linear support vector machine and the plain one;
+3. eta is divided by the number of regions (union bound) and of contrasts, where the original judges a Gaussian z of
+   the corrected accuracies over the map;
+4. covariates are removed, and a strict bound and a permutation test that the original has not stand beside it.
 """
 
 from __future__ import annotations
@@ -10,29 +16,34 @@ import numpy as np
 import pandas as pd
 
 from bids_app.group.classify import balanced_weights
-from bids_app.group.rows import rows_of
+from bids_app.group.design import Contrast
+from bids_app.group.families import share_alpha, test_levels
+from bids_app.group.rows import Rows, rows_of
 from bids_app.group.settings import AnalysisSettings
 from bids_app.group.study import Study
+from bids_app.schema.region_tables import SAM_REGIONS
 from bids_app.stats.bounds import best_threshold_error, igp_excess, threshold_excess
 from bids_app.stats.crossfit import features_of_fold, fold_rows, smallest_training_set
-from bids_app.stats.discriminability import auc, permuted_discriminability
+from bids_app.stats.discriminability import auc
 from bids_app.stats.linear import residual_operator, residualise
-from bids_app.stats.permutation import max_statistic_p
+from bids_app.stats.studentised import studentised_test
 
-COLUMNS = ["index", "name", "contrast", "error", "bound", "chance", "survives"]
-COLUMNS += ["error_strict", "bound_strict", "survives_strict", "p_fwe", "auc", "higher_in", "n"]
+COLUMNS = [column.name for column in SAM_REGIONS.columns]
 
 
 def sam(study: Study, settings: AnalysisSettings) -> pd.DataFrame:
     """Worst-case map of the contrasts of two groups.
 
-    Per region, a one-number linear classifier of its grey matter (covariates removed):
+    Per region, a one-number linear classifier of its grey matter (covariates removed), with a = alpha / (contrasts of
+    two groups):
 
     - ``error``: out-of-fold balanced error of the nearest-group-mean rule; ``bound``: error + the in-general-position
-      bound (d = 2: slope and intercept) at eta = alpha / R, the published kind; ``survives``: bound < chance = 1/2;
+      bound (d = 2: slope and intercept) at eta = a / R, the published kind; ``survives``: bound < chance = 1/2;
     - ``error_strict``: balanced error of the best threshold on all rows; ``bound_strict`` adds the
       Dvoretzky-Kiefer-Wolfowitz-Massart bound, which holds for all thresholds at once and for any distribution;
-    - ``p_fwe``: label permutation, |2 AUC - 1|, maximum over the regions.
+    - ``p_fwe``: studentised difference of means, its null from rescaled residuals within sites, maximum over regions;
+    - ``level``: what that p is held against, the contrast's in Holm's sequence;
+    - ``auc``: P(first group has more), covariates removed; below 1/2 where the second has.
 
     Parameters
     ----------
@@ -44,28 +55,30 @@ def sam(study: Study, settings: AnalysisSettings) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        `index, name, contrast, error, bound, chance, survives, error_strict, bound_strict, survives_strict, p_fwe,
-        auc, higher_in, n`; no rows for contrasts that cannot be tested.
+        Columns of ``schema.region_tables.SAM_REGIONS``; no rows for contrasts that cannot be tested.
     """
     G, fold, covariates = study.regional.full, study.fold, study.covariates
-    tables = [pd.DataFrame(columns=COLUMNS)]
+    asked: list[tuple[int, Contrast, Rows]] = []
     for number, contrast in enumerate(study.contrasts):
-        rows = rows_of(study.participants, covariates.complete & np.isfinite(G).all(axis=1), contrast.y)
+        complete = covariates.complete & np.isfinite(G).all(axis=1)
+        rows = rows_of(study.participants, complete, contrast.y, settings.scan_choice)
         if contrast.kind != "groups" or contrast.problem or len(rows) < 6:
             continue
+        if np.ptp(rows.take(contrast.y)) > 0 and smallest_training_set(rows.take(fold)) >= 4:
+            asked.append((number, contrast, rows))
+    levels = share_alpha([contrast.name for _, contrast, _ in asked], settings)
+    tables = [pd.DataFrame(columns=COLUMNS)]
+    for number, contrast, rows in asked:
         y, c, g = rows.take(contrast.y), rows.mean(covariates.matrix), rows.mean(G)
-        if y.min() == y.max() or smallest_training_set(rows.take(fold)) < 4:
-            continue
-        share = settings.alpha / G.shape[1]
+        share = levels[contrast.name] / G.shape[1]
         weights = balanced_weights(y)
         error = weights @ _nearest_mean_wrong(rows.mean(study.regional.cross_fitted), y, rows.take(fold), c)
         bound = error + igp_excess(round(1 / weights.max()), 2, share)
         free = residualise(g, c)
         strict = best_threshold_error(free, y)
         bound_strict = strict + threshold_excess(int(y.sum()), int((1 - y).sum()), share)
-        observed, null = permuted_discriminability(
-            g, y, "groups", c, n_permutations=settings.n_permutations, seed=settings.seed + 301 + number
-        )
+        draws = {"n_permutations": settings.n_permutations, "seed": settings.seed + 301 + number}
+        test = studentised_test(g, y, c, blocks=rows.take(study.blocks), **draws)
         area = auc(free, y)
         table = {
             "index": study.regions["index"].to_numpy(),
@@ -78,13 +91,18 @@ def sam(study: Study, settings: AnalysisSettings) -> pd.DataFrame:
             "error_strict": strict,
             "bound_strict": np.minimum(bound_strict, 1.0),
             "survives_strict": bound_strict < 0.5,
-            "p_fwe": max_statistic_p(observed, null),
-            "auc": np.maximum(area, 1 - area),
+            "p_fwe": test.p_fwe,
+            "auc": area,
             "higher_in": np.where(area >= 0.5, *contrast.labels),
             "n": len(rows),
         }
         tables.append(pd.DataFrame(table, columns=COLUMNS))
-    return pd.concat(tables[1:], ignore_index=True) if len(tables) > 1 else tables[0]
+    if len(tables) == 1:
+        return tables[0]
+    found = pd.concat(tables[1:], ignore_index=True)
+    least = found.groupby("contrast", sort=False)["p_fwe"].min().astype(float)
+    found["level"] = found["contrast"].map(test_levels(least, settings))
+    return found
 
 
 def _nearest_mean_wrong(g: np.ndarray, y: np.ndarray, fold: np.ndarray, c: np.ndarray) -> np.ndarray:

@@ -17,6 +17,10 @@ class AnalysisSettings:
         Relabellings behind every permutation p value.
     alpha : float
         Level of the tests; 1 - alpha is the confidence of the bounds.
+    primary : str or None
+        Name of the contrast that is tested at alpha by itself, outside the correction for several contrasts.
+    scan_choice : {"first", "mean"}
+        Which scans stand for a participant with several (`rows.rows_of`).
     seed : int
         Each analysis draws from seeds of its own, made from this one.
     n_rank_samples : int
@@ -30,6 +34,8 @@ class AnalysisSettings:
 
     n_permutations: int = 1000
     alpha: float = ALPHA
+    primary: str | None = None
+    scan_choice: str = "first"
     seed: int = 0
     n_rank_samples: int = 100
     n_interval_samples: int = 1000

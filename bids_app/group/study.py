@@ -12,6 +12,7 @@ import pandas as pd
 from bids_app.errors import ConfigError, DatasetError
 from bids_app.group.design import Contrast, Covariates, build_contrasts, build_covariates, read_categories
 from bids_app.group.harmonise import build_sites, harmonise
+from bids_app.group.rows import rows_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +48,8 @@ class Design:
         A covariate whatever ``harmonize`` says.
     harmonize : str
         ``"combat"``, or anything else for the covariate alone.
+    primary : str or None
+        The contrast that the study was planned for; one of those that are made.
     file : str
         Where the columns come from, named in errors.
     """
@@ -56,6 +59,7 @@ class Design:
     covariates: tuple[str, ...] = ()
     site_column: str | None = None
     harmonize: str = "covariate"
+    primary: str | None = None
     file: str = "participants.tsv"
 
 
@@ -73,6 +77,8 @@ class Questions:
         Only where sites are harmonised.
     preserved : ndarray of shape (N, P)
         Covariates whose effects harmonisation leaves in place: all but the site.
+    blocks : ndarray of shape (N,) of str, or None
+        Site of every scan, "" where it is missing; None without a site column.
     """
 
     contrasts: tuple[Contrast, ...]
@@ -80,6 +86,7 @@ class Questions:
     groups: tuple[str | None, ...] | None
     sites: np.ndarray | None
     preserved: np.ndarray
+    blocks: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,13 +96,15 @@ class Study:
     Attributes
     ----------
     scans : DataFrame, N rows
-        `participant_id`, and `session_id` where scans have one.
+        `participant_id`, and `session_id` where scans have one; those of one participant in the order in which they
+        were made.
     regions : DataFrame, R rows
         `index, name`.
     fold : ndarray of shape (N,), int
         Fold that holds the scan out.
     error : ndarray of shape (N,)
-        Reconstruction error of every scan by a model that never saw the participant.
+        Reconstruction error of every scan by a model that never saw the participant: 1 - explained variance. The mean
+        squared error follows head size.
     latents : Features
         ``by_fold`` is None where one model made beforehand encoded every scan and nothing is harmonised.
     raw_latents : Features
@@ -111,12 +120,12 @@ class Study:
     covariates : Covariates
     groups : tuple of N str or None, optional
         Group of every scan.
+    blocks : ndarray of shape (N,) of str, optional
+        Site of every scan: people are exchanged within sites only, whether or not sites are harmonised.
     error_linear : ndarray of shape (N,), optional
         As ``error``, by the linear model of the same training participants.
     epochs : ndarray of shape (N,), int, optional
         Epochs that the network behind ``error`` was trained for; 0 where it never left its start.
-    blocks : ndarray of shape (N,) or None
-        Site of every scan, within which permutations stay.
     """
 
     scans: pd.DataFrame
@@ -150,7 +159,7 @@ def build_questions(cohort: pd.DataFrame, design: Design) -> Questions:
     DatasetError
         A column is absent or cannot serve; contrasts without a group column; sites too small to harmonise.
     ConfigError
-        Harmonisation without a site column.
+        Harmonisation without a site column; a primary contrast that is none of the contrasts.
     """
     file, column, site = design.file, design.group_column, design.site_column
     contrasts: list[Contrast] = []
@@ -158,17 +167,23 @@ def build_questions(cohort: pd.DataFrame, design: Design) -> Questions:
         contrasts = build_contrasts(cohort, column, list(design.contrasts) or None, file=file)
     elif design.contrasts:
         raise DatasetError("contrasts need --group-column", file=file, remedy="name the column of the groups")
+    if design.primary is not None and design.primary not in (known := [contrast.name for contrast in contrasts]):
+        raise ConfigError(
+            f"--primary {design.primary} is none of the contrasts",
+            remedy=f"contrasts of this run: {', '.join(known)}" if known else "it needs --group-column",
+        )
     others = [name for name in design.covariates if name != site]
     categories = (site,) if site else ()
     covariates = build_covariates(cohort, [*others, *categories], categories=categories, file=file)
     preserved = build_covariates(cohort, others, file=file).matrix
     groups = tuple(read_categories(cohort, column, file)) if column else None
     sites = None
+    blocks = np.array([s or "" for s in read_categories(cohort, site, file)]) if site else None
     if design.harmonize == "combat":
         if not site:
             raise ConfigError("--harmonize combat has no sites to harmonise", remedy="name them with --site-column")
         sites = build_sites(cohort, site, file=file)
-    return Questions(tuple(contrasts), covariates, groups, sites, preserved)
+    return Questions(tuple(contrasts), covariates, groups, sites, preserved, blocks)
 
 
 def build_study(
@@ -190,8 +205,8 @@ def build_study(
     regions : DataFrame, R rows
     questions : Questions
     products : dict
-        Of ``model.crossfit.collect``: ``Z`` (N, K), ``fold``, ``err`` (N,), and where there are any ``Zf`` (F, N, K),
-        ``Zpca`` (N, K), ``Zpca_f`` (F, N, K), ``err_linear``, ``epochs`` (N,).
+        Of ``model.crossfit.collect``: ``Z`` (N, K), ``fold``, ``ev_ae`` (N,), and where there are any ``Zf`` (F, N, K),
+        ``Zpca`` (N, K), ``Zpca_f`` (F, N, K), ``ev_linear``, ``epochs`` (N,).
     regional : ndarray of shape (N, R)
     held_out : tuple of two ndarrays of shape (N, R)
         Observed and reconstructed, of ``model.regions.sum_regions``.
@@ -201,7 +216,8 @@ def build_study(
     def alike(features: Features) -> Features:
         if questions.sites is None:
             return features
-        made = harmonise(features.full, questions.sites, questions.preserved, fold, by_fold=features.by_fold)
+        people = scans["participant_id"].to_numpy()
+        made = harmonise(features.full, questions.sites, questions.preserved, fold, people, by_fold=features.by_fold)
         return Features(*made)
 
     raw = Features(products["Z"], products.get("Zf"))
@@ -211,7 +227,7 @@ def build_study(
         scans=scans,
         regions=regions,
         fold=fold,
-        error=products["err"],
+        error=1 - products["ev_ae"],
         latents=alike(raw),
         raw_latents=raw,
         pca=None if full is None else alike(Features(full, components)),
@@ -221,7 +237,8 @@ def build_study(
         contrasts=questions.contrasts,
         covariates=questions.covariates,
         groups=questions.groups,
-        error_linear=products.get("err_linear"),
+        blocks=questions.blocks,
+        error_linear=1 - products["ev_linear"] if "ev_linear" in products else None,
         epochs=products.get("epochs"),
     )
 
@@ -240,6 +257,8 @@ def write_study(path: Path, study: Study) -> Path:
             arrays[name] = features.full
             if features.by_fold is not None:
                 arrays[f"{name}_by_fold"] = features.by_fold
+    if study.blocks is not None:
+        arrays["blocks"] = study.blocks
     for number, contrast in enumerate(study.contrasts):
         arrays[f"contrast_{number}"] = contrast.y
     words = {
@@ -273,5 +292,26 @@ def read_study(path: Path) -> Study:
         covariates=Covariates(matrix, tuple(words["covariates"]), np.isfinite(matrix).all(axis=1)),
         groups=None if words["groups"] is None else tuple(words["groups"]),
         **{name: arrays.get(name) for name in _ARRAYS},
+        blocks=arrays.get("blocks"),
         **features,
     )
+
+
+def describe_scans(study: Study, choice: str) -> list[str]:
+    """Sentences on the scans that a contrast has no use for, because one row stands for a person."""
+    complete = study.covariates.complete & np.isfinite(study.regional.full).all(axis=1)
+    how = "the earliest with complete data" if choice == "first" else "the mean of those with the first one's group"
+    notes = []
+    for contrast in study.contrasts:
+        rows = rows_of(study.participants, complete, contrast.y, choice)
+        if rows.averaged or len(rows.left_out):
+            text = f"{contrast.name}: one row a person, {how}"
+            if len(rows.left_out):
+                people = len(set(study.participants[rows.left_out]))
+                text += f"; {len(rows.left_out)} further scans of {people} participants are not used"
+                first = dict(zip(study.participants[rows.first], contrast.y[rows.first], strict=True))
+                changed = [contrast.y[scan] != first[study.participants[scan]] for scan in rows.left_out]
+                if any(changed) and contrast.kind != "score":
+                    text += f", {sum(changed)} of them because the person's group has changed by then"
+            notes.append(f"{text}.")
+    return notes

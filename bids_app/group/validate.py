@@ -10,18 +10,34 @@ from bids_app.group.classify import balanced_weights, classify, full_sample_marg
 from bids_app.group.convolutions import Convolutions, compare_convolutions
 from bids_app.group.design import Contrast, Covariates
 from bids_app.group.explain import ErrorRelation
+from bids_app.group.families import adjust, share_alpha
 from bids_app.group.rows import Rows, rows_of
 from bids_app.group.settings import AnalysisSettings
 from bids_app.group.study import Study
-from bids_app.schema.claims import CONVOLUTIONS, ERROR_EXPLAINED, REGIONS_KEPT, SEPARATION, SINGLE_REGIONS
+from bids_app.schema.claims import (
+    CONVOLUTIONS,
+    DISPERSION,
+    DISPERSION_RATIO,
+    ERROR_EXPLAINED,
+    PRIMARY,
+    REGIONS_KEPT,
+    SEPARATION,
+    SINGLE_REGIONS,
+    SMALL_GROUP,
+)
 from bids_app.schema.labels import KEPT, LOST, NOT_CARRIED, PARTLY
 from bids_app.schema.verdict_tables import VALIDATION
+from bids_app.stats.accuracy import auc_interval
 from bids_app.stats.bounds import held_out_bound, igp_excess, pac_bayes_gibbs, pac_bayes_published, vapnik_excess
-from bids_app.stats.crossfit import crossfit_test, out_of_fold_r2, smallest_p, smallest_training_set
+from bids_app.stats.crossfit import crossfit_operators, out_of_fold_r2, smallest_p, smallest_training_set
+from bids_app.stats.discriminability import concordance
+from bids_app.stats.dispersion import dispersion_ratio
 from bids_app.stats.linear import residualise
-from bids_app.stats.sar import sar
+from bids_app.stats.sar import SarResult, sar, sar_published
+from bids_app.stats.studentised import studentised_crossfit
 
 COLUMNS = [column.name for column in VALIDATION.columns]
+HELD_OUT, IN_SAMPLE = "held-out", "in-sample"
 
 
 def validate(
@@ -35,9 +51,11 @@ def validate(
     """One row a bound or test, for every claim.
 
     For two groups ``error`` is a balanced error (chance 1/2) and ``bound`` the worst case of the actual risk with
-    confidence 1 - alpha. The two strict forms (Gibbs PAC-Bayes, exact held-out) share alpha, half each, so that a
-    claim may rest on either. For a score or an order, error is SAR's loss, bound its worst case, chance the loss of
-    predicting nothing.
+    confidence 1 - alpha, alpha shared out among the contrasts that can be tested (`families`). One bound is strict:
+    the exact held-out one. The Gibbs form of PAC-Bayes holds given the latents, which were learnt from the same
+    people, and so is not. For a score or an order, error is SAR's loss, bound its worst case, chance the loss of
+    predicting nothing. The row "permutation" has the p value of the out-of-fold ridge prediction and that prediction's
+    own AUC.
 
     Parameters
     ----------
@@ -54,52 +72,65 @@ def validate(
         Columns of ``schema.verdict_tables.VALIDATION``. A claim that cannot be tested has
         one row, method "not testable", with the reason as its note.
     """
-    table: list[dict] = []
-    Z, latents, fold, covariates = study.latents.full, study.latents.cross_fitted, study.fold, study.covariates
     alpha = settings.alpha
-    for number, contrast in enumerate(study.contrasts):
-        rows = rows_of(study.participants, covariates.complete & np.isfinite(Z).all(axis=1), contrast.y)
-        problem = why_not_testable(contrast, rows, covariates, fold, alpha)
-        if problem:
-            table.append(_row(SEPARATION, "not testable", contrast, n=len(rows), alpha=alpha, note=problem))
-            continue
-        y, c, f = rows.take(contrast.y), rows.mean(covariates.matrix), rows.take(fold)
-        draws = {"n_permutations": settings.n_permutations, "seed": settings.seed + 201 + number}
-        test = crossfit_test(rows.mean(latents), y, f, c, **draws)
-        if contrast.kind == "groups":
-            found = _two_groups(rows.mean(Z), rows.mean(latents), y, f, c, alpha)
-        else:
-            found = _regression(rows.mean(latents), y, f, c, alpha)
-        r2 = float(out_of_fold_r2(test.response, test.prediction))
-        note = f"out-of-fold r = {test.statistic:.3f}, R2 = {r2:.3f} (ridge); Freedman-Lane"
-        if not covariates.none:
-            share = 1 - (residualise(y, c) ** 2).sum() / ((y - y.mean()) ** 2).sum()
-            note += f"; the covariates explain {100 * share:.0f} % of the contrast"
-        permutation = {
-            "method": "permutation",
-            "error": found[0]["error"],
-            "chance": found[0]["chance"],
-            "p": test.p,
-            "strict": False,
-            "note": note,
-        }
-        common = {"n": len(rows), "alpha": alpha}
-        table += [_row(SEPARATION, contrast=contrast, **(common | one)) for one in [*found, permutation]]
-        if rows.averaged:
-            table[-1]["note"] += "; scans of one participant averaged"
+    table = _separation_rows(study, settings)
+    testable = [contrast.name for contrast in study.contrasts if _of(sam_regions, contrast) is not None]
+    levels = share_alpha(testable, settings)
     for contrast in study.contrasts:
         table += _lrcp_rows(lrcp_regions, contrast, alpha)
-        table += _sam_rows(sam_regions, contrast, alpha)
+        table += _sam_rows(sam_regions, contrast, alpha, levels)
     if relation is not None:
         table += _error_rows(relation, alpha)
     table.append(_convolutions_row(compare_convolutions(study, settings), alpha))
-    return pd.DataFrame(table, columns=COLUMNS)
+    frame = pd.DataFrame(table, columns=COLUMNS)
+    frame["p_adjusted"] = adjust(frame["p"], frame["claim_id"], frame["contrast"], settings.primary)
+    return _remark(frame, study, settings)
+
+
+def _separation_rows(study: Study, settings: AnalysisSettings) -> list[dict]:
+    Z, fold, covariates = study.latents.full, study.fold, study.covariates
+    table, asked = [], []
+    for number, contrast in enumerate(study.contrasts):
+        rows = _people(study, Z, contrast, settings)
+        problem = why_not_testable(contrast, rows, covariates, fold, settings.alpha, study.blocks)
+        if problem:
+            more = {"n": len(rows), "alpha": settings.alpha, "note": problem}
+            table.append(_row(SEPARATION, "not testable", contrast, **more))
+        else:
+            asked.append((number, contrast, rows))
+    levels = share_alpha([contrast.name for _, contrast, _ in asked], settings)
+    for number, contrast, rows in asked:
+        level, latents = levels[contrast.name], rows.mean(study.latents.cross_fitted)
+        y, f, c = rows.take(contrast.y), rows.take(fold), rows.mean(covariates.matrix)
+        if contrast.kind == "groups":
+            found = _two_groups(rows.mean(Z), latents, y, f, c, level)
+        else:
+            found = [_sar_row("sar (held out)", sar(latents, y, f, c, eta=level), HELD_OUT)]
+            found.append(_sar_row("sar (as in sarlib)", sar_published(rows.mean(Z), y, c, eta=level), IN_SAMPLE))
+        draws = {"n_permutations": settings.n_permutations, "seed": settings.seed + 201 + number}
+        z, p = studentised_crossfit(latents, y, f, c, blocks=rows.take(study.blocks), **draws)
+        test = _prediction(latents, y, f, c, contrast.kind, level) | {
+            "method": "permutation",
+            "p": p,
+            "alpha": settings.alpha,
+        }
+        test["note"] += f"; studentised, z = {z:.2f}"
+        if rows.averaged:
+            test["note"] += "; scans of one participant averaged"
+        common = {"n": len(rows), "alpha": level}
+        table += [_row(SEPARATION, contrast=contrast, **(common | one)) for one in [*found, test]]
+    return table
 
 
 def why_not_testable(
-    contrast: Contrast, rows: Rows, covariates: Covariates, fold: np.ndarray, alpha: float
+    contrast: Contrast,
+    rows: Rows,
+    covariates: Covariates,
+    fold: np.ndarray,
+    alpha: float,
+    blocks: np.ndarray | None = None,
 ) -> str | None:
-    """The reason in plain words, or None: too few, constant, or confounded with the covariates."""
+    """The reason in plain words, or None: too few, constant, or confounded with the covariates or the sites."""
     if contrast.problem:
         return contrast.problem
     y, c = rows.take(contrast.y), rows.mean(covariates.matrix)
@@ -107,17 +138,31 @@ def why_not_testable(
         return "too few participants with complete data in each group" if len(y) else "nobody has complete data"
     if (left := smallest_training_set(rows.take(fold))) < 4:
         return f"the cross-validation folds leave only {left} participants to learn from"
+    if (residualise(y, c) ** 2).sum() < 1e-6 * ((y - y.mean()) ** 2).sum():
+        return "the covariates determine it entirely (confounded)"
     if contrast.kind != "score":
-        least = smallest_p(y)
+        least = smallest_p(y, rows.take(blocks))
         if least >= alpha:
             sizes = " and ".join(str(int((y == v).sum())) for v in np.unique(y))
-            return f"with {sizes} participants even a perfect separation would have p = {least:.2g}"
-    left = residualise(y, c)
-    if (left**2).sum() < 1e-6 * ((y - y.mean()) ** 2).sum():
-        return "the covariates determine it entirely (confounded)"
+            within = "" if blocks is None else ", exchanged within their sites,"
+            return f"with {sizes} participants{within} even a perfect separation would have p = {least:.2g}"
     if len(y) - np.linalg.matrix_rank(np.column_stack([np.ones(len(y)), c])) < 4:
         return "too many covariates for so few participants"
     return None
+
+
+def _prediction(latents, y, fold, c, kind, level) -> dict:
+    """What there is to say of the out-of-fold ridge prediction, whose p is the permutation's."""
+    predict, explained = crossfit_operators(latents, fold, c)
+    v = residualise(y, c)
+    guess, truth = predict @ v, v - explained @ v
+    r2 = float(out_of_fold_r2(truth, guess))
+    area = auc_interval(guess, y, 1 - level) if kind == "groups" else (float(concordance(guess, truth)), np.nan, np.nan)
+    note = f"ridge: out-of-fold R2 = {r2:.3f}"
+    if c.shape[1]:
+        share = 1 - (v**2).sum() / ((y - y.mean()) ** 2).sum()
+        note += f"; the covariates explain {100 * share:.0f} % of the contrast"
+    return dict(zip(("auc", "auc_low", "auc_high"), area, strict=True)) | {"sample": HELD_OUT, "note": note}
 
 
 def _two_groups(Z, latents, y, fold, c, alpha) -> list[dict]:
@@ -129,48 +174,39 @@ def _two_groups(Z, latents, y, fold, c, alpha) -> list[dict]:
     n_train = max(2, round(n_eff * (1 - 1 / max(2, len(np.unique(fold))))))
     k = Z.shape[1]
     published = pac_bayes_published(svm.balanced_error, svm.theta_sq, n_train, alpha)
-    gibbs, gibbs_bound = pac_bayes_gibbs(full_sample_margins(Z, y, c), weights, alpha / 2)
-    held_out = held_out_bound(svm.wrong, y, fold, alpha / 2)
+    gibbs, gibbs_bound = pac_bayes_gibbs(full_sample_margins(Z, y, c), weights, alpha)
+    held_out = held_out_bound(svm.wrong, y, fold, alpha)
     smaller = min(y.mean(), 1 - y.mean())
-    plain = f"plain error {svm.error:.3f} (best constant classifier {smaller:.3f}), AUC {svm.auc:.3f}"
+    plain = f"plain error {svm.error:.3f} (best constant classifier {smaller:.3f}), the SVM's AUC {svm.auc:.3f}"
+    learnt = "randomised classifier; the latents were learnt from the same people, which the theorem does not count"
     error = svm.balanced_error
     return [
-        _bound("pac-bayes (published)", error, published, False, plain),
-        _bound("pac-bayes (strict)", gibbs, gibbs_bound, True, "randomised (Gibbs) classifier, alpha/2"),
-        _bound("held-out (strict)", error, held_out, True, "exact binomial limits per fold and group, alpha/2"),
-        _bound("vapnik", error, error + vapnik_excess(n_train, k, alpha), False, ""),
-        _bound("igp", error, error + igp_excess(n_train, k + 1, alpha), False, ""),
+        _bound("pac-bayes (published)", error, published, HELD_OUT, plain),
+        _bound("pac-bayes (Gibbs), given the latents", gibbs, gibbs_bound, IN_SAMPLE, learnt),
+        _bound("held-out (strict)", error, held_out, HELD_OUT, "exact binomial limits per fold and group", strict=True),
+        _bound("vapnik", error, error + vapnik_excess(n_train, k, alpha), HELD_OUT, ""),
+        _bound("igp", error, error + igp_excess(n_train, k + 1, alpha), HELD_OUT, ""),
     ]
 
 
-def _bound(method, error, bound, strict, note) -> dict:
+def _bound(method, error, bound, sample, note, strict=False) -> dict:
     return {
         "method": method,
         "error": float(error),
         "bound": float(min(bound, 1.0)),
         "chance": 0.5,
+        "sample": sample,
         "strict": strict,
         "note": note,
     }
 
 
-def _regression(latents, y, fold, c, alpha) -> list[dict]:
-    result = sar(latents, y, fold, c, eta=alpha)
-    return [_sar_row(result)]
-
-
-def _sar_row(result) -> dict:
-    note = f"loss in SD of the response; out-of-fold R2 = {result.r2:.3f}"
+def _sar_row(method: str, result: SarResult, sample: str) -> dict:
+    note = f"loss in SD of the response; {sample} R2 = {result.r2:.3f}"
     if result.components:
         note += f"; {result.components} PLS components"
-    return {
-        "method": "sar",
-        "error": result.loss,
-        "bound": result.worst,
-        "chance": result.gamma,
-        "strict": False,
-        "note": note,
-    }
+    numbers = {"error": result.loss, "bound": result.worst, "chance": result.gamma}
+    return {"method": method, **numbers, "sample": sample, "strict": False, "note": note}
 
 
 def _lrcp_rows(regions, contrast, alpha) -> list[dict]:
@@ -185,40 +221,70 @@ def _lrcp_rows(regions, contrast, alpha) -> list[dict]:
     return [_row(claim, "permutation", contrast, n=int(mine["n"].iloc[0]), p=p, alpha=alpha, note=note)]
 
 
-def _sam_rows(regions, contrast, alpha) -> list[dict]:
+def _sam_rows(regions, contrast, alpha, levels) -> list[dict]:
     if regions is None or contrast.kind != "groups":
         return []
     claim = SINGLE_REGIONS
     mine = _of(regions, contrast)
     if mine is None:
         return [_row(claim, "not testable", contrast, alpha=alpha, note=_reason(contrast))]
-    n = int(mine["n"].iloc[0])
+    common = {"n": int(mine["n"].iloc[0]), "alpha": levels[contrast.name]}
     out = []
-    for suffix, method in (("", "sam (igp)"), ("_strict", "sam (strict)")):
+    for suffix, method, sample in (("", "sam (igp)", HELD_OUT), ("_strict", "sam (strict)", IN_SAMPLE)):
         best = mine.loc[mine[f"bound{suffix}"].astype(float).idxmin()]
         count = int(mine[f"survives{suffix}"].sum())
         note = f"{count} of {len(mine)} regions survive; best: {best['name']}"
         numbers = {"error": best[f"error{suffix}"], "bound": best[f"bound{suffix}"], "chance": 0.5}
-        out.append(_row(claim, method, contrast, n=n, alpha=alpha, strict=bool(suffix), note=note, **numbers))
-    count = int((mine["p_fwe"] <= alpha).sum())
-    note = f"{count} of {len(mine)} regions, family-wise"
-    out.append(_row(claim, "permutation", contrast, n=n, p=float(mine["p_fwe"].min()), alpha=alpha, note=note))
+        more = {"strict": bool(suffix), "sample": sample, "note": note}
+        out.append(_row(claim, method, contrast, **common, **numbers, **more))
+    count, best = int((mine["p_fwe"] <= mine["level"]).sum()), mine.loc[mine["p_fwe"].astype(float).idxmin()]
+    note = f"{count} of {len(mine)} regions, family-wise; best: {best['name']}, AUC {best['auc']:.2f}; studentised"
+    more = {"p": float(mine["p_fwe"].min()), "alpha": alpha, "sample": IN_SAMPLE, "note": note}
+    out.append(_row(claim, "permutation", contrast, **(common | more)))
     return out
 
 
 def _error_rows(relation: ErrorRelation, alpha: float) -> list[dict]:
+    """The permutation's row has what the explained regression leaves over: by both the SHAP values are greyed."""
     claim = ERROR_EXPLAINED
-    if relation.sar is None:
-        return [_row(claim, "not testable", None, n=relation.n, alpha=alpha, note=relation.reason)]
-    bound = _sar_row(relation.sar)
-    permutation = bound | {"method": "permutation", "bound": np.nan, "p": relation.p, "note": relation.reason}
-    return [_row(claim, contrast=None, n=relation.n, alpha=alpha, **one) for one in (bound, permutation)]
+    common = {"n": relation.n, "alpha": alpha}
+    if relation.sar is None or relation.sar_published is None:
+        return [_row(claim, "not testable", None, **common, note=relation.reason)]
+    found = [_sar_row("sar (held out)", relation.sar, HELD_OUT)]
+    found.append(_sar_row("sar (as in sarlib)", relation.sar_published, IN_SAMPLE))
+    test = {"method": "permutation", "error": 1 - relation.r2, "chance": 1.0, "p": relation.p, "sample": HELD_OUT}
+    found.append(test | {"note": relation.reason})
+    return [_row(claim, contrast=None, **common, **one) for one in found]
+
+
+def _remark(table: pd.DataFrame, study: Study, settings: AnalysisSettings) -> pd.DataFrame:
+    """Say in the notes of tests which contrast is the primary one, and where few people vary unlike the others."""
+    for contrast in study.contrasts:
+        tests = (table["method"] == "permutation") & (table["contrast"] == contrast.name)
+        if contrast.name == settings.primary:
+            table.loc[tests, "note"] += f"; {PRIMARY}: tested at {settings.alpha:g} by itself"
+        for claim, x in ((SEPARATION, study.latents.full), (SINGLE_REGIONS, study.regional.full)):
+            mine = tests & (table["claim_id"] == claim.id)
+            if contrast.kind == "groups" and mine.any():
+                rows = _people(study, x, contrast, settings)
+                y = rows.take(contrast.y)
+                ratio = dispersion_ratio(rows.mean(x), y, rows.mean(study.covariates.matrix))
+                fewer = int(min((y == 1).sum(), (y == 0).sum()))
+                if fewer < SMALL_GROUP and ratio > DISPERSION_RATIO:
+                    said = f"{DISPERSION}: one group's SD is {ratio:.1f} times the other's, {fewer} in the smaller"
+                    table.loc[mine, "note"] += f"; {said}"
+    return table
+
+
+def _people(study: Study, x: np.ndarray, contrast: Contrast, settings: AnalysisSettings) -> Rows:
+    complete = study.covariates.complete & np.isfinite(x).all(axis=1)
+    return rows_of(study.participants, complete, contrast.y, settings.scan_choice)
 
 
 def _convolutions_row(found: Convolutions, alpha: float) -> dict:
     if found.reason:
         return _row(CONVOLUTIONS, "not testable", None, n=found.n, alpha=alpha, note=found.reason)
-    note = f"mean squared error of unseen maps {found.ratio:.3f} times the linear model's; signs flipped by participant"
+    note = f"error on unseen maps {found.ratio:.3f} times the linear model's; signs flipped by participant"
     return _row(CONVOLUTIONS, "permutation", None, n=found.n, p=found.p, alpha=alpha, note=note)
 
 
@@ -234,6 +300,6 @@ def _reason(contrast: Contrast) -> str:
 
 
 def _row(claim, method, contrast, **values) -> dict:
-    blank = dict.fromkeys(("n", "error", "bound", "p", "chance"), np.nan) | {"strict": False, "note": ""}
+    blank = dict.fromkeys(COLUMNS, np.nan) | {"strict": False, "note": ""}
     stated = {"claim": in_words(claim, contrast), "claim_id": claim.id}
     return blank | stated | {"method": method, "contrast": contrast.name if contrast else "n/a"} | values

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from bids_app.group.lrcp import blocks_of, contrast_rows
+from bids_app.group.lrcp import contrast_rows
 from bids_app.group.settings import AnalysisSettings
 from bids_app.group.study import Study
 from bids_app.model.volumes import Volumes
@@ -70,12 +70,12 @@ def vbm(
     found, starts = [], range(0, volumes.grid.n_voxels, _CHUNK)
     total, done = len(starts) * len(study.contrasts), 0
     for number, contrast in enumerate(study.contrasts):
-        rows = contrast_rows(study, contrast, study.covariates.complete)
+        rows = contrast_rows(study, contrast, study.covariates.complete, settings)
         if rows is None:
             continue
         y, c = rows.take(contrast.y)[:, None], rows.mean(study.covariates.matrix)
         options = {"n_permutations": settings.n_permutations, "seed": settings.seed + 501 + number}
-        options["blocks"] = blocks_of(study, rows)
+        options["blocks"] = rows.take(study.blocks)
         parts, null = [], np.zeros(settings.n_permutations)
         for start in starts:
             maps = rows.mean(np.asarray(volumes.data[:, start : start + _CHUNK], np.float32))
@@ -153,7 +153,7 @@ def tfce(
     grid, found = volumes.grid, {}
     masker = NiftiMasker(nib.Nifti1Image(grid.mask.astype(np.uint8), grid.affine)).fit()
     for contrast in study.contrasts:
-        rows = contrast_rows(study, contrast, study.covariates.complete)
+        rows = contrast_rows(study, contrast, study.covariates.complete, settings)
         if rows is None:
             continue
         maps, c = rows.mean(volumes.data), rows.mean(study.covariates.matrix)

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from bids_app.group.baselines import COVARIATES, LATENT
+from bids_app.group.baselines import NESTED
 from bids_app.group.claims import in_words
 from bids_app.group.design import Contrast
 from bids_app.schema import claims
 from bids_app.schema.labels import KEPT, LOST, PARTLY
+from bids_app.schema.methods import ERRORS
 from bids_app.schema.verdict_tables import VERDICTS
 
 GRADES = tuple(grade.name for grade in claims.GRADES)
@@ -35,12 +36,13 @@ def verdicts(
     The rule, the same for all claims:
 
     - *not testable*: `validation` says so;
-    - *not supported*: permutation p > alpha, or the out-of-fold error is no better than chance;
+    - *not supported*: the permutation p, adjusted for the contrasts, is above alpha, or what it is of points the wrong
+      way (an AUC of 1/2 or less, an error no better than chance);
     - *supported in the worst case*: besides, a strict bound (a row with ``strict``) lies below chance;
     - *supported*: everything else.
 
-    "Beats the covariates" is supported where the corrected interval of the difference lies above zero and the latents
-    answer the question with the covariates removed.
+    "Beats the covariates" is supported where what the latents add to the covariates is above zero with an adjusted p of
+    alpha or less and the latents answer the question with the covariates removed.
 
     Parameters
     ----------
@@ -81,73 +83,100 @@ def grade_claim(rows: pd.DataFrame) -> tuple[str, float, str, float]:
     if not len(test) or pd.isna(test["p"].iloc[0]):
         return NOT_TESTABLE, np.nan, "there is no permutation test", first["n"]
     test = test.iloc[0]
-    if test["p"] > test["alpha"]:
-        return NOT_SUPPORTED, float(test["p"]), "permutation p", test["n"]
+    if test["p_adjusted"] > test["alpha"]:
+        return NOT_SUPPORTED, float(test["p_adjusted"]), f"permutation p{_adjusted(test)}", test["n"]
+    if not pd.isna(test["auc"]) and not test["auc"] > 0.5:
+        return NOT_SUPPORTED, float(test["auc"]), "out-of-fold AUC", test["n"]
     if not pd.isna(test["error"]) and not test["error"] < test["chance"]:
         return NOT_SUPPORTED, float(test["error"]), "out-of-fold error", test["n"]
     strict = rows[rows["strict"].astype(bool) & (rows["bound"] < rows["chance"])]
     if len(strict):
         best = strict.loc[strict["bound"].astype(float).idxmin()]
         return WORST_CASE, float(best["bound"]), f"worst-case error, {best['method']}", best["n"]
-    return SUPPORTED, float(test["p"]), "permutation p", test["n"]
+    return SUPPORTED, float(test["p_adjusted"]), f"permutation p{_adjusted(test)}", test["n"]
 
 
 def _beats_covariates(contrast: Contrast, separation: str, baselines: pd.DataFrame, any_covariates: bool) -> dict:
     claim, claim_id = in_words(claims.BEATS_COVARIATES, contrast), claims.BEATS_COVARIATES.id
-    mine = baselines[baselines["contrast"] == contrast.name]
-    rival, latent = mine[mine["features"] == COVARIATES], mine[mine["features"] == LATENT]
+    mine = baselines[(baselines["contrast"] == contrast.name) & (baselines["features"] == NESTED)]
     if not any_covariates:
         reason = "no covariates were given"
-    elif separation == NOT_TESTABLE or not len(rival) or pd.isna(rival["delta_ci_low"].iloc[0]):
+    elif separation == NOT_TESTABLE or not len(mine) or pd.isna(mine["gain_p"].iloc[0]):
         reason = "the two could not be compared in these folds"
     else:
         reason = None
     if reason:
         sentence = f"{claim}: not testable, {reason}."
         return _verdict(claim, NOT_TESTABLE, np.nan, sentence, reason, contrast.name, np.nan, claim_id)
-    rival, latent = rival.iloc[0], latent.iloc[0]
-    what, column = ("c-index", "auc") if contrast.kind != "groups" else ("balanced accuracy", "balanced_accuracy")
-    difference = "difference" if contrast.kind == "groups" else f"difference in {rival['delta_of']}"
+    row = mine.iloc[0]
+    test = {"p": row["gain_p"], "p_adjusted": row["gain_p_adjusted"]}
     numbers = (
-        f"{what} {latent[column]:.2f} against {rival[column]:.2f}, {difference} {rival['delta_vs_latent']:+.2f} "
-        f"(95 % interval {rival['delta_ci_low']:+.2f} to {rival['delta_ci_high']:+.2f})"
+        f"out-of-fold {row['gain_of']} {row['gain']:+.2f}, {_level(row['gain_level'])} interval "
+        f"{row['gain_low']:+.2f} to {row['gain_high']:+.2f}, {_tested('p', test)}; n = {int(row['n'])}"
     )
-    n, low = rival["n"], float(rival["delta_ci_low"])
-    if low > 0 and separation in (SUPPORTED, WORST_CASE):
-        sentence = f"For {contrast.name} the latents do better than the covariates alone: {numbers}."
-        return _verdict(claim, SUPPORTED, low, sentence, "lower limit of the difference", contrast.name, n, claim_id)
-    if low > 0:
+    p = float(test["p_adjusted"])
+    more = p <= claims.ALPHA and row["gain"] > 0
+    if more and separation in (SUPPORTED, WORST_CASE):
+        grade, sentence = SUPPORTED, f"For {contrast.name} the latents add to the covariates ({numbers})."
+    elif more:
+        grade = NOT_SUPPORTED
         sentence = (
-            f"For {contrast.name} the latents score higher than the covariates ({numbers}), but nothing is left once "
-            "the covariates are removed from them."
+            f"For {contrast.name} the latents add to the covariates ({numbers}), but with the covariates removed they "
+            "do not answer by themselves."
         )
     else:
-        sentence = f"For {contrast.name} the latents do not beat the covariates alone: {numbers}."
-    return _verdict(claim, NOT_SUPPORTED, low, sentence, "lower limit of the difference", contrast.name, n, claim_id)
+        grade = NOT_SUPPORTED
+        sentence = f"For {contrast.name} the data do not show that the latents add to the covariates ({numbers})."
+    by = f"p of the gain{_adjusted(test)}"
+    return _verdict(claim, grade, p, sentence, by, contrast.name, row["n"], claim_id)
 
 
 def _sentence(claim, grade, rows, detail, removed) -> str:
     if grade == NOT_TESTABLE:
         return f"{claim}: this cannot be tested here, because {_lower(grade_claim(rows)[2])}."
     test = rows[rows["method"] == "permutation"].iloc[0]
-    facts = [f"permutation p {_p(test['p'])}"]
-    if not pd.isna(test["error"]):
-        kind = "loss" if (rows["method"] == "sar").any() else "balanced error"
-        facts.insert(0, f"out-of-fold {kind} {test['error']:.2f}, chance {test['chance']:.2f}")
-    bounds = rows[rows["bound"].notna()]
-    strict = bounds[bounds["strict"].astype(bool)]
-    shown = strict if len(strict) else bounds
-    if len(shown):
-        best = shown.loc[shown["bound"].astype(float).idxmin()]
-        facts.append(f"worst case {best['bound']:.2f} against chance {best['chance']:.2f}")
+    tested = _tested("permutation p", test)
+    if test["claim_id"] == claims.ERROR_EXPLAINED.id:
+        tested = f"out-of-fold R2 {1 - test['error']:.2f}, of the linear relation {tested}"
+    elif not pd.isna(test["auc_low"]):
+        interval = f"{_level(rows['alpha'].min())} interval {test['auc_low']:.2f} to {test['auc_high']:.2f}"
+        tested = f"out-of-fold AUC {test['auc']:.2f}, {interval}, {tested}"
+    elif not pd.isna(test["auc"]):
+        tested = f"out-of-fold c-index {test['auc']:.2f}, {tested}"
+    facts, said = [tested, *_remarks(test["note"])], ""
+    bounds = rows[rows["bound"].notna() & rows["method"].isin(ERRORS)]
+    for bound in bounds.itertuples():
+        facts.append(
+            f"{ERRORS[bound.method]} {bound.error:.2f} is at worst {bound.bound:.2f}, by chance {bound.chance:.2f}"
+        )
+        worst = "excludes chance, too, but is not strict" if bound.bound < bound.chance else "does not exclude chance"
+        said = f", but the worst case {worst}"
     text = {
         WORST_CASE: f"{claim}, even in the worst case",
-        SUPPORTED: f"{claim}, but the worst case does not exclude chance" if len(shown) else claim,
+        SUPPORTED: f"{claim}{said}",
         NOT_SUPPORTED: f"The data do not show that {_lower(claim)}",
     }[grade]
-    if grade == SUPPORTED and len(shown) and not len(strict) and best["bound"] < best["chance"]:
-        text = f"{claim}; the published bound excludes chance, too, but it is no strict worst case"
-    return f"{text} ({', '.join(facts)}; n = {int(test['n'])}{removed}).{detail if grade != NOT_SUPPORTED else ''}"
+    return f"{text} ({'; '.join(facts)}; n = {int(test['n'])}{removed}).{detail if grade != NOT_SUPPORTED else ''}"
+
+
+def _tested(name: str, test) -> str:
+    """The p value, and the adjusted one where that is another."""
+    adjusted = test["p_adjusted"]
+    more = f", {_p(adjusted).removeprefix('= ')} adjusted for the contrasts" if adjusted > test["p"] else ""
+    return f"{name} {_p(test['p'])}{more}"
+
+
+def _adjusted(test) -> str:
+    return " (adjusted)" if test["p_adjusted"] > test["p"] else ""
+
+
+def _remarks(note: object) -> list[str]:
+    """What a note says of the test that the sentence must say, too."""
+    return [part for part in str(note).split("; ") if part.startswith((claims.DISPERSION, claims.PRIMARY))]
+
+
+def _level(alpha: float) -> str:
+    return f"{100 * (1 - alpha):.3g} %"
 
 
 def _detail(claim_id, contrast, lrcp_regions, sam_regions, alpha) -> str:
@@ -161,8 +190,8 @@ def _detail(claim_id, contrast, lrcp_regions, sam_regions, alpha) -> str:
     if claim_id == claims.SINGLE_REGIONS.id and sam_regions is not None:
         mine = sam_regions[sam_regions["contrast"] == contrast.name]
         worst = mine[mine["survives_strict"].astype(bool)]
-        mine = worst if len(worst) else mine[mine["p_fwe"] <= alpha]
-        return _names(mine.sort_values("auc", ascending=False))
+        mine = worst if len(worst) else mine[mine["p_fwe"] <= mine["level"]]
+        return _names(mine.sort_values("auc", key=lambda area: (area - 0.5).abs(), ascending=False))
     return ""
 
 

@@ -203,6 +203,22 @@ def axis_figure(places: pd.Series, groups: Sequence[str], regions: pd.DataFrame,
     return figure
 
 
+def deviation_figure(people: pd.DataFrame, regions: int) -> Figure:
+    """How many regions of each person lie far below the norm, one strip per group."""
+    groups = people["group"].to_numpy()
+    names = list(dict.fromkeys(groups))
+    colours, rng = group_colours(names), np.random.default_rng(0)
+    figure = Figure(figsize=(6.4, 1.1 + 0.5 * len(names)))
+    axes = figure.subplots()
+    for row, name in enumerate(names):
+        values = people["less"].to_numpy()[groups == name]
+        axes.scatter(values, row + rng.uniform(-0.22, 0.22, values.size), s=14, alpha=0.7, color=colours[name], lw=0)
+        axes.plot([np.median(values)] * 2, [row - 0.32, row + 0.32], color="black", lw=1.6)
+    axes.set_yticks(range(len(names)), [f"{_short(n)} (n = {int((groups == n).sum())})" for n in names])
+    axes.set(xlabel=f"regions with W of -2 or less, of {regions}", ylim=(len(names) - 0.4, -0.6))
+    return figure
+
+
 def forest_figure(validation: pd.DataFrame) -> Figure:
     """Error of every bound and test, the worst case as the end of a line, chance as a tick."""
     table = validation.reset_index(drop=True)
@@ -230,6 +246,8 @@ def forest_figure(validation: pd.DataFrame) -> Figure:
             note = f"n = {int(table['n'][i])}" if "n" in table and np.isfinite(table["n"][i]) else ""
             p = numeric(table, "p")[i]
             note += f",  p {'= ' if p >= 0.001 else ''}{p_value(p)}" if np.isfinite(p) else ""
+            area = numeric(table, "auc")[i]
+            note += f",  AUC {area:.2f}" if np.isfinite(area) else ""
             axes.text(edge * 1.02, y, note, va="center", fontsize=8, color=FAINT)
             rows.append(y)
             labels.append(TESTS.get(table["method"][i], table["method"][i]))
@@ -257,6 +275,7 @@ def baselines_figure(baselines: pd.DataFrame) -> Figure:
         # A score has no balanced accuracy: its concordance (c index) stands in the column of the AUC.
         score = not np.isfinite(numeric(part, "balanced_accuracy")).any()
         value = numeric(part, "auc" if score else "balanced_accuracy")
+        part, value = part[np.isfinite(value)].reset_index(drop=True), value[np.isfinite(value)]
         low, high = (numeric(part, column) for column in ("ci_low", "ci_high"))
         for i in range(len(part)):
             colour = BLUE if str(part["features"][i]).startswith("latent") else FAINT
@@ -306,7 +325,7 @@ def beeswarm_figure(values: pd.DataFrame, amounts: pd.DataFrame | None, order: S
     axes.set_yticks(range(len(order)), order)
     axes.set(
         ylim=(len(order) - 0.4, -0.6),
-        xlabel="SHAP value: change of the predicted reconstruction error (mean squared error)",
+        xlabel="SHAP value: change of the predicted reconstruction error (share of the map's variance)",
         title=f"n = {len(values)} scans",
     )
     axes.ticklabel_format(axis="x", style="sci", scilimits=(-3, 3))

@@ -9,7 +9,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from ..errors import NoInputError
-from . import sections_model, sections_overview, sections_projections, sections_regions
+from . import sections_model, sections_overview, sections_predictions, sections_projections, sections_regions
 from .assemble import Reportlet, Section, build_page
 from .group_results import GroupResults, read_group_results
 from .interactive import plotly_script
@@ -27,12 +27,17 @@ PARTS: tuple[tuple[str, str, Callable[[GroupResults], Iterator[Item]]], ...] = (
     ("projections", "Projections of the latent space", sections_projections.projections),
     ("lrcp", "Regions encoded (LRCP)", sections_regions.lrcp),
     ("maps", "Maps", sections_regions.maps),
+    ("norms", "Each person beside the reference group", sections_regions.norms),
     ("shap", "Regions that explain the error (SHAP)", sections_regions.shap),
     ("validation", "Validation in the worst case", sections_overview.validation),
     ("sam", "Agnostic map (SAM)", sections_regions.sam),
     ("vbm", "Voxelwise test (VBM)", sections_regions.voxels),
+    ("predictions", "Predictions", sections_predictions.predictions),
     ("baselines", "Baselines", sections_overview.baselines),
 )
+
+#: Sections that are there only where someone asked for them.
+ASKED_FOR = ("truth", "norms", "vbm")
 
 
 def build_group_report(output_dir: str | Path, ground_truth: str | Path | None = None) -> Path:
@@ -73,7 +78,7 @@ def build_group_report(output_dir: str | Path, ground_truth: str | Path | None =
             reportlets = [_write(item, figures) for item in _made(make, results, title)]
             if reportlets:
                 page.append(Section(name, title, reportlets))
-            elif name != "truth":
+            elif name not in ASKED_FOR:
                 missing.append(title)
         closing = {
             "methods": ("Methods", methods_html(results.output_dir)),
@@ -137,4 +142,5 @@ def _lead(results: GroupResults, missing: list[str]) -> str:
     lead = f"<p>{said} Left of every brain picture is the left of the brain.</p>"
     if results.summary.get("sloppy"):
         lead += COARSE
+    lead += "".join(f'<p class="note">{esc(text)}</p>' for text in results.summary.get("warnings") or [])
     return lead + (f"<p>Not computed in this run: {esc(', '.join(missing))}.</p>" if missing else "")

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ..bids.tables import IDENTIFIERS
-from ..schema.claims import ALPHA, GRADES
+from ..schema.claims import ALPHA, GRADES, OVERALL
 from ..schema.methods import FEATURES, TESTS
 from ..schema.verdict_tables import BASELINES, VALIDATION, VERDICTS
 from . import charts
@@ -32,6 +32,8 @@ SETTINGS = {
     "site_column": "site",
     "harmonize": "site handled by",
     "contrasts": "contrasts",
+    "primary": "primary contrast",
+    "scan_choice": "scan of a participant with several",
 }
 
 
@@ -52,7 +54,20 @@ def verdicts(results: GroupResults) -> Iterator[Item]:
         cards=True,
     )
     legend = "".join(f"<li>{_grade(grade.name)} {grade.meaning}</li>" for grade in GRADES)
-    yield item("verdicts", content, before=f'<ul class="legend">{legend}</ul>')
+    yield item("verdicts", content, before=f'<ul class="legend">{legend}</ul><p>{_levels(results)}</p>')
+
+
+def _levels(results: GroupResults) -> str:
+    """What the verdicts' level is over, and what it is not."""
+    alpha, primary = float(results.summary.get("alpha", ALPHA)), results.summary.get("primary")
+    said = f"Each kind of claim is held to {100 * alpha:g} % over all its contrasts (Holm)"
+    said += f"; {esc(primary)}, named beforehand, to {100 * alpha:g} % by itself. " if primary else ". "
+    said += "Different kinds of claims are not corrected for each other"
+    if OVERALL is not None:
+        said += (
+            f": where nothing differs between three groups, some claim is supported in {100 * OVERALL:.0f} % of cohorts"
+        )
+    return said + "."
 
 
 def cohort(results: GroupResults) -> Iterator[Item]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import nibabel as nib
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from ..bids.tables import IDENTIFIERS
 from ..schema.claims import ALPHA, ERROR_EXPLAINED
@@ -28,6 +29,7 @@ READING = (
 )
 
 
+UNUSUAL = 2.0  # W-scores beyond this are shown
 UNCORRECTED_T = 3.3  # of p = .001 in some hundred participants
 
 
@@ -193,8 +195,8 @@ def shap(results: GroupResults) -> Iterator[Item]:
         yield item("beeswarm", figure, faded=not supported)
     series = by_region(table, "mean_abs_shap")
     if results.atlas is not None and has_signal(series):
-        unit = "mean |SHAP|, 10⁻⁶ of the mean squared error"
-        figure = region_figure(series * 1e6, results.atlas[0], results.template, label=unit)
+        unit = "mean |SHAP|, % of the map's variance"
+        figure = region_figure(series * 100, results.atlas[0], results.template, label=unit)
         yield item("shapMap", figure, picture=True, faded=not supported, n=n)
     shown = best.drop(columns=["index", "supported"], errors="ignore")
     yield item(
@@ -269,6 +271,40 @@ def voxels(results: GroupResults) -> Iterator[Item]:
             table[list(headers)], headers=headers, formats={"p_fwe": p_value}, sortable=True, max_height=True
         )
         yield item("vbmPeaks", content)
+
+
+def norms(results: GroupResults) -> Iterator[Item]:
+    """How far each person lies from what the reference group leads one to expect."""
+    table = results.table("deviations")
+    if table is None:
+        return
+    keys = [column for column in IDENTIFIERS if column in table]
+    regions = [column for column in table if column not in (*keys, "error")]
+    scores = table[regions].apply(pd.to_numeric, errors="coerce")
+    shown = table[keys].assign(group=group_of(results, table))
+    shown["less"], shown["more"] = (scores <= -UNUSUAL).sum(axis=1), (scores >= UNUSUAL).sum(axis=1)
+    shown["error"] = table["error"]
+    shown["lowest"] = [_lowest(row) for _, row in scores.iterrows()]
+    shown = shown[scores.notna().any(axis=1)].sort_values("less", ascending=False, kind="stable")
+    if shown.empty:
+        yield Item("normsNone", "<p>The reference group has too few people with complete data to be a norm.</p>")
+        return
+    expected = number(len(regions) * 2 * stats.norm.sf(UNUSUAL), 2)
+    yield item("normsPicture", charts.deviation_figure(shown, len(regions)), expected=expected, regions=len(regions))
+    headers = {
+        "group": "Group",
+        "less": f"Regions with W ≤ −{UNUSUAL:g}",
+        "more": f"W ≥ {UNUSUAL:g}",
+        "error": "W of the reconstruction error",
+        "lowest": "Lowest regions (W)",
+    }
+    content = html_table(shown, headers=headers, sortable=True, max_height=True, table_id="norms-table")
+    yield item("norms", content, reference=results.summary.get("reference_group") or "the reference group")
+
+
+def _lowest(scores: pd.Series, count: int = 3) -> str:
+    low = scores.dropna().nsmallest(count)
+    return ", ".join(f"{name} ({value:.1f})" for name, value in low.items() if value <= -UNUSUAL)
 
 
 def same_rows(table: pd.DataFrame | None, like: pd.DataFrame) -> pd.DataFrame | None:

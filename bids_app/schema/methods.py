@@ -7,15 +7,22 @@ from typing import NamedTuple
 #: Column ``method`` of ``group/validation.tsv``.
 TESTS = {
     "pac-bayes (published)": "PAC-Bayes, as published",
-    "pac-bayes (strict)": "PAC-Bayes, strict",
+    "pac-bayes (Gibbs), given the latents": "PAC-Bayes (Gibbs), given the latents",
     "held-out (strict)": "held-out, strict",
     "vapnik": "Vapnik",
     "igp": "in general position",
-    "sar": "SAR",
+    "sar (held out)": "SAR, held out",
+    "sar (as in sarlib)": "SAR, as in sarlib",
     "sam (igp)": "SAM, in general position",
     "sam (strict)": "SAM, strict",
     "permutation": "permutation",
     "not testable": "not testable",
+}
+#: What the error of a bound is the error of, for sentences.
+ERRORS = {
+    "held-out (strict)": "a linear SVM's balanced error",
+    "sam (strict)": "the best region's balanced error",
+    "sar (held out)": "SAR's loss",
 }
 #: Column ``features`` of ``group/baselines.tsv``.
 FEATURES = {
@@ -24,6 +31,7 @@ FEATURES = {
     "pca": "PCA",
     "regional GM": "regional grey matter",
     "covariates": "covariates",
+    "covariates + latents": "covariates and latents",
 }
 
 

@@ -129,8 +129,9 @@ SAM_REGIONS = Table(
         Column("error_strict", "Balanced error of the best threshold on all participants"),
         Column("bound_strict", "Upper limit of that error, for all thresholds and regions at once"),
         Column("survives_strict", "Whether `bound_strict` lies below `chance`"),
-        Column("p_fwe", "Permutation p value, family-wise over the regions"),
-        Column("auc", "How well the region separates the groups, 0.5 to 1"),
+        Column("p_fwe", "p value of the difference of means (studentised permutation), family-wise over the regions"),
+        Column("level", "What that p value is held against: less than 0.05 where there are several contrasts (Holm)"),
+        Column("auc", "Probability that one of the first group has more of the region than one of the second"),
         HIGHER_IN,
         N,
     ),
@@ -143,7 +144,7 @@ SHAP_REGIONS = Table(
         NAME,
         Column(
             "mean_abs_shap",
-            "Mean absolute SHAP value, in units of the reconstruction error",
+            "Mean absolute SHAP value, in shares of the map's variance",
             header="Mean |SHAP|",
         ),
         Column("ci_low", "Lower end of its 95 % bootstrap interval", header="Low"),
@@ -157,5 +158,5 @@ SHAP_VALUES = Table(
     "group/shap_values.tsv",
     "scan",
     SCAN,
-    Column("<region>", "Out-of-fold SHAP value of <region>, in units of the reconstruction error"),
+    Column("<region>", "Out-of-fold SHAP value of <region>, in shares of the map's variance"),
 )

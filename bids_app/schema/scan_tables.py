@@ -9,7 +9,26 @@ from .methods import EMBEDDINGS
 LATENTS = Table(
     "phenotype/latents.tsv",
     "scan",
-    (*SCAN, Column("latent_<number>", "Latent variable of the model trained on all participants (arbitrary units)")),
+    (
+        *SCAN,
+        Column(
+            "latent_<number>",
+            "Latent variable by a model that did not see this participant, turned onto the axes of the model trained "
+            "on all (arbitrary units)",
+        ),
+    ),
+)
+LATENTS_FULL = Table(
+    "group/latents_full.tsv",
+    "scan",
+    (
+        *SCAN,
+        Column(
+            "latent_<number>",
+            "Latent variable by the model trained on all participants, this one among them (arbitrary units): nothing "
+            "may be predicted from it and judged on the same participants",
+        ),
+    ),
 )
 REGIONAL = Table(
     "phenotype/regional_gm.tsv",
@@ -24,8 +43,8 @@ RECONSTRUCTION = Table(
         *SCAN,
         Column(
             "error",
-            "Out-of-fold reconstruction error: mean squared difference in the brain mask, by a model that did not see "
-            "this participant",
+            "Out-of-fold reconstruction error, 1 - `explained_variance`: share of this map's variance about the "
+            "training mean that a model that did not see this participant leaves unexplained",
         ),
         Column(
             "explained_variance",
@@ -33,8 +52,13 @@ RECONSTRUCTION = Table(
             "worse than the mean map",
         ),
         Column("explained_variance_pca", "The same for a principal component analysis of the same size"),
+        Column(
+            "mean_squared_error",
+            "Mean squared difference of map and reconstruction in the brain mask, by the same model; it grows with "
+            "head size",
+        ),
         Column("fold", "Fold in which this participant was held out"),
-        Column("error_linear", "The error of the linear model of the same training participants (the linear path)"),
+        Column("error_linear", "The error by the linear model of the same training participants (the linear path)"),
         Column("explained_variance_linear", "The explained variance by that linear model"),
     ),
 )
@@ -69,6 +93,12 @@ AXIS_PLACES = Table(
             "the mean of the second group (of everyone for a score)",
         ),
     ),
+)
+DEVIATIONS = Table(
+    "phenotype/deviations.tsv",
+    "scan",
+    (*SCAN, Column("error", "W-score of the reconstruction error beside the reference group, covariates removed")),
+    Column("<region>", "W-score of the grey matter of <region> beside the reference group, covariates removed"),
 )
 QUALITY = Table(
     "phenotype/quality.tsv",

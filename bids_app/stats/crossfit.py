@@ -10,7 +10,7 @@ from scipy import stats
 from scipy.special import gammaln
 
 from bids_app.stats.linear import Residuals, residual_operator, residualise, ridge_factors, standardise
-from bids_app.stats.permutation import p_value, permutation_chunks
+from bids_app.stats.permutation import block_rows, p_value, permutation_chunks
 
 
 @dataclass(frozen=True)
@@ -105,6 +105,7 @@ def crossfit_test(
     fold: np.ndarray,
     covariates: np.ndarray | None = None,
     *,
+    blocks: np.ndarray | None = None,
     n_permutations: int = 1000,
     seed: int = 0,
 ) -> CrossFitTest:
@@ -121,6 +122,8 @@ def crossfit_test(
         0/1 groups, ranks of an ordinal, or a score.
     fold : ndarray of shape (n,), int
     covariates : ndarray of shape (n, P), optional
+    blocks : ndarray of shape (n,), optional
+        Residuals are permuted within these only (sites).
     n_permutations, seed : int
     """
     predict, explained = crossfit_operators(features, fold, covariates)
@@ -128,20 +131,25 @@ def crossfit_test(
     prediction, target = predict @ v, v - explained @ v
     observed = float(_correlation(prediction[None], target[None])[0])
     null = []
-    for perms in permutation_chunks(len(v), n_permutations, seed, 512):
+    for perms in permutation_chunks(len(v), n_permutations, seed, 512, blocks):
         shuffled = v[perms.T]
         null.append(_correlation((predict @ shuffled).T, (shuffled - explained @ shuffled).T))
     return CrossFitTest(observed, float(p_value(observed, np.concatenate(null))), prediction, target)
 
 
-def smallest_p(y: np.ndarray) -> float:
-    """Smallest p value that `crossfit_test` can give with these labels, whatever the features.
+def smallest_p(y: np.ndarray, blocks: np.ndarray | None = None) -> float:
+    """Smallest p value that a test by permuted labels can give, whatever the features.
 
-    1 / (number of distinct relabellings); twice that for two groups of one size, whose swap changes nothing.
+    1 / (number of distinct relabellings, within the blocks where there are any); twice that for two groups of one size
+    (in every block), whose swap changes nothing.
     """
-    _, counts = np.unique(y, return_counts=True)
-    ties = 2.0 if len(counts) == 2 and counts[0] == counts[1] else 1.0
-    return float(min(1.0, ties * np.exp(gammaln(counts + 1).sum() - gammaln(len(y) + 1))))
+    y, levels = np.asarray(y), np.unique(y)
+    log_p, ties = 0.0, len(levels) == 2
+    for rows in block_rows(len(y), blocks):
+        counts = np.array([(y[rows] == level).sum() for level in levels])
+        log_p += float(gammaln(counts + 1).sum() - gammaln(len(rows) + 1))
+        ties = ties and counts[0] == counts[1]
+    return float(min(1.0, (2.0 if ties else 1.0) * np.exp(log_p)))
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -9,27 +9,27 @@ from scipy import stats
 from sklearn.cross_decomposition import PLSRegression
 from sklearn.svm import SVR, LinearSVR
 
-from bids_app.stats.bounds import pac_bayes_published
+from bids_app.stats.bounds import PUBLISHED_GRID, pac_bayes, pac_bayes_published
 from bids_app.stats.crossfit import residual_folds
-from bids_app.stats.linear import standardise
+from bids_app.stats.linear import residualise, standardise
 
 _COMPONENTS = 5
 
 
 @dataclass(frozen=True)
 class SarResult:
-    """Cross-validated SAR. All losses are epsilon-insensitive, in standard deviations of the response.
+    """SAR of one response. All losses are epsilon-insensitive, in standard deviations of the response.
 
     Attributes
     ----------
     loss : float
-        Mean held-out loss.
+        Mean loss: held out, or (`sar_published`) on the rows that were fitted.
     worst : float
         loss + Delta, its worst case with confidence 1 - eta; the relation is claimed where ``worst < gamma``.
     gamma : float
-        Mean held-out loss of predicting nothing.
+        Mean loss of predicting nothing.
     r2 : float
-        Out-of-fold share of variance explained.
+        Share of variance explained, on the same rows.
     n : int
     components : int
         PLS components that stood in for the predictors; 0 if the predictors were used as they are.
@@ -83,10 +83,7 @@ def sar(
             pls = PLSRegression(n_components=components).fit(x_train, y_train)
             x_train, x_test = standardise(pls.transform(x_train), pls.transform(x_test))
         epsilon = stats.iqr(y_train) / 13.49
-        # The exact solver's time grows with n^2 and more.
-        exact = len(train) <= 3000
-        machine = SVR(kernel="linear", epsilon=epsilon) if exact else LinearSVR(epsilon=epsilon, random_state=0)
-        machine.fit(x_train, y_train)
+        machine = _machine(len(train), epsilon).fit(x_train, y_train)
         predicted = machine.predict(x_test)
         theta_sq = float((machine.coef_**2).sum() + np.ravel(machine.intercept_)[0] ** 2)
         loss = np.maximum(np.abs(y_test - predicted) - epsilon, 0)
@@ -103,3 +100,41 @@ def sar(
     )
     r2 = 1 - table[:, 6].sum() / max(table[:, 7].sum(), 1e-300)
     return SarResult(loss, worst, gamma, float(r2), n, components)
+
+
+def sar_published(
+    features: np.ndarray, response: np.ndarray, covariates: np.ndarray | None = None, *, eta: float = 0.05
+) -> SarResult:
+    """SAR in the form that the authors' program has (sarlib 0.0.5): everything on the rows that were fitted.
+
+    It differs from `sar` in that machine and loss see the same rows; losses of 0 are left out of both means; the loss
+    is bounded by the largest on these rows, however small overfitting has made it; the k-th value of lambda is charged
+    ln(k / eta) where all are tried; predictors are never reduced. sarlib's own eta is 0.5. It knows no covariates: here
+    they are removed first, from predictors and response.
+
+    Parameters
+    ----------
+    features : ndarray of shape (n, K)
+    response : ndarray of shape (n,)
+    covariates : ndarray of shape (n, P), optional
+    eta : float
+        1 - confidence.
+    """
+    x, y = residualise(features, covariates), residualise(response, covariates)
+    x, _ = standardise(x, x)
+    y = y / max(y.std(), 1e-300)
+    epsilon = stats.iqr(y) / 13.49
+    machine = _machine(len(x), epsilon).fit(x, y)
+    residual = y - machine.predict(x)
+    losses, nothing = (np.maximum(np.abs(v) - epsilon, 0) for v in (residual, y))
+    loss, gamma = (float(v[v != 0].mean()) if v.any() else 0.0 for v in (losses, nothing))
+    theta_sq = float((machine.coef_**2).sum() + np.ravel(machine.intercept_)[0] ** 2)
+    charge = np.log(np.arange(1, len(PUBLISHED_GRID) + 1) / eta)
+    worst = float(pac_bayes(loss, theta_sq / 4, len(x), PUBLISHED_GRID, charge, float(losses.max())).min())
+    r2 = 1 - (residual**2).sum() / max((y**2).sum(), 1e-300)
+    return SarResult(loss, worst, gamma, float(r2), len(x), 0)
+
+
+def _machine(n: int, epsilon: float) -> SVR | LinearSVR:
+    """The exact solver's time grows with n^2 and more."""
+    return SVR(kernel="linear", epsilon=epsilon) if n <= 3000 else LinearSVR(epsilon=epsilon, random_state=0)

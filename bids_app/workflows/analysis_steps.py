@@ -15,12 +15,19 @@ from .group_steps import weights_of, write_phenotype
 from .stage import stage
 
 
-@stage("study")
+@stage("study", "notes")
 def study(
-    folder: Path, cohort: Path, products: Path, regional: Path, held_out: Path, labels: Path, design: Design
+    folder: Path,
+    cohort: Path,
+    products: Path,
+    regional: Path,
+    held_out: Path,
+    labels: Path,
+    design: Design,
+    scan_choice: str,
 ) -> dict:
     """Put the cohort together, harmonised where that was asked for: what every analysis starts from."""
-    from ..group.study import build_questions, build_study, write_study
+    from ..group.study import build_questions, build_study, describe_scans, write_study
     from ..space.atlases import read_dseg
 
     table = read_tsv(cohort)
@@ -34,7 +41,7 @@ def study(
         np.load(regional),
         (on_grid["observed"], on_grid["reconstructed"]),
     )
-    return {"study": write_study(folder / "study.npz", built)}
+    return {"study": write_study(folder / "study.npz", built), "notes": describe_scans(built, scan_choice)}
 
 
 def _paint(values: np.ndarray, labels: Path, path: Path) -> None:
@@ -60,12 +67,14 @@ def project(folder: Path, study: Path, seed: int, n_jobs: int) -> dict:
 
 
 @stage("regions", "notes")
-def profile(folder: Path, study: Path, labels: Path, permutations: int, seed: int) -> dict:
+def profile(
+    folder: Path, study: Path, labels: Path, permutations: int, seed: int, scan_choice: str, primary: str | None
+) -> dict:
     """LRCP: which regional differences the latent space keeps, and which it loses."""
     from ..group.lrcp import lrcp
 
     cohort = read_study(study)
-    found = lrcp(cohort, AnalysisSettings(permutations, seed=seed))
+    found = lrcp(cohort, AnalysisSettings(permutations, seed=seed, scan_choice=scan_choice, primary=primary))
     out = folder / "out" / "group"
     regions = write_table(folder / "out", region_tables.LRCP_REGIONS, found.regions)
     write_table(folder / "out", region_tables.LRCP_PROFILE, found.profile)
@@ -80,7 +89,9 @@ def profile(folder: Path, study: Path, labels: Path, permutations: int, seed: in
 
 
 @stage("done")
-def disease_axis(folder: Path, study: Path, models: list, labels: Path, harmonised: bool, seed: int) -> dict:
+def disease_axis(
+    folder: Path, study: Path, models: list, labels: Path, harmonised: bool, seed: int, scan_choice: str
+) -> dict:
     """Each person's place on the axis of each contrast, and the grey matter that goes with it."""
     from ..group.disease_axis import disease_axis as compute
     from ..model.files import load_model
@@ -91,33 +102,33 @@ def disease_axis(folder: Path, study: Path, models: list, labels: Path, harmonis
         held_out = [load_model(path) for path in (models[1:] or models)]
         weights = weights_of(labels, held_out[0].grid)
         decoders = [region_decoder(model, weights) for model in held_out]
-    found = compute(cohort, AnalysisSettings(seed=seed), decoders)
+    found = compute(cohort, AnalysisSettings(seed=seed, scan_choice=scan_choice), decoders)
     write_table(folder / "out", region_tables.DISEASE_AXIS, found.regions)
     write_phenotype(folder, scan_tables.AXIS_PLACES, cohort.scans, found.places)
     return {"done": True}
 
 
 @stage("done")
-def compare_parcels(folder: Path, study: Path, volumes: Path, labels: Path, seed: int) -> dict:
+def compare_parcels(folder: Path, study: Path, volumes: Path, labels: Path, seed: int, scan_choice: str) -> dict:
     """Whether a contrast's pattern follows the atlas's regions better than random parcels of their sizes."""
     from ..group.parcels import compare_parcels as compute
     from ..model.volumes import load_volumes
 
-    maps = load_volumes(volumes)
+    maps, settings = load_volumes(volumes), AnalysisSettings(seed=seed, scan_choice=scan_choice)
     weights = weights_of(labels, maps.grid)
     member = np.where(weights.max(axis=1).toarray().ravel() > 0, weights.argmax(axis=1), -1)
-    write_table(folder / "out", region_tables.PARCELS, compute(read_study(study), maps, member, seed=seed))
+    write_table(folder / "out", region_tables.PARCELS, compute(read_study(study), settings, maps, member))
     return {"done": True}
 
 
 @stage("relation", "shap")
-def explain(folder: Path, study: Path, labels: Path, permutations: int, seed: int) -> dict:
+def explain(folder: Path, study: Path, labels: Path, permutations: int, seed: int, scan_choice: str) -> dict:
     """SHAP values of a regression of the reconstruction error on regional grey matter."""
     from ..group.explain import explain as compute
     from ..group.explain import write_relation
 
     cohort = read_study(study)
-    found = compute(cohort, AnalysisSettings(permutations, seed=seed))
+    found = compute(cohort, AnalysisSettings(permutations, seed=seed, scan_choice=scan_choice))
     write_table(folder / "out", region_tables.SHAP_REGIONS, found.regions)
     values = pd.concat([cohort.scans, found.values.reset_index(drop=True)], axis=1)
     write_table(folder / "out", region_tables.SHAP_VALUES, values)
@@ -127,18 +138,44 @@ def explain(folder: Path, study: Path, labels: Path, permutations: int, seed: in
 
 
 @stage("regions")
-def agnostic_map(folder: Path, study: Path, labels: Path, permutations: int, seed: int) -> dict:
+def agnostic_map(
+    folder: Path, study: Path, labels: Path, permutations: int, seed: int, scan_choice: str, primary: str | None
+) -> dict:
     """SAM: the regions where a classifier's worst-case error stays below chance."""
     from ..group.sam import sam
 
     cohort = read_study(study)
-    found = sam(cohort, AnalysisSettings(permutations, seed=seed))
+    found = sam(cohort, AnalysisSettings(permutations, seed=seed, scan_choice=scan_choice, primary=primary))
     for contrast in cohort.contrasts:
         rows = found[found["contrast"] == contrast.name]
         if len(rows):
             margin = np.where(rows["survives"].astype(bool), rows["chance"] - rows["bound"], 0.0)
             _paint(margin, labels, folder / "out" / "group" / f"sam_{contrast.slug}.nii.gz")
     return {"regions": write_table(folder / "out", region_tables.SAM_REGIONS, found)}
+
+
+@stage("done")
+def predictions(folder: Path, study: Path, permutations: int, seed: int, scan_choice: str) -> dict:
+    """Out-of-fold predictions of every contrast, and how good they are."""
+    from ..group.predictions import predict
+
+    cohort = read_study(study)
+    found = predict(cohort, AnalysisSettings(permutations, seed=seed, scan_choice=scan_choice))
+    ids = cohort.scans.loc[found.people["row"].astype(int)].reset_index(drop=True)
+    write_table(folder / "out", verdict_tables.PREDICTIONS, ids.join(found.people.drop(columns="row")))
+    write_table(folder / "out", verdict_tables.PREDICTION_QUALITY, found.quality)
+    write_table(folder / "out", verdict_tables.CONFUSION, found.confusion)
+    return {"done": True}
+
+
+@stage("done")
+def norms(folder: Path, study: Path, reference: str) -> dict:
+    """How far each scan lies from what the reference group leads one to expect."""
+    from ..group.norms import deviations
+
+    cohort = read_study(study)
+    write_phenotype(folder, scan_tables.DEVIATIONS, cohort.scans, deviations(cohort, reference))
+    return {"done": True}
 
 
 @stage("done")
@@ -153,6 +190,7 @@ def vbm(
     permutations: int,
     seed: int,
     n_jobs: int,
+    scan_choice: str,
 ) -> dict:
     """The t test at each voxel of the smoothed maps, family-wise; with "tfce" also cluster enhancement at 3 mm."""
     from tqdm import tqdm
@@ -162,7 +200,8 @@ def vbm(
     from ..model.volumes import build_volumes
     from ..space.atlases import read_dseg
 
-    cohort, settings = read_study(study), AnalysisSettings(permutations, seed=seed, n_threads=n_jobs)
+    cohort = read_study(study)
+    settings = AnalysisSettings(permutations, seed=seed, n_threads=n_jobs, scan_choice=scan_choice)
     paths, out, atlas = [maps[row] for row in kept], folder / "out" / "group", read_dseg(labels)
     out.mkdir(parents=True, exist_ok=True)
     finest = float(np.linalg.norm(atlas.image.affine[:3, :3], axis=0).min())
@@ -199,6 +238,8 @@ def validate(
     study: Path,
     permutations: int,
     seed: int,
+    scan_choice: str,
+    primary: str | None,
     lrcp_regions: Path,
     sam_regions: Path,
     relation: Path,
@@ -208,17 +249,18 @@ def validate(
     from ..group.validate import validate as compute
 
     tables = {"lrcp_regions": read_tsv(lrcp_regions), "sam_regions": read_tsv(sam_regions)}
-    settings = AnalysisSettings(permutations, seed=seed)
+    settings = AnalysisSettings(permutations, seed=seed, scan_choice=scan_choice, primary=primary)
     validation = compute(read_study(study), settings, relation=read_relation(relation), **tables)
     return {"validation": write_table(folder / "out", verdict_tables.VALIDATION, validation)}
 
 
 @stage("baselines")
-def baselines(folder: Path, study: Path) -> dict:
+def baselines(folder: Path, study: Path, scan_choice: str, primary: str | None) -> dict:
     """What a sceptic would use instead of the latents, in the same folds."""
     from ..group.baselines import baselines as compute
 
-    return {"baselines": write_table(folder / "out", verdict_tables.BASELINES, compute(read_study(study)))}
+    found = compute(read_study(study), AnalysisSettings(scan_choice=scan_choice, primary=primary))
+    return {"baselines": write_table(folder / "out", verdict_tables.BASELINES, found)}
 
 
 @stage("verdicts")

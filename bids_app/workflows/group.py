@@ -15,8 +15,10 @@ from ..bids.files import copy_file, write_json
 from ..bids.maps import GreyMatterMap, check_alike, find_maps
 from ..bids.query import check_dataset
 from ..bids.tables import identifiers, read_participants, read_tsv, write_table, write_tsv
+from ..bids.visits import order_visits
 from ..config import Config
-from ..errors import NoInputError
+from ..errors import DatasetError, NoInputError
+from ..group.design import read_categories
 from ..group.study import Design, build_questions
 from ..schema.atlases import named
 from ..schema.measures import QUALITY_COLUMNS
@@ -30,6 +32,10 @@ logger = logging.getLogger("latentatlas")
 
 #: Columns of the cohort that the scans know -> the key of the sidecar; a column of participants.tsv comes first.
 KNOWN = {"tiv": "TIV", "WMHypointensityVolume": "WMHypointensityVolume"}
+
+
+#: A covariate whose name holds one of these stands for head size.
+HEAD_SIZE = ("tiv", "icv", "intracranial")
 
 
 def run_group(config: Config, logs: Path) -> list[Failure]:
@@ -58,6 +64,12 @@ def _analyse(config: Config, logs: Path) -> list[Failure]:
     start = time.monotonic()
     maps, quality, left_out = _trusted(_maps(config))
     table = _cohort(config, maps, quality)
+    # Every analysis takes the first row of a participant as the earliest scan.
+    order, visits = order_visits(table)
+    maps, quality = [maps[i] for i in order], [quality[i] for i in order]
+    table = table.iloc[order].reset_index(drop=True)
+    if visits:
+        logger.info("a participant's scans are put in order by %s", visits)
     design = _design(config)
     _check(config, maps, table, design)
     nprocs = config.nprocs or processors()
@@ -93,6 +105,8 @@ def _analyse(config: Config, logs: Path) -> list[Failure]:
         resolution=_voxel_size(maps[0]),
         left_out=left_out,
         sloppy=any(sidecar.get("Sloppy") for sidecar in quality),
+        visits=visits,
+        warnings=_head_size(maps, design),
     )
     seconds = {step: round(finished.seconds, 1) for step, finished in done.items()}
     seconds["total"] = round(time.monotonic() - start, 1)
@@ -161,6 +175,7 @@ def _design(config: Config) -> Design:
         covariates=tuple(config.covariates),
         site_column=config.site_column,
         harmonize=config.harmonize,
+        primary=config.primary,
         file=str(config.bids_dir / "participants.tsv"),
     )
 
@@ -176,6 +191,19 @@ def _check(config: Config, maps: Sequence[GreyMatterMap], table: pd.DataFrame, d
     for contrast in build_questions(table, design).contrasts:
         if contrast.problem:
             logger.warning("%s is not testable: %s", contrast.name, contrast.problem)
+    if config.reference_group:
+        column = design.group_column
+        known = sorted(set(read_categories(table, column, design.file)) - {None}) if column else []
+        if config.reference_group not in known:
+            raise DatasetError(
+                f"there is no group '{config.reference_group}' to be the reference",
+                file=design.file,
+                remedy=f"name one of these with --reference-group: {', '.join(known)}"
+                if known
+                else "give --group-column",
+            )
+    for warning in _head_size(maps, design):
+        logger.warning("%s", warning)
     if not design.group_column:
         logger.warning("no --group-column: the latent space is described, nothing is compared")
     load_atlas(config.atlas, nib.load(maps[0].path))
@@ -188,6 +216,17 @@ def _check(config: Config, maps: Sequence[GreyMatterMap], table: pd.DataFrame, d
         load_model(config.model_dir)
     else:
         make_plan(table["participant_id"], None, latent_dim=1)
+
+
+def _head_size(maps: Sequence[GreyMatterMap], design: Design) -> list[str]:
+    """What to say where volumes are compared and nobody's head size is taken into account."""
+    removed = [name.lower() for name in design.covariates]
+    if not any(m.modulated for m in maps) or any(part in name for name in removed for part in HEAD_SIZE):
+        return []
+    return [
+        "The maps are modulated (they hold volumes) and head size is not among the covariates: latents and regions "
+        "grow with the head, so that a difference found here may be one of head size. Add tiv to --covariates."
+    ]
 
 
 def _write_if_new(path: Path, table: pd.DataFrame) -> Path:

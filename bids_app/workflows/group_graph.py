@@ -123,7 +123,7 @@ def init_group_wf(
     workflow.connect([(volumes, products, [("volumes", "volumes")]), (rows, products, [("cohort", "cohort")])])
 
     held_out = node(steps.held_out_regions(), "held_out_regions")
-    study = node(analyses.study(design=design), "study")
+    study = node(analyses.study(design=design, scan_choice=config.scan_choice), "study")
     workflow.connect(
         [
             (volumes, held_out, [("volumes", "volumes")]),
@@ -138,12 +138,17 @@ def init_group_wf(
     )
     seed = {"seed": config.random_seed}
     tested = {**seed, "permutations": config.permutations}
+    people = {"scan_choice": config.scan_choice}
+    asked = {**people, "primary": config.primary}
     project = node(analyses.project(**seed, n_jobs=n_threads), "project")
-    profile = node(analyses.profile(**tested), "profile")
-    axis = node(analyses.disease_axis(**seed, harmonised=design.harmonize == "combat"), "disease_axis")
-    parcels = node(analyses.compare_parcels(**seed), "compare_parcels")
-    explain = node(analyses.explain(**tested), "explain")
-    agnostic = node(analyses.agnostic_map(**tested), "agnostic_map")
+    profile = node(analyses.profile(**tested, **asked), "profile")
+    axis = node(analyses.disease_axis(**seed, **people, harmonised=design.harmonize == "combat"), "disease_axis")
+    parcels = node(analyses.compare_parcels(**seed, **people), "compare_parcels")
+    predictions = node(analyses.predictions(**tested, **people), "predictions")
+    explain = node(analyses.explain(**tested, **people), "explain")
+    agnostic = node(analyses.agnostic_map(**tested, **asked), "agnostic_map")
+    if config.reference_group:
+        workflow.connect(study, "study", node(analyses.norms(reference=config.reference_group), "norms"), "study")
     if config.voxelwise != "none" and config.group_column:
         vbm = node(
             analyses.vbm(
@@ -153,6 +158,7 @@ def init_group_wf(
                 permutations=min(config.permutations, 5000),
                 n_jobs=n_jobs,
                 **seed,
+                **people,
             ),
             "vbm",
             threads=n_jobs,
@@ -164,10 +170,10 @@ def init_group_wf(
                 (study, vbm, [("study", "study")]),
             ]
         )
-    validate = node(analyses.validate(**tested), "validate")
-    baselines = node(analyses.baselines(), "baselines")
+    validate = node(analyses.validate(**tested, **asked), "validate")
+    baselines = node(analyses.baselines(**asked), "baselines")
     verdicts = node(analyses.verdicts(), "verdicts")
-    for analysis in (project, profile, axis, parcels, explain, agnostic, validate, baselines, verdicts):
+    for analysis in (project, profile, axis, parcels, predictions, explain, agnostic, validate, baselines, verdicts):
         workflow.connect(study, "study", analysis, "study")
     for analysis in (profile, axis, parcels, explain, agnostic):
         workflow.connect(regions, "labels", analysis, "labels")

@@ -212,7 +212,7 @@ def apply_model(
     every = np.arange(len(table))
     products = {"Z": encode_all(stored, loaded, every), "fold": folds}
     products["err"], products["ev_ae"] = reconstruction_error(stored, loaded, every)
-    products["err_linear"], products["ev_linear"] = reconstruction_error(linear_of(stored), loaded, every)
+    products["ev_linear"] = reconstruction_error(linear_of(stored), loaded, every)[1]
     products["epochs"] = np.full(len(every), stored.card["training"]["choices"].get("epochs", 0))
     products["Zpca_f"], products["ev_pca"] = [], np.zeros(len(every))
     for number in np.unique(folds):
@@ -227,16 +227,23 @@ def apply_model(
 
 
 def _write_latents(folder: Path, table: pd.DataFrame, products: dict) -> None:
+    from ..stats.alignment import align_held_out
+
     width = max(2, len(str(products["Z"].shape[1])))
     names = [f"latent_{i:0{width}d}" for i in range(1, products["Z"].shape[1] + 1)]
-    write_phenotype(folder, scan_tables.LATENTS, table, pd.DataFrame(products["Z"], columns=names))
+    latents = full = pd.DataFrame(products["Z"], columns=names)
+    if "Zf" in products:
+        latents = pd.DataFrame(align_held_out(products["Z"], products["Zf"], products["fold"]), columns=names)
+        write_phenotype(folder, scan_tables.LATENTS_FULL, table, full)
+    write_phenotype(folder, scan_tables.LATENTS, table, latents)
     reconstruction = pd.DataFrame(
         {
-            "error": products["err"],
+            "error": 1 - products["ev_ae"],
             "explained_variance": products["ev_ae"],
             "explained_variance_pca": products["ev_pca"],
+            "mean_squared_error": products["err"],
             "fold": products["fold"],
-            "error_linear": products["err_linear"],
+            "error_linear": 1 - products["ev_linear"],
             "explained_variance_linear": products["ev_linear"],
         }
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ INPUTS = {
     "latent_dim": ("plan", "latent_dim"),
     "atlas": ("regions", "atlas"),
     "notes": ("profile", "notes"),
+    "scans": ("study", "notes"),
     "shap": ("explain", "shap"),
 }
 
@@ -42,6 +43,10 @@ class MapFacts:
         ``participant_id, session_id, reason`` of the maps that the gate has failed.
     sloppy : bool
         Whether any map was made with ``--sloppy``.
+    visits : str
+        What the order of a participant's scans rests on; empty where everybody has one.
+    warnings : sequence of str
+        What a reader must know before any number.
     """
 
     table: pd.DataFrame
@@ -49,6 +54,8 @@ class MapFacts:
     resolution: float
     left_out: list[dict]
     sloppy: bool
+    visits: str = ""
+    warnings: Sequence[str] = ()
 
 
 def read_inputs(finished: Mapping[str, Finished]) -> dict[str, Any]:
@@ -70,6 +77,7 @@ def summarise(
     latent_dim: int | None,
     atlas: str | None,
     notes: list[str] | None,
+    scans: list[str] | None,
     shap: dict | None,
 ) -> dict[str, Any]:
     """Settings, sample and what the analyses have to say of themselves.
@@ -87,11 +95,14 @@ def summarise(
         As in the ``atlas-`` entity.
     notes : list of str, or None
         Of the profile.
+    scans : list of str, or None
+        On the scans that the contrasts have no use for.
     shap : dict or None
         What the SHAP values rest on.
     """
     kept = read_tsv(Path(cohort)) if cohort else maps.table
     groups = kept[config.group_column].value_counts().to_dict() if config.group_column in kept else {}
+    order = [f"A participant's scans are put in order by {maps.visits}."] if maps.visits else []
     unusable = [{"participant_id": Path(path).name, "reason": why} for path, why in rejected or []]
     return {
         "n_scans": len(kept),
@@ -100,7 +111,10 @@ def summarise(
         "group_column": config.group_column,
         "contrasts": list(config.contrast),
         "covariates": list(config.covariates),
+        "reference_group": config.reference_group,
         "site_column": config.site_column,
+        "primary": config.primary,
+        "scan_choice": config.scan_choice,
         "harmonize": config.harmonize if config.site_column else None,
         "template": maps.template,
         "resolution": maps.resolution,
@@ -119,6 +133,7 @@ def summarise(
         "model": str(config.model) if config.model else None,
         "shap": shap,
         "left_out": [*maps.left_out, *unusable],
-        "notes": notes or [],
+        "warnings": list(maps.warnings),
+        "notes": [*(notes or []), *(scans or []), *order],
         "versions": {"latentatlas": __version__},
     }

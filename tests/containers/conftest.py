@@ -107,6 +107,10 @@ def validate(folder: Path) -> None:
     assert [i for i in issues if i.get("severity") == "error"] == []
 
 
+#: Images that the participant level writes of one scan.
+SCAN_IMAGES = 13
+
+
 def same_images(a: Path, b: Path) -> int:
     """Both folders hold the same images, equal voxel by voxel; how many there are."""
     names = sorted(p.relative_to(a) for p in a.glob("sub-*/**/*.nii.gz"))

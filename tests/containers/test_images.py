@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from .conftest import GROUP, PARTICIPANT, same_images, same_tables, validate
+from .conftest import GROUP, PARTICIPANT, SCAN_IMAGES, same_images, same_tables, validate
 
 NOBODY = 12345
 #: This machine may choose kernels of its linear algebra by these; without them the digits differ.
@@ -84,7 +84,7 @@ def folders(tmp_path):
 def test_participant_level_as_bare(engine, scans, bare_scans, folders):
     root, mounts = folders
     engine.run("/in", "/out", *PARTICIPANT, "-w", "/work", mounts=[(scans, "/in", "ro"), *mounts])
-    assert same_images(bare_scans, root / "out") == 2 * 13
+    assert same_images(bare_scans, root / "out") == 2 * SCAN_IMAGES
     validate(root / "out")
     for label in (p.name for p in scans.glob("sub-*")):
         assert (root / "out" / f"{label}.html").stat().st_size > 5000

@@ -9,7 +9,18 @@ from pathlib import Path
 import pytest
 import yaml
 
-from .conftest import BIN, GROUP, PARTICIPANT, REPOSITORY, bare, dataset, same_images, same_tables, validate
+from .conftest import (
+    BIN,
+    GROUP,
+    PARTICIPANT,
+    REPOSITORY,
+    SCAN_IMAGES,
+    bare,
+    dataset,
+    same_images,
+    same_tables,
+    validate,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -101,7 +112,7 @@ def test_a_task_that_is_killed_and_submitted_again_goes_on(scans, bare_scans, tm
     alone = sorted(p.name for p in scans.glob("sub-*"))[1]
     expected = shutil.copytree(bare_scans, tmp_path / "expected")
     shutil.rmtree(expected / alone)
-    assert same_images(expected, tmp_path / "out") == 12
+    assert same_images(expected, tmp_path / "out") == SCAN_IMAGES
 
 
 def wait_for(condition, job: str, seconds: float = 300) -> None:

@@ -104,14 +104,30 @@ def test_wrong_covariates(table, name, said):
 
 def test_scans_of_a_participant_become_one_row():
     participants = np.array(["b", "a", "b", "c", "b"])
-    rows = rows_of(participants, np.array([True, True, True, True, False]))
+    rows = rows_of(participants, np.array([True, True, True, True, False]), choice="mean")
     assert rows.averaged
+    assert len(rows.left_out) == 0
     np.testing.assert_array_equal(rows.first, [0, 1, 3])
     x = np.arange(10.0).reshape(5, 2)
     np.testing.assert_allclose(rows.mean(x), [(x[0] + x[2]) / 2, x[1], x[3]])
     np.testing.assert_allclose(rows.mean(np.stack([x, 2 * x]))[1], 2 * rows.mean(x))
     # A label that changes: the scans with the first one's label count.
-    rows = rows_of(participants, np.ones(5, bool), np.array([0.0, 1, 1, np.nan, 0]))
+    rows = rows_of(participants, np.ones(5, bool), np.array([0.0, 1, 1, np.nan, 0]), "mean")
+    np.testing.assert_array_equal(rows.left_out, [2])
     np.testing.assert_array_equal(rows.first, [0, 1])
     np.testing.assert_allclose(rows.mean(x)[0], (x[0] + x[4]) / 2)
     np.testing.assert_array_equal(rows.take(np.array(list("vwxyz"))), ["v", "w"])
+
+
+def test_the_earliest_scan_that_takes_part_stands_for_its_participant():
+    participants = np.array(["b", "a", "b", "c", "b"])
+    x = np.arange(10.0).reshape(5, 2)
+    rows = rows_of(participants, np.array([False, True, True, True, True]), np.array([0.0, 1, 1, np.nan, 0]))
+    np.testing.assert_array_equal(rows.first, [1, 2])
+    np.testing.assert_array_equal(rows.mean(x), x[[1, 2]])
+    np.testing.assert_array_equal(rows.mean(np.stack([x, -x]))[1], -x[[1, 2]])
+    assert not rows.averaged
+    np.testing.assert_array_equal(rows.left_out, [4])
+    assert rows.take(None) is None
+    with pytest.raises(ValueError, match="first or mean"):
+        rows_of(participants, np.ones(5, bool), choice="last")

@@ -299,7 +299,7 @@ def test_a_pattern_that_follows_the_atlas_is_told_from_one_that_does_not(cohort_
     maps = rng.normal(size=(60, 12**3)) * 0.3 + 1 - sick[:, None] * loss
     grid = Grid(Sampling((12,) * 3, np.eye(4), 0.0, 1.0), np.ones((12,) * 3, bool))
     volumes = Volumes(maps, grid, [""] * 60, [])
-    table = compare_parcels(c.study(), volumes, np.where(member == 5, -1, member), cuts=59)
+    table = compare_parcels(c.study(), AnalysisSettings(), volumes, np.where(member == 5, -1, member), cuts=59)
     assert table["regions"].tolist() == [26]
     assert (table["p"][0] <= 0.05) == planted
     assert table["between_regions"][0] > 0.05

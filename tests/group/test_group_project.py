@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.cross_decomposition import PLSRegression
 from sklearn.decomposition import PCA
 from sklearn.manifold import trustworthiness
 
@@ -74,18 +75,35 @@ def test_pls_of_noise_is_at_chance_because_it_is_out_of_fold():
     areas = []
     for _ in range(20):
         y = rng.permutation(np.arange(40) % 2).astype(float)
-        scores = pls_scores(rng.normal(size=(40, 30)), y, np.arange(40) % 5)
+        latents = rng.normal(size=(40, 30))
+        scores = pls_scores(latents, y, np.arange(40) % 5, full=latents)
         areas.append(knn_auc(scores, y, np.arange(40)))
     assert abs(np.mean(areas) - 0.5) < 0.08
 
 
 def test_pls_points_towards_larger_values_in_every_fold_model(cohort):
     y = (cohort.group == "AD").astype(float)
-    scores = pls_scores(cohort.Zf, y, cohort.fold)
+    full = {"full": cohort.Z}
+    scores = pls_scores(cohort.Zf, y, cohort.fold, **full)
     assert np.corrcoef(scores[:, 0], y)[0, 1] > 0.4
     y[:10] = np.nan
-    assert np.isfinite(pls_scores(cohort.Zf, y, cohort.fold)).all()
-    assert pls_scores(cohort.Zf, np.where(np.arange(90) == 0, 1.0, 0.0), cohort.fold) is None
+    assert np.isfinite(pls_scores(cohort.Zf, y, cohort.fold, **full)).all()
+    assert pls_scores(cohort.Zf, np.where(np.arange(90) == 0, 1.0, 0.0), cohort.fold, **full) is None
+    assert pls_scores(cohort.Zf[..., :1], y, cohort.fold, full=cohort.Z[:, :1]).shape == (90, 1)
+
+
+def test_the_folds_axes_lie_on_those_of_all(cohort_maker):
+    """A scan's place in the picture is where a PLS of everybody, by scikit-learn, puts it, axis by axis."""
+    found = []
+    for seed in range(8):
+        c = cohort_maker(n=60, effect=1.0, seed=seed)
+        y = (c.group == "AD").astype(float)
+        scores = pls_scores(c.Zf, y, c.fold, full=c.Z)
+        everybody = PLSRegression(3).fit(c.Z, y).transform(c.Z)
+        found.append([abs(np.corrcoef(scores[:, k], everybody[:, k])[0, 1]) for k in range(3)])
+    # As they are the second and third have medians of 0.62 and 0.49, the least 0.04.
+    assert (np.median(found, axis=0) > [0.9, 0.75, 0.6]).all()
+    assert np.min(found) > 0.3
 
 
 def test_scans_of_the_same_participant_are_no_neighbours():

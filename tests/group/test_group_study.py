@@ -12,7 +12,7 @@ DESIGN = Design("dx", ("AD-CN", "CN<AD", "age"), ("sex", "site"), "site", "comba
 
 
 def products(c, **more):
-    return {"Z": c.Z, "Zf": c.Zf, "err": c.err, "fold": c.fold, **more}
+    return {"Z": c.Z, "Zf": c.Zf, "ev_ae": 1 - c.err, "fold": c.fold, **more}
 
 
 def held_out(c):
@@ -33,7 +33,7 @@ def test_a_file_brings_back_the_whole_study(cohort, scans, tmp_path):
     questions = build_questions(scans, DESIGN)
     made = build_study(scans[["participant_id", "session_id"]], cohort.regions, questions,
                        products(cohort, Zpca=cohort.Z[:, ::-1], Zpca_f=cohort.Zf[:, :, ::-1],
-                                err_linear=2 * cohort.err, epochs=cohort.fold), cohort.G, held_out(cohort))  # fmt: skip
+                                ev_linear=cohort.err / 3, epochs=cohort.fold), cohort.G, held_out(cohort))  # fmt: skip
     read = read_study(write_study(tmp_path / "study.npz", made))
     pd.testing.assert_frame_equal(read.scans, made.scans)
     pd.testing.assert_frame_equal(read.regions, made.regions)
@@ -57,7 +57,7 @@ def test_a_file_brings_back_the_whole_study(cohort, scans, tmp_path):
 
 def test_what_is_absent_stays_absent(cohort, tmp_path):
     questions = build_questions(cohort.table, Design())
-    given = {"Z": cohort.Z, "err": cohort.err, "fold": cohort.fold}
+    given = {"Z": cohort.Z, "ev_ae": 1 - cohort.err, "fold": cohort.fold}
     made = build_study(cohort.table[["participant_id"]], cohort.regions, questions, given, cohort.G, held_out(cohort))
     read = read_study(write_study(tmp_path / "study.npz", made))
     assert (read.pca, read.groups, read.contrasts, read.latents.by_fold) == (None, None, (), None)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from bids_app.bids.tables import read_tsv, write_tsv
 
-PER_SCAN = ("phenotype/*.tsv", "group/shap_values.tsv", "group/projection_seeds.tsv")
+PER_SCAN = ("phenotype/*.tsv", "group/latents_full.tsv", "group/shap_values.tsv", "group/projection_seeds.tsv")
 
 
 def per_scan(folder: Path) -> list[Path]:

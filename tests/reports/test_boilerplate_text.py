@@ -192,7 +192,14 @@ def test_counts_come_from_the_sidecars(tmp_path):
         ({"group_column": "dx"}, "Classification was judged", "no groups were named"),
         ({"group_column": "dx"}, "(supervised by *dx*, out of fold)", None),
         ({"n_scans": 20, "n_participants": 20}, "20 maps of 20 participants", "averaged"),
-        ({}, "Scans of one participant were averaged", None),
+        ({}, "One scan stood for each participant", "averaged"),
+        ({"scan_choice": "mean"}, "that belong to one group were averaged", "One scan stood"),
+        ({"contrasts": ["AD-CN"]}, "let the groups differ in variance", "Holm"),
+        ({"contrasts": ["AD-CN", "MCI-CN"]}, "adjusted for the contrasts by Holm's method", "named beforehand"),
+        ({"contrasts": ["AD-CN", "MCI-CN"], "primary": "AD-CN"}, "AD-CN had been named beforehand", None),
+        ({"contrasts": ["AD-CN"], "site_column": "scanner"}, "exchanged within sites (*scanner*) only", None),
+        ({"contrasts": ["AD-CN"]}, "permutations of statistics", "within sites"),
+        ({"group_column": "dx", "covariates": ["age"]}, "add to the covariates was asked in nested models", None),
         ({"smoothing_fwhm": 0.0}, "Maps were not smoothed.", "Gaussian"),
         ({"contrasts": ["AD-CN"]}, "The contrast examined: AD-CN.", None),
         ({"contrasts": ["AD-CN", "MCI-CN"]}, "The contrasts examined: AD-CN and MCI-CN.", None),
@@ -265,6 +272,7 @@ def all_texts(tmp_path):
         (folder / "group" / "summary.json").write_text(
             json.dumps(
                 {"atlas_asked": atlas, "covariates": covariates, "template": template, "group_column": column,
+                 "contrasts": ["AD-CN", "MCI-CN"] if column else [],
                  "shap": {"supported": True}} | ({"site_column": site, "harmonize": "combat"} if site else {})
             )
         )  # fmt: skip

@@ -158,7 +158,11 @@ def test_unsupported_shap_is_grey_and_says_why(cohort, own_cohort):
         (own_cohort / "group" / f"{name}.tsv").unlink()
     summary = own_cohort / "group" / "summary.json"
     facts = json.loads(summary.read_text())
-    assert "unsupported" not in (cohort / "group.html").read_text().split('<section id="shap"')[1]
+    facts["shap"]["supported"] = True
+    summary.write_text(json.dumps(facts))
+    verdicts = own_cohort / "group" / "verdicts.tsv"
+    change(verdicts, verdict=lambda grade: grade.mask(read_tsv(verdicts)["claim_id"] == "error_explained", "supported"))
+    assert "unsupported" not in build_group_report(own_cohort).read_text().split('<section id="shap"')[1]
     facts["shap"] |= {"supported": False, "reason": "the model explains none of the held-out error (R² = −0.04)"}
     summary.write_text(json.dumps(facts))
     page = build_group_report(own_cohort).read_text()

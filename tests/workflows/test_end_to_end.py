@@ -13,6 +13,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.spatial.distance import pdist
 from test_docs import undocumented
 
 from bids_app import __version__, reports
@@ -148,11 +149,12 @@ def test_tables_have_the_promised_columns(analysed):
         "group/lrcp_parcels.tsv": "contrast between_regions between_random p",
         "phenotype/axis.tsv": "participant_id",
         "group/lrcp_profile.tsv": "index name latent rho p_fwe q",
-        "group/validation.tsv": "claim method n error bound p alpha",
         "group/verdicts.tsv": "claim verdict deciding_number sentence",
         "group/cross_fit.tsv": "fold n_train n_test ev_autoencoder ev_pca ev_linear epochs",
         "phenotype/cohort.tsv": "participant_id age sex diagnosis",
         "phenotype/latents.tsv": "participant_id latent_01",
+        "group/latents_full.tsv": "participant_id latent_01",
+        "group/validation.tsv": "claim method n error bound p alpha p_adjusted",
         "phenotype/reconstruction.tsv": "participant_id error explained_variance",
         "phenotype/projections.tsv": "participant_id pca_1 pca_2",
     }
@@ -160,6 +162,31 @@ def test_tables_have_the_promised_columns(analysed):
         table = pd.read_csv(out / file, sep="\t")
         assert list(table.columns[: len(columns.split())]) == columns.split(), file
     assert len(pd.read_csv(out / "phenotype/regional_gm.tsv", sep="\t")) == 48
+
+
+def test_the_error_is_no_measure_of_head_size(analysed):
+    table = pd.read_csv(analysed / "out/phenotype/reconstruction.tsv", sep="\t")
+    np.testing.assert_allclose(table["error"], 1 - table["explained_variance"], atol=1e-6)
+    tiv = pd.read_csv(analysed / "out/phenotype/cohort.tsv", sep="\t")["tiv"]
+    assert np.corrcoef(table["mean_squared_error"], tiv)[0, 1] > 0.8
+    assert abs(np.corrcoef(table["error"], tiv)[0, 1]) < 0.4
+
+
+def test_a_run_without_head_size_among_the_covariates_says_so(analysed):
+    said = "head size is not among the covariates"
+    assert said in (analysed / "out/group.html").read_text().split('<section id="cohort"')[0]
+
+
+def test_latents_are_out_of_fold_on_the_axes_of_the_full_model(analysed):
+    held, full = (pd.read_csv(analysed / "out" / name, sep="\t").filter(like="latent_").to_numpy()
+                  for name in ("phenotype/latents.tsv", "group/latents_full.tsv"))  # fmt: skip
+    products = np.load(analysed / "work/latentatlas_group/collect/products.npz")
+    np.testing.assert_allclose(full, products["Z"], rtol=1e-5, atol=1e-4)
+    fold = products["fold"]
+    for f in range(3):  # a fold's own distances: turned, not changed
+        own = products["Zf"][f][fold == f]
+        np.testing.assert_allclose(pdist(held[fold == f]), pdist(own), rtol=1e-4)
+    assert np.corrcoef(held[:, 0], full[:, 0])[0, 1] > 0.8
 
 
 @pytest.mark.parametrize("level", ["processed", "analysed"])
@@ -336,6 +363,7 @@ def test_a_rerun_trains_nothing_again(analysed, capsys):
     command = [analysed / "maps", analysed / "out", "group", "--config-file", toml]
     assert main([str(c) for c in command]) == 0
     assert model.stat().st_mtime_ns == before
+    assert "head size is not among the covariates" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")
@@ -374,6 +402,9 @@ def test_sessions_stay_apart_in_every_table(visits):
         assert table["session_id"].str.fullmatch("ses-0[12]").all(), name
     claims = pd.read_csv(visits / "group/verdicts.tsv", sep="\t")
     assert set(claims["n"]) == {10, 15}  # people, not scans
+    notes = json.loads((visits / "group" / "summary.json").read_text())["notes"]
+    assert "A participant's scans are put in order by age (15 participants)." in notes
+    assert sum("one row a person, the earliest with complete data; 10 further scans" in note for note in notes) == 3
     assert undocumented(visits) == []
 
 
@@ -387,6 +418,7 @@ def test_the_model_encodes_strangers_but_not_its_own_cohort(analysed, tmp_path, 
     assert main([str(tmp_path / "others"), str(tmp_path / "out"), *common]) == 0
     latents = pd.read_csv(tmp_path / "out/phenotype/latents.tsv", sep="\t")
     assert latents.shape == (12, 9)
+    assert not (tmp_path / "out/group/latents_full.tsv").exists()  # nobody was in the training
     assert main([str(analysed / "maps"), str(tmp_path / "again"), *common]) == 1
     assert "in the training of this model" in capsys.readouterr().err
 

@@ -1,10 +1,15 @@
 """The summary of a group run: made of what the steps give, and of what is there when one has failed."""
 
-import pandas as pd
+import dataclasses
 
+import pandas as pd
+import pytest
+
+from bids_app.bids.maps import GreyMatterMap
 from bids_app.bids.tables import write_tsv
 from bids_app.cli import parse
 from bids_app.group.study import Design
+from bids_app.workflows.group import _head_size
 from bids_app.workflows.group_graph import init_group_wf
 from bids_app.workflows.group_summary import INPUTS, MapFacts, read_inputs, summarise
 
@@ -43,3 +48,18 @@ def test_maps_that_could_not_be_used_are_named_beside_those_that_the_gate_failed
     assert (made["n_scans"], made["n_participants"]) == (3, 2)
     assert [one["reason"] for one in made["left_out"]] == ["half is missing", "it is empty"]
     assert made["left_out"][1]["participant_id"] == "sub-3_map.nii.gz"
+
+
+def test_what_each_contrast_leaves_out_and_what_comes_before_any_number(tmp_path):
+    given = {**read_inputs({}), "scans": ["AD-CN: 3 further scans of 2 participants are not used."], "notes": ["a"]}
+    known = dataclasses.replace(facts(), visits="age (1 participant)", warnings=["Mind the head."])
+    made = summarise(config(tmp_path, "--primary", "AD-CN", "--scan-choice", "mean"), known, **given)
+    assert made["notes"] == ["a", *given["scans"], "A participant's scans are put in order by age (1 participant)."]
+    assert (made["warnings"], made["primary"], made["scan_choice"]) == (["Mind the head."], "AD-CN", "mean")
+
+
+@pytest.mark.parametrize(("covariates", "modulated", "warned"), [((), True, True), (("age",), True, True),
+                         (("age", "TIV"), True, False), (("eTIV_FS",), True, False), ((), False, False)])  # fmt: skip
+def test_head_size_is_asked_for_where_volumes_are_compared(tmp_path, covariates, modulated, warned):
+    maps = [GreyMatterMap(tmp_path / "map.nii.gz", "01", modulated=modulated)]
+    assert bool(_head_size(maps, Design("dx", covariates=covariates))) is warned
