@@ -18,10 +18,9 @@ import yaml
 
 from ..config import Config
 from ..errors import ConfigError
+from .failures import FAILURE_FILE
 
 logger = logging.getLogger("latentatlas")
-
-FAILURE_FILE = "failure.json"
 
 
 @dataclass(frozen=True)
@@ -106,12 +105,6 @@ def execute(
             if not failures and config.verbose > 1:
                 raise
             return failures or [Failure("the run", type(plugin).__name__, f"{type(error).__name__}: {error}")]
-
-
-def record_failure(folder: Path, error: Exception) -> None:
-    """Leave word of a failed step in its folder, where :func:`execute` finds it whatever the plugin."""
-    kind = "" if hasattr(error, "exit_code") else f"{type(error).__name__}: "
-    (folder / FAILURE_FILE).write_text(json.dumps({"message": f"{kind}{error}"}))
 
 
 def _failure_files(root: Path, branches: list[str]) -> list[Path]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +18,7 @@ from ..errors import DatasetError
 from .claims import claim, lock_folders, refuse, write_citation
 from .environment import memory_limit_gb, prepare, processors, work_folder
 from .execute import Failure, execute
+from .scan_identity import adopted_kind, adopted_labels, fingerprint
 
 logger = logging.getLogger("latentatlas")
 
@@ -159,28 +158,6 @@ def space_labels(config: Config) -> dict[str, str]:
         "res": res_label(config.grid_mm),
         "resolution": f"{config.grid_mm:g} mm isotropic",
     }
-
-
-def fingerprint(config: Config, scan: Scan) -> str:
-    """What a scan's maps depend on: the method, the scientific options, and the file they are made from."""
-    facts = [generation(__version__), config.scientific_hash(), scan.path.name, scan.path.stat().st_size]
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
-
-
-def adopted_labels(scan: GreyMatterMap) -> dict[str, str]:
-    """Labels of a precomputed map: its own, its voxel size where it names none."""
-    import nibabel as nib
-
-    from ..space.templates import res_label
-
-    size = min(nib.load(scan.path).header.get_zooms()[:3])
-    labels = {"template": scan.space, "cohort": scan.cohort, "res": scan.resolution or res_label(round(float(size), 2))}
-    return {**labels, "resolution": f"{size:g} mm"}
-
-
-def adopted_kind(scan: GreyMatterMap) -> str:
-    """What a precomputed map is written as: modulated, if it is or can be, else a plain probability map."""
-    return "modulated" if scan.modulated or scan.transform else "gm_std"
 
 
 def _map_of(scan: Scan, labels: dict[str, str]) -> tuple[str, dict[str, str]]:
