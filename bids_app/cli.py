@@ -67,7 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
 def _help(declared: Field[Any]) -> str:
     default = declared.default
     if isinstance(default, bool) or default in (None, (), 0) or "(default" in declared.metadata["help"]:
-        return declared.metadata["help"]
+        return str(declared.metadata["help"])
     return f"{declared.metadata['help']} (default: {default})"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -19,12 +20,12 @@ MIN_EXTENT, MAX_EXTENT = 80.0, 600.0  # mm; a head is about 150 x 200 x 180
 MAX_VOXEL = 6.0  # mm; nothing can be segmented beyond
 
 
-def load_t1w(path: str | PathLike) -> nib.Nifti1Image:
+def load_t1w(path: str | PathLike[str]) -> nib.Nifti1Image:
     """Load a T1w image; see :func:`read_t1w`."""
     return read_t1w(path)[0]
 
 
-def read_t1w(path: str | PathLike) -> tuple[nib.Nifti1Image, Scale]:
+def read_t1w(path: str | PathLike[str]) -> tuple[nib.Nifti1Image, Scale]:
     """Load a T1w image as 3D float32 in RAS order, air at zero.
 
     Trailing axes of length one are dropped, single NaN or infinite voxels become zero, an sform with shear is
@@ -54,7 +55,7 @@ def read_t1w(path: str | PathLike) -> tuple[nib.Nifti1Image, Scale]:
     if path.stat().st_size == 0:
         raise ScanError("The image file is empty.", file=path, remedy="Copy or convert it again.")
     try:
-        source = nib.load(path)
+        source: Any = nib.load(path)
         with np.errstate(all="ignore"):
             data = np.asarray(source.dataobj, dtype=np.float32)
     except Exception as error:  # nibabel, gzip and zlib each raise their own kinds for damage
@@ -115,7 +116,7 @@ def _check_values(data: np.ndarray, finite: np.ndarray, path: Path) -> np.ndarra
     return data
 
 
-def _with_usable_affine(data: np.ndarray, source, path: Path) -> nib.Nifti1Image:
+def _with_usable_affine(data: np.ndarray, source: Any, path: Path) -> nib.Nifti1Image:
     """Image with an affine free of shear: sform, else qform, else resampled."""
     affine = np.asarray(source.affine, dtype=float)
     if not np.all(np.isfinite(affine)) or abs(np.linalg.det(affine[:3, :3])) < 1e-6:
@@ -132,7 +133,7 @@ def _with_usable_affine(data: np.ndarray, source, path: Path) -> nib.Nifti1Image
         return nib.Nifti1Image(data, source.get_qform())
     logger.warning("%s: its affine has shear; it was resampled on an orthogonal grid.", path.name)
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    return resample_from_to(image, nib.processing.vox2out_vox(image, [float(spacing.min())] * 3), order=1)
+    return resample_from_to(image, nib.spaces.vox2out_vox(image, [float(spacing.min())] * 3), order=1)
 
 
 def shear(affine: np.ndarray) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -13,7 +14,7 @@ from bids_app.participant._ants import image_like
 from bids_app.participant.transforms import jacobian
 
 
-def load_map(path: str | PathLike) -> nib.Nifti1Image:
+def load_map(path: str | PathLike[str]) -> nib.Nifti1Image:
     """Load a grey-matter map in a standard space as 3D float32.
 
     Raises
@@ -23,7 +24,7 @@ def load_map(path: str | PathLike) -> nib.Nifti1Image:
     """
     path = Path(path)
     try:
-        image = nib.load(path)
+        image: Any = nib.load(path)
         data = np.asarray(image.dataobj, dtype=np.float32)
     except Exception as error:  # nibabel, gzip and zlib each raise their own kinds for damage
         raise ScanError(
@@ -44,7 +45,9 @@ def load_map(path: str | PathLike) -> nib.Nifti1Image:
     raise ScanError(f"This is no grey-matter map: {problem}.", file=path, remedy="Leave it out, or make it again.")
 
 
-def modulate_map(probability: nib.Nifti1Image, transform: str | PathLike, work_dir: str | PathLike) -> nib.Nifti1Image:
+def modulate_map(
+    probability: nib.Nifti1Image, transform: str | PathLike[str], work_dir: str | PathLike[str]
+) -> nib.Nifti1Image:
     """Multiply a warped probability map by the Jacobian determinant of the transform that warped it (Good et al. 2001).
 
     Parameters

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -63,7 +64,7 @@ class Section:
     name: str
     title: str
     reportlets: Sequence[Reportlet]
-    entities: dict = field(default_factory=dict)
+    entities: dict[str, Any] = field(default_factory=dict)
 
 
 def build_page(
@@ -121,7 +122,7 @@ def build_page(
     with tempfile.TemporaryDirectory() as folder:
         settings = Path(folder) / "bootstrap.yml"
         settings.write_text(yaml.safe_dump(bootstrap, allow_unicode=True, width=10**6), encoding="utf-8")
-        report = Report(
+        report = Report(  # type: ignore[no-untyped-call]  # nireports has no annotations
             out_file.parent,
             None,
             bootstrap_file=settings,
@@ -135,7 +136,7 @@ def build_page(
         report.footer = [f"LatentAtlas {esc(__version__)}. Assembled with nireports."]
         # Written under another name first: a page that is being read is never half a page.
         report.out_filename = out_file.with_name(f".{out_file.name}.part")
-        report.generate_report()
+        report.generate_report()  # type: ignore[no-untyped-call]  # nireports has no annotations
     items = {item.desc: item for section in sections for item in section.reportlets}
     page = report.out_filename.read_text(encoding="utf-8")
     report.out_filename.write_text(_embed(page, out_file.parent, items), encoding="utf-8")
@@ -145,7 +146,7 @@ def build_page(
 def _embed(page: str, root: Path, items: dict[str, Reportlet]) -> str:
     """Put every picture that nireports linked into the page itself."""
 
-    def replace(match: re.Match) -> str:
+    def replace(match: re.Match[str]) -> str:
         path = root / match.group(1)
         item = items[path.name.split("_desc-")[1].split("_")[0]]
         plot = path.suffix == ".svg"
