@@ -9,11 +9,12 @@ OUTPUT := $(DEMO)/derivatives/latentatlas
 # setuptools warns of every editable installation.
 PIP := PYTHONWARNINGS=ignore:Editable $(BIN)/python -m pip install --quiet
 
-.PHONY: help install demo test test-real test-container test-apptainer test-slurm coverage lint format docs outputs pictures licences clean \
+.PHONY: help install demo test fuzz test-real test-container test-apptainer test-slurm coverage lint format docs outputs pictures licences clean \
 	measure benchmark-tissues
 help:
 	@echo "make demo    install, simulate a cohort, run both levels, say where the report is"
 	@echo "make test    install, run the tests"
+	@echo "make fuzz    random input: datasets, tables, headers, atlases, filters, whole commands"
 	@echo "make lint    style, types, dead code, and the one-way rule of imports"
 	@echo "make docs    the documentation as HTML, in docs/_build/html"
 	@echo "make pictures    the documentation's pictures anew, from the demonstration (needs Chromium)"
@@ -63,8 +64,12 @@ demo: install $(DEMO)/.simulated
 
 # As many processes as processors, one thread each. What shares something costly stays together (tests/conftest.py).
 test: $(VENV)/.installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not real and not engine" \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not real and not engine and not fuzz" \
 		-n $(NPROCS) --dist loadgroup --no-loadscope-reorder
+
+# Random input: 2,000 examples up to the built graph, and 40 whole commands.
+fuzz: $(VENV)/.installed-dev
+	LATENTATLAS_FUZZ=10 $(BIN)/python -m pytest --show-capture=no tests/fuzz
 
 # The scans are those of the folder named by LATENTATLAS_TEST_DATA.
 test-real: $(VENV)/.installed-dev

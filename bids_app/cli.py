@@ -22,7 +22,8 @@ examples:
   latentatlas /data/bids /data/out group --group-column diagnosis --covariates age sex tiv
 
 exit codes: 0 done; 1 a scan or stage failed, the others are kept; 2 usage; 65 unusable data; 66 nothing to work on;
-69 template or atlas not available; 73 output not writable; 78 bad configuration
+69 template or atlas not available; 73 output not writable; 78 bad configuration; 130 interrupted, the same
+command goes on where it was
 """
 
 
@@ -83,10 +84,18 @@ def _typed(read: Read) -> Read:
 
 def parse(argv: Sequence[str] | None = None) -> Config:
     """Arguments -> configuration; leaves with code 2 on wrong usage, as argparse does."""
-    given = vars(build_parser().parse_args(argv))
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    given = vars(build_parser().parse_args([_hyphened(argument) for argument in arguments]))
     positional = {name: given.pop(name) for name in ("bids_dir", "output_dir", "analysis_level")}
     given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
     return make_config(positional, given)
+
+
+def _hyphened(argument: str) -> str:
+    """``--participant_label``, as the BIDS Apps specification spells it, is ``--participant-label``."""
+    name, equals, value = argument.partition("=")
+    known = {f"--{option.name}" for option in options()}
+    return name.replace("_", "-") + equals + value if name in known else argument
 
 
 def main(argv: Sequence[str] | None = None) -> int:

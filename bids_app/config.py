@@ -23,6 +23,8 @@ from .schema.atlases import ATLASES, CHOICE
 from .schema.segmenters import SEGMENTERS
 
 LEVELS = ("participant", "group")
+#: What the smallest step needs.
+LEAST_MEMORY_GB = 0.5
 #: Reads a value of the command line or of a TOML file; ValueError where it makes no sense.
 Read = Callable[[Any], Any]
 
@@ -35,10 +37,20 @@ def memory_gb(text: str | float) -> float:
     >>> memory_gb("8000"), memory_gb("8GB"), memory_gb("500M")
     (8.0, 8.0, 0.5)
     """
-    match = re.fullmatch(r"\s*([\d.]+)\s*([KMGT]?)(?:i?B)?\s*", str(text), re.IGNORECASE)
+    match = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*([KMGT]?)(?:i?B)?\s*", str(text), re.IGNORECASE)
     if not match:
         raise ValueError(f"'{text}' is not an amount of memory; write 8000 (MB) or 8G")
     return float(match[1]) * {"K": 1e-6, "M": 1e-3, "": 1e-3, "G": 1.0, "T": 1e3}[match[2].upper()]
+
+
+def _memory_limit(text: str | float) -> float:
+    amount = memory_gb(text)
+    if amount < LEAST_MEMORY_GB:
+        meant = f": did you mean {text}G?" if re.fullmatch(r"\s*\d{1,3}\s*", str(text)) else ""
+        raise ValueError(
+            f"'{text}' is {1000 * amount:g} MB, with which no step can run ({LEAST_MEMORY_GB:g} GB and more){meant}"
+        )
+    return amount
 
 
 def _label(prefix: str) -> Read:
@@ -77,7 +89,12 @@ def _not_negative(text: Any) -> float:
 
 
 def _path(text: Any) -> Path:
-    return Path(os.path.abspath(os.path.expanduser(str(text))))
+    try:
+        return Path(os.path.abspath(os.path.expanduser(str(text))))
+    except FileNotFoundError:
+        raise ValueError(
+            f"'{text}' is relative to the current folder, which is gone: go to another one, or give the whole path"
+        ) from None
 
 
 def _atlas(text: Any) -> str:
@@ -133,14 +150,14 @@ class Config:
     )
     bids_filter_file: Path | None = _option(
         None,
-        'JSON file with pybids filters for the T1w query, e.g. {"t1w": {"acquisition": "mprage"}}',
+        'JSON file that chooses T1w images, as for fMRIPrep, e.g. {"t1w": {"acquisition": "mprage"}}',
         "which data",
         read=_path,
         metavar="FILE",
     )
     bids_database_dir: Path | None = _option(
         None,
-        "folder of a pybids database to reuse, or to create, instead of indexing the dataset again",
+        "accepted for pipelines that name one, and not used: the dataset is listed anew, in seconds",
         "which data",
         read=_path,
         metavar="DIR",
@@ -311,7 +328,7 @@ class Config:
         None,
         "memory to use in all: MB, or with a suffix, e.g. 8G (default: 90 %% of this machine's)",
         "running",
-        read=memory_gb,
+        read=_memory_limit,
         metavar="MEM",
     )
     use_plugin: Path | None = _option(
@@ -436,9 +453,9 @@ def make_config(positional: Mapping[str, Any], given: Mapping[str, Any]) -> Conf
     """Put a configuration together: defaults, then the TOML file, then what the command line gave."""
     from_file = read_toml(given["config_file"]) if given.get("config_file") else {}
     values = {**from_file, **given}
-    return Config(
-        bids_dir=_path(positional["bids_dir"]),
-        output_dir=_path(positional["output_dir"]),
-        analysis_level=positional["analysis_level"],
-        **{"work_dir": _path(Config.work_dir), **values},
-    )
+    try:
+        paths = {name: _path(positional[name]) for name in ("bids_dir", "output_dir")}
+        paths |= {} if "work_dir" in values else {"work_dir": _path(Config.work_dir)}
+    except ValueError as error:
+        raise ConfigError(str(error), remedy="work in a folder that is there, or choose one with -w") from None
+    return Config(analysis_level=positional["analysis_level"], **{**paths, **values})

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from ..errors import OutputError
+from ..schema.measures import MEASURES, REASONS, VERDICT
 from .files import copy_file, read_json, sidecar_path, write_json
 from .maps import GreyMatterMap
 from .query import Scan
+from .source import describe_source, unchanged
 
 #: Output -> (entities after the scan's own, suffix and extension). ``std`` stands for the template's entities.
 NAMES = {
@@ -68,6 +73,32 @@ def read_sidecar(image: Path) -> dict[str, Any]:
     return read_json(sidecar_path(image))
 
 
+def read_quality(image: Path) -> dict[str, Any]:
+    """The sidecar of a map without those numbers of the gate that are none, and verdicts that mean nothing.
+
+    Other programs use the same words for other things, and people edit sidecars.
+    """
+    found = read_sidecar(image)
+    for measure in MEASURES:
+        if measure.key in found and not _is_number(found[measure.key]):
+            found.pop(measure.key)
+    if not (isinstance(found.get("JacobianRange"), list) and len(found["JacobianRange"]) == 2
+            and all(map(_is_number, found["JacobianRange"]))):  # fmt: skip
+        found.pop("JacobianRange", None)
+    if found.get(VERDICT.name) not in ("pass", "look", "fail"):
+        found.pop(VERDICT.name, None)
+    reasons = found.pop(REASONS.name, None)
+    if VERDICT.name in found:
+        found[REASONS.name] = [str(reason) for reason in reasons] if isinstance(reasons, list) else []
+    if not isinstance(found.get("QualityLimits"), dict):
+        found.pop("QualityLimits", None)
+    return found
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
 def write_outputs(
     files: dict[str, Path], output_dir: Path, scan: Scan, space: dict[str, str], metadata: dict[str, dict[str, Any]]
 ) -> None:
@@ -102,12 +133,21 @@ def write_outputs(
 
 
 def finished(output_dir: Path, scan: Scan, kinds: list[str], fingerprint: str, **labels: str) -> bool:
-    """Whether all outputs of a scan are there and were made with the same options from the same file."""
+    """Whether all outputs of a scan are there and were made with the same options from a file of the same content."""
     paths = {kind: output_path(output_dir, scan, kind, **labels) for kind in kinds}
     if not all(p.exists() for p in paths.values()):
         return False
     stamped = paths.get("modulated") or paths["gm_std"]
-    return bool(read_sidecar(stamped).get("Fingerprint") == fingerprint)
+    facts = read_sidecar(stamped)
+    told = facts.get("SourceFile")
+    if facts.get("Fingerprint") != fingerprint or not isinstance(told, dict) or not unchanged(scan.path, told):
+        return False
+    now = describe_source(scan.path)
+    if now["Time"] != told.get("Time"):
+        # The same content under another time: said once, so that the next run need not read it all again.
+        with suppress(OutputError):
+            write_json(sidecar_path(stamped), {**facts, "SourceFile": {**told, **now}})
+    return True
 
 
 def _source(scan: Scan) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 from .. import __version__
 from ..errors import ConfigError, DatasetError, OutputError
 from .files import write_json, write_text
-from .tables import copy_participants
+from .participants import copy_participants
 
 BIDS_VERSION = "1.10.0"
 
@@ -68,6 +68,23 @@ def check_output(bids_dir: Path, output_dir: Path) -> None:
         )
 
 
+def check_work(bids_dir: Path, work_dir: Path) -> None:
+    """Refuse a work folder inside the input dataset.
+
+    Raises
+    ------
+    ConfigError
+        It lies there, anywhere but under ``derivatives/``.
+    """
+    source, work = bids_dir.resolve(), work_dir.resolve()
+    if (source == work or source in work.parents) and source / "derivatives" not in work.parents:
+        raise ConfigError(
+            "the work folder lies inside the BIDS dataset",
+            file=work_dir,
+            remedy="name a folder outside the dataset with -w (the default is 'work' in the current folder)",
+        )
+
+
 def write_dataset_files(bids_dir: Path, output_dir: Path, source: dict[str, Any], *, participants: bool = True) -> None:
     """Write what makes the output a BIDS derivative dataset of its own.
 
@@ -88,15 +105,19 @@ def write_dataset_files(bids_dir: Path, output_dir: Path, source: dict[str, Any]
     file = output_dir / "dataset_description.json"
     if file.exists():
         try:
-            there = json.loads(file.read_text())
-        except ValueError as error:
-            raise DatasetError(f"the output's description is not readable JSON ({error})", file=file) from None
-        # By name and not by path: a container sees the same dataset under another path.
-        if there.get("Name") != description["Name"]:
+            there = json.loads(file.read_text(encoding="utf-8-sig"))
+        except (OSError, ValueError, RecursionError) as error:
             raise DatasetError(
-                f"the output folder already holds another dataset: {there.get('Name') or 'without a name'}",
+                f"the output's description is not readable JSON ({error})", file=file, remedy="mend or remove that file"
+            ) from None
+        # By name and not by path: a container sees the same dataset under another path.
+        name = there.get("Name") if isinstance(there, dict) else None
+        if name != description["Name"]:
+            raise DatasetError(
+                f"the output folder already holds another dataset: {name or 'without a name'}",
                 file=file,
-                remedy="choose another output folder",
+                remedy="choose another output folder; if it is the same dataset under a new name, write the Name "
+                f"'{description['Name']}' into that file",
             )
     else:
         write_json(file, description)
@@ -110,7 +131,7 @@ def write_dataset_files(bids_dir: Path, output_dir: Path, source: dict[str, Any]
     # With the participants beside the maps the group level needs nothing but this output. Without maps of its own a
     # dataset must not list participants.
     table = bids_dir / "participants.tsv"
-    if participants and table.exists() and not (output_dir / table.name).exists():
+    if participants and os.path.lexists(table):
         copy_participants(table, output_dir / table.name)
 
 

@@ -54,10 +54,18 @@ def write_text(path: Path, text: str) -> Path:
 def read_json(path: Path) -> dict[str, Any]:
     """What a JSON file says; nothing where there is none that can be read."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def is_json(path: Path) -> bool:
+    """Whether a file is JSON, and an object."""
+    try:
+        return isinstance(json.loads(path.read_text(encoding="utf-8-sig")), dict)
+    except (OSError, ValueError, RecursionError):
+        return False
 
 
 def sidecar_path(image: Path) -> Path:

@@ -1,31 +1,49 @@
-"""Find scans with pybids, indexing only what is asked for."""
+"""Find the T1w images of a dataset: what is asked for, what BIDS allows, what can be opened."""
 
 from __future__ import annotations
 
 import json
 import logging
-import os
 import re
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple, TypeVar
 
+from ..content import missing_content
+from ..delimited import listed
 from ..errors import DatasetError, NoInputError
+from .filters import read_filters
+from .listing import LABEL, ignored, list_images, list_participants, read_bidsignore
 
 logger = logging.getLogger("latentatlas")
 
-#: Entities of a T1w image that tell two scans of one session apart, in the order of a BIDS file name: pybids' name ->
-#: key in the file name.
+#: Entities of a T1w image that tell two scans of one session apart, in the order of a BIDS file name: name -> key in
+#: the file name.
 SCAN_ENTITIES = {
+    "task": "task",
     "acquisition": "acq",
     "ceagent": "ce",
     "reconstruction": "rec",
     "run": "run",
     "echo": "echo",
     "part": "part",
+    "chunk": "chunk",
 }
+_SHOWN = 10
+_INDICES = ("run", "echo", "chunk")
+_ANY_T1W = re.compile(r"(.*_)?t1w?([^a-z].*)?\.nii(\.gz)?", re.IGNORECASE)  # whatever somebody may take for one
+_LOOSE = re.compile(rf"sub-{LABEL}(_[a-zA-Z]+-{LABEL})*_T1w\.nii(\.gz)?")
+_T1W = re.compile(
+    rf"sub-{LABEL}(_ses-{LABEL})?"
+    + "".join(rf"(_{key}-{'[0-9]+' if name in _INDICES else LABEL})?" for name, key in SCAN_ENTITIES.items())
+    + r"_T1w\.nii(\.gz)?"
+)
+_ABSENT = (
+    "no T1-weighted image\n  file: {root}\n  what to do: check --participant-label, --session-label and the filters; a "
+    "scan is expected at sub-{label}/[ses-*/]anat/sub-{label}[_*]_T1w.nii.gz"
+)
 
 
 @dataclass(frozen=True)
@@ -58,6 +76,34 @@ class Scan:
     def folder(self) -> Path:
         """Where outputs of this scan go, relative to the output dataset."""
         return Path(f"sub-{self.subject}", *([f"ses-{self.session}"] if self.session else []), "anat")
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """Every entity by its name, as filters ask for them."""
+        session = {"session": self.session} if self.session else {}
+        return {"subject": self.subject, **session, **self.entities}
+
+
+S = TypeVar("S", bound=Scan)
+
+
+class Unusable(NamedTuple):
+    """Something that was asked for and cannot be worked on: its name, and why."""
+
+    name: str
+    reason: str
+
+    @property
+    def subject(self) -> str:
+        """Whose it is, without ``sub-``."""
+        return self.name.split("_")[0].removeprefix("sub-")
+
+
+class Found(NamedTuple):
+    """What a query gives: scans that can be opened, and what cannot be used, with the reason."""
+
+    scans: list[Scan]
+    unusable: list[Unusable]
 
 
 def check_dataset(root: Path, *, strict: bool = True) -> dict[str, Any]:
@@ -108,10 +154,10 @@ def find_t1w(
     participants: Sequence[str] = (),
     sessions: Sequence[str] = (),
     filter_file: Path | None = None,
-    database_dir: Path | None = None,
     validate: bool = True,
-) -> list[Scan]:
-    """All T1-weighted images of the asked participants and sessions.
+    covered: Callable[[Scan], bool] = lambda scan: False,
+) -> Found:
+    """All T1-weighted images of the asked participants and sessions, checked: what is named here can be opened.
 
     Parameters
     ----------
@@ -120,119 +166,153 @@ def find_t1w(
     participants, sessions : sequence of str
         Labels without prefix; empty for all.
     filter_file : Path, optional
-        JSON as for fMRIPrep: ``{"t1w": {entity: value or list}}``.
-    database_dir : Path, optional
-        Where pybids keeps its index between runs.
+        JSON as for fMRIPrep: ``{"t1w": {entity: value or list}}`` (:mod:`bids_app.bids.filters`).
     validate : bool
-        Leave out files whose names are not valid BIDS.
+        Leave out files whose names or places are not valid BIDS.
+    covered : callable
+        Which scans are not needed, because somebody else has made their maps.
 
     Returns
     -------
-    list of Scan
-        Sorted by name. Phase images (``part-phase``) are never taken.
-
-    Raises
-    ------
-    NoInputError
-        Nothing fits; the message names the participants without a T1w image.
+    Found
+        Scans sorted by name; of several T1w of one session those that :func:`choose` takes. Phase images
+        (``part-phase``) are never taken.
     """
-    layout = index(root, participants, database_dir=database_dir, validate=validate)
-    query: dict[str, Any] = {"suffix": "T1w", "datatype": "anat", "extension": [".nii", ".nii.gz"], "scope": "raw"}
-    query |= asked_entities(participants, sessions) | _filters(filter_file)
-    scans = [to_scan(f) for f in layout.get(**query) if f.get_entities().get("part") not in ("phase", "real", "imag")]
-    scans.sort(key=lambda s: s.path)
-    absent = [p for p in participants if p not in {s.subject for s in scans}]
-    if absent:
-        raise NoInputError(
-            f"no T1-weighted image for: {', '.join('sub-' + p for p in absent)}",
-            file=root,
-            remedy="check --participant-label, --session-label and the filters; a scan is expected at "
-            f"sub-{absent[0]}/[ses-*/]anat/sub-{absent[0]}[_*]_T1w.nii.gz",
+    filters = read_filters(filter_file)
+    paths = list(list_images(root, _ANY_T1W, participants, sessions))
+    away = ignored(paths, read_bidsignore(root))
+    if away:
+        logger.info(".bidsignore excludes %s", listed([str(path) for path in paths if path in away]))
+    scans: list[Scan] = []
+    unusable: list[Unusable] = []
+    odd: list[tuple[PurePosixPath, str]] = []
+    known: set[str] = set()
+    for path in (path for path in paths if path not in away):
+        problem = _misnamed(path, validate)
+        if problem:
+            odd.append((path, problem))
+            continue
+        scan = _to_scan(root, path)
+        if covered(scan):
+            known.add(scan.subject)
+            continue
+        if problem := _misplaced(path, scan):
+            unusable.append(Unusable(scan.prefix, f"{problem}\n  file: {scan.path}"))
+        elif scan.entities.get("part") not in ("phase", "real", "imag") and filters.take(scan.facts):
+            scans.append(scan)
+    for path, problem in odd:
+        logger.warning("%s is left out: %s", path, problem)
+    scans, twice = _unique(scans)
+    scans = choose(scans, overruled=filters.named)
+    for scan in list(scans):
+        if found := missing_content(scan.path):
+            scans.remove(scan)
+            unusable.append(Unusable(scan.prefix, f"{found[0]}\n  file: {scan.path}\n  what to do: {found[1]}"))
+    known |= {scan.subject for scan in scans} | {item.subject for item in (*twice, *unusable)}
+    absent = [
+        Unusable(f"sub-{label}", _ABSENT.format(label=label, root=root))
+        for label in (participants or list_participants(root))
+        if label not in known
+    ]  # fmt: skip
+    if absent and not participants:  # nobody has asked for them
+        logger.info("no T1w image is taken of %s", listed([item.name for item in absent], 10))
+        absent = []
+    return Found(scans, sorted((*twice, *unusable, *absent)))
+
+
+def choose(scans: Sequence[S], overruled: Collection[str] = ()) -> list[S]:
+    """Of several T1w of one session those to work on; what is left out is said in the log.
+
+    Images with a contrast agent (``ce-``) yield to images without; among images whose names differ in nothing else,
+    ``rec-norm`` comes before none, and the first echo before the others. All that are left are taken.
+
+    Parameters
+    ----------
+    scans : sequence of Scan
+    overruled : collection of str
+        Entities that a filter file names: it decides about them, not this rule.
+    """
+    kept = list(scans)
+    for entity, better in _BETTER.items():
+        groups: dict[tuple[object, ...], list[S]] = defaultdict(list)
+        for scan in kept if entity not in overruled else ():
+            rest = () if entity == "ceagent" else tuple(sorted((k, v) for k, v in scan.entities.items() if k != entity))
+            groups[scan.subject, scan.session, rest].append(scan)
+        worse = set()
+        for group in groups.values():
+            best = min(better(scan.entities.get(entity)) for scan in group)
+            worse |= {scan.prefix for scan in group if better(scan.entities.get(entity)) > best}
+        if worse:
+            rule = _RULE[entity]
+            logger.info("of several T1w of a session %s; left out: %s", rule, listed(sorted(worse), _SHOWN))
+            kept = [scan for scan in kept if scan.prefix not in worse]
+    tell_mixtures(kept)
+    return kept
+
+
+def tell_mixtures(scans: Sequence[Scan]) -> None:
+    """Say which sessions have several scans that differ in more than their run."""
+    sessions: dict[str, list[Scan]] = defaultdict(list)
+    for scan in scans:
+        sessions[f"sub-{scan.subject}" + (f"_ses-{scan.session}" if scan.session else "")].append(scan)
+    for entity in ("ceagent", "reconstruction", "echo", "part", "acquisition", "chunk"):
+        mixed = [name for name, group in sessions.items() if len({scan.entities.get(entity) for scan in group}) > 1]
+        if mixed:
+            logger.warning(
+                "T1w images that differ in %s are scans of their own, which the group level averages (a filter file "
+                "chooses): %s", entity, listed(mixed, _SHOWN),
+            )  # fmt: skip
+
+
+#: Entity -> how far a value is from what is wanted.
+_BETTER: dict[str, Callable[[str | None], int]] = {
+    "ceagent": lambda value: value is not None,
+    "reconstruction": lambda value: 1 if value is None else 0 if value.lower() == "norm" else 1,
+    "echo": lambda value: int(value) if value and value.isdecimal() else 0,
+}
+_RULE = {
+    "ceagent": "those without contrast agent are taken",
+    "reconstruction": "rec-norm is taken before plain",
+    "echo": "the first echo is taken",
+}
+
+
+def _misnamed(path: PurePosixPath, validate: bool) -> str | None:
+    """Why BIDS does not know a file of this name in this place."""
+    if not (_LOOSE if not validate else _T1W).fullmatch(path.name):
+        return "its name is no T1w image's in BIDS (sub-<label>[_ses-<label>][_<entity>-<label>]_T1w.nii.gz)"
+    if validate and path.parent.name != "anat":
+        return "BIDS has T1w images in sub-<label>/[ses-<label>/]anat and nowhere else"
+    return None
+
+
+def _misplaced(path: PurePosixPath, scan: Scan) -> str | None:
+    """Whether the name says another participant or session than the folders: nobody knows whose image this is."""
+    folders = [part for part in path.parts[:-1] if part.startswith(("sub-", "ses-"))]
+    named = [f"sub-{scan.subject}", *([f"ses-{scan.session}"] if scan.session else [])]
+    if folders != named:
+        return f"its name says {'_'.join(named)}, its folder {'/'.join(folders)}: whose is it?"
+    return None
+
+
+def _unique(scans: Sequence[Scan]) -> tuple[list[Scan], list[Unusable]]:
+    """Scans whose names are their own; two files that would share all outputs are nobody's first choice."""
+    groups: dict[str, list[Scan]] = defaultdict(list)
+    for scan in scans:
+        groups[scan.prefix].append(scan)
+    twice = [
+        Unusable(
+            prefix,
+            f"several files are called so: {', '.join(str(scan.path) for scan in group)}\n"
+            "  what to do: keep one of them, or name the others in .bidsignore",
         )
-    if not scans:
-        raise NoInputError(
-            "the dataset holds no T1-weighted image that fits the request",
-            file=root,
-            remedy="images are expected at sub-*/[ses-*/]anat/*_T1w.nii.gz",
-        )
-    return scans
-
-
-def asked_entities(participants: Sequence[str], sessions: Sequence[str]) -> dict[str, list[str]]:
-    return {k: list(v) for k, v in (("subject", participants), ("session", sessions)) if v}
-
-
-def index(
-    root: Path,
-    participants: Sequence[str] = (),
-    *,
-    database_dir: Path | None = None,
-    validate: bool = True,
-    derivative: bool = False,
-) -> Any:
-    from bids import BIDSLayout, BIDSLayoutIndexer
-
-    # Other datatypes, other participants and metadata are what make indexing slow; none of them is needed.
-    ignore = [
-        re.compile(r"^/(code|stimuli|sourcedata|models|phenotype|group|logs)(/|$)"),
-        re.compile(r"/\."),
-        re.compile(r"^/sub-[^/]+/(ses-[^/]+/)?(?!anat(/|$)|ses-|sub-)[^/]+"),
+        for prefix, group in groups.items()
+        if len(group) > 1
     ]
-    if not derivative:
-        ignore.append(re.compile(r"^/derivatives(/|$)"))
-    if participants and database_dir is None:
-        ignore.append(re.compile(rf"^/sub-(?!({'|'.join(map(re.escape, participants))})(/|$))"))
-    with _database_lock(database_dir):
-        fresh = database_dir is not None and not (database_dir / "layout_index.sqlite").exists()
-        return BIDSLayout(
-            root,
-            validate=False,  # the description was checked by check_dataset, with a message that says what to do
-            is_derivative=derivative,
-            config=["bids", "derivatives"] if derivative else None,
-            database_path=database_dir,
-            reset_database=fresh,
-            indexer=BIDSLayoutIndexer(validate=validate, index_metadata=False, ignore=ignore),
-        )
+    return [group[0] for group in groups.values() if len(group) == 1], twice
 
 
-def _database_lock(folder: Path | None) -> AbstractContextManager[object]:
-    """Of several jobs that start together one makes the database; the others wait and read it."""
-    from contextlib import nullcontext
-
-    from filelock import FileLock
-
-    if folder is None:
-        return nullcontext()
-    folder.mkdir(parents=True, exist_ok=True)
-    # A database made beforehand may well lie where nothing can be written.
-    return FileLock(folder / "layout_index.lock") if os.access(folder, os.W_OK) else nullcontext()
-
-
-def to_scan(file: Any) -> Scan:
-    found = file.get_entities()
-    entities = {k: str(found[k]) for k in SCAN_ENTITIES if found.get(k) is not None}
-    # pybids turns run labels into numbers; the file name keeps the zeros that the user wrote.
-    if "run" in entities and (run := re.search(r"_run-([a-zA-Z0-9]+)", file.filename)):
-        entities["run"] = run[1]
-    return Scan(Path(file.path), found["subject"], found.get("session"), entities)
-
-
-def _filters(file: Path | None) -> dict[str, Any]:
-    if file is None:
-        return {}
-    try:
-        filters = json.loads(file.read_text())
-        chosen = dict(filters.get("t1w", {}))
-    except FileNotFoundError:
-        raise NoInputError("the BIDS filter file does not exist", file=file) from None
-    except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise DatasetError(
-            f"the BIDS filter file is not readable ({error})",
-            file=file,
-            remedy='write JSON such as {"t1w": {"acquisition": "mprage"}}',
-        ) from None
-    # pybids' own markers for "absent" and "any", spelt as fMRIPrep spells them.
-    from bids.layout import Query
-
-    words = {"Query.NONE": Query.NONE, "Query.ANY": Query.ANY, "Query.OPTIONAL": Query.OPTIONAL}
-    return {k: words.get(v, v) if isinstance(v, str) else v for k, v in chosen.items()}
+def _to_scan(root: Path, path: PurePosixPath) -> Scan:
+    named = dict(part.split("-", 1) for part in path.name.split(".")[0].split("_")[:-1])
+    entities = {name: named[key] for name, key in SCAN_ENTITIES.items() if key in named}
+    return Scan(root / path, named["sub"], named.get("ses"), entities)

@@ -39,7 +39,7 @@ class Convolutions:
 def compare_convolutions(study: Study, settings: AnalysisSettings) -> Convolutions:
     """Test the difference of held-out errors by flipping its sign for whole participants.
 
-    Errors are shares of a map's variance, by models that never saw the participant, one per person. Under the
+    Errors are shares of the map's variance that a model leaves unexplained that never saw the participant. Under the
     null hypothesis a participant's two errors could be exchanged; the statistic is the mean difference. The test takes
     the models of the folds as they are: it is about other people's brains, not about other trainings.
 

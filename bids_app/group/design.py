@@ -10,12 +10,14 @@ import numpy as np
 import pandas as pd
 
 from bids_app.errors import DatasetError
+from bids_app.group.columns import as_levels, as_numbers, as_text
 from bids_app.schema.names import contrast_slug
 
-MISSING = {"", "n/a", "na", "nan", "none", "null", "-"}
 # Names under which reference groups and early stages go: in the pairs made by default the earlier comes second.
 _STAGE = dict.fromkeys(("cn", "nc", "hc", "con", "ctrl", "ctl", "control", "controls", "healthy", "normal", "td"), 0)
 _STAGE |= {"smc": 1, "scd": 1, "emci": 2, "mci": 3, "lmci": 4}
+#: A column with more different numbers than these is a score, one with fewer holds groups.
+MOST_GROUPS = 6
 
 
 @dataclass(frozen=True)
@@ -98,9 +100,8 @@ def build_contrasts(
     DatasetError
         Unknown column, unknown group, a column with nothing in it or with one value only.
     """
-    groups = _text(_column(table, group_column, file))
-    levels = _levels(groups)
-    numeric = _numbers(table[group_column])
+    groups = as_text(_column(table, group_column, file))
+    levels = as_levels(groups)
     if not levels:
         raise DatasetError(
             f"Column '{group_column}' is empty", file=file, remedy="Fill it in, or name another --group-column."
@@ -112,8 +113,8 @@ def build_contrasts(
             remedy="Name another --group-column, or add the participants of another group.",
         )
     if contrasts is None:
-        if numeric is not None and len(levels) > 6:
-            return [_score(group_column, numeric, table)]
+        if len(levels) > MOST_GROUPS and (numbers := as_numbers(table, group_column, file)) is not None:
+            return [_score(group_column, numbers, table)]
         in_order = sorted(levels, key=lambda level: (_STAGE.get(level.lower(), 5), level))
         contrasts = [f"{b}-{a}" for a, b in combinations(in_order, 2)]
     return [_parse(text, table, group_column, groups, levels, file) for text in contrasts]
@@ -138,13 +139,14 @@ def build_covariates(
     columns, labels = [], []
     for name in dict.fromkeys(names):
         series = _column(table, name, file)
-        numbers, text = None if name in categories else _numbers(series), _text(series)
-        levels = _levels(text)
+        text = as_text(series)
+        levels = as_levels(text)
         if len(levels) < 2:
             what = "is empty" if not levels else f"has one value only ({levels[0]!r})"
             raise DatasetError(
                 f"Covariate '{name}' {what}", file=file, remedy=f"Leave '{name}' out of --covariates, or fill it in."
             )
+        numbers = None if name in categories else as_numbers(table, name, file)
         if numbers is not None:
             columns.append(numbers)
             labels.append(name)
@@ -171,7 +173,7 @@ def read_categories(table: pd.DataFrame, column: str, file: str | Path = "partic
     DatasetError
         Unknown column.
     """
-    return _text(_column(table, column, file))
+    return as_text(_column(table, column, file))
 
 
 def _parse(text, table, group_column, groups, levels, file) -> Contrast:
@@ -187,7 +189,7 @@ def _parse(text, table, group_column, groups, levels, file) -> Contrast:
             y = np.array([1.0 if g == first else 0.0 if g in zero else np.nan for g in groups])
             return Contrast(text, "groups", y, (first, second), _small(y, [second, first], table))
     if text in table.columns:
-        numbers = _numbers(table[text])
+        numbers = as_numbers(table, text, file)
         if numbers is None:
             raise DatasetError(
                 f"Contrast '{text}' names a column of text",
@@ -249,31 +251,3 @@ def _column(table: pd.DataFrame, name: str, file) -> pd.Series:
             remedy=f"Columns there are: {', '.join(map(str, table.columns))}.",
         )
     return table[name]
-
-
-def _text(series: pd.Series) -> list[str | None]:
-    """Stripped text, whole numbers without their .0, None where missing."""
-    out = []
-    for value in series:
-        if value is None or (isinstance(value, float) and np.isnan(value)) or value is pd.NA:
-            out.append(None)
-            continue
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)
-        text = str(value).strip()
-        out.append(None if text.lower() in MISSING else text)
-    return out
-
-
-def _levels(text: list[str | None]) -> list[str]:
-    return sorted({t for t in text if t is not None})
-
-
-def _numbers(series: pd.Series) -> np.ndarray | None:
-    """The column as floats with NaN where missing, or None if it holds any text or nothing at all."""
-    text = _text(series)
-    try:
-        numbers = np.array([np.nan if t is None else float(t) for t in text])
-    except ValueError:
-        return None
-    return np.where(np.isfinite(numbers), numbers, np.nan) if np.isfinite(numbers).any() else None

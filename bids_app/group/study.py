@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bids_app.errors import ConfigError, DatasetError
+from bids_app.group.columns import name_doubts
 from bids_app.group.design import Contrast, Covariates, build_contrasts, build_covariates, read_categories
 from bids_app.group.harmonise import build_sites, harmonise
 from bids_app.group.rows import rows_of
@@ -120,12 +121,12 @@ class Study:
     covariates : Covariates
     groups : tuple of N str or None, optional
         Group of every scan.
-    blocks : ndarray of shape (N,) of str, optional
-        Site of every scan: people are exchanged within sites only, whether or not sites are harmonised.
     error_linear : ndarray of shape (N,), optional
         As ``error``, by the linear model of the same training participants.
     epochs : ndarray of shape (N,), int, optional
         Epochs that the network behind ``error`` was trained for; 0 where it never left its start.
+    blocks : ndarray of shape (N,) of str, optional
+        Site of every scan: people are exchanged within sites only, whether or not sites are harmonised.
     """
 
     scans: pd.DataFrame
@@ -186,6 +187,14 @@ def build_questions(cohort: pd.DataFrame, design: Design) -> Questions:
     return Questions(tuple(contrasts), covariates, groups, sites, preserved, blocks)
 
 
+def doubtful_categories(cohort: pd.DataFrame, design: Design, questions: Questions) -> list[str]:
+    """What may be meant otherwise in the columns of categories that a design uses, a sentence each."""
+    groups = [design.group_column] if any(c.kind != "score" for c in questions.contrasts) else []
+    sites = [design.site_column] if design.site_column else []
+    dummies = [name for name in design.covariates if name not in questions.covariates.names]
+    return name_doubts(cohort, [name for name in (*groups, *sites, *dummies) if name])
+
+
 def build_study(
     scans: pd.DataFrame,
     regions: pd.DataFrame,
@@ -237,13 +246,13 @@ def build_study(
         contrasts=questions.contrasts,
         covariates=questions.covariates,
         groups=questions.groups,
-        blocks=questions.blocks,
         error_linear=1 - products["ev_linear"] if "ev_linear" in products else None,
         epochs=products.get("epochs"),
+        blocks=questions.blocks,
     )
 
 
-_ARRAYS = ("fold", "error", "observed", "reconstructed", "error_linear", "epochs")
+_ARRAYS = ("fold", "error", "observed", "reconstructed", "error_linear", "epochs", "blocks")
 _FEATURES = ("latents", "raw_latents", "pca", "regional")
 
 
@@ -257,8 +266,6 @@ def write_study(path: Path, study: Study) -> Path:
             arrays[name] = features.full
             if features.by_fold is not None:
                 arrays[f"{name}_by_fold"] = features.by_fold
-    if study.blocks is not None:
-        arrays["blocks"] = study.blocks
     for number, contrast in enumerate(study.contrasts):
         arrays[f"contrast_{number}"] = contrast.y
     words = {
@@ -292,7 +299,6 @@ def read_study(path: Path) -> Study:
         covariates=Covariates(matrix, tuple(words["covariates"]), np.isfinite(matrix).all(axis=1)),
         groups=None if words["groups"] is None else tuple(words["groups"]),
         **{name: arrays.get(name) for name in _ARRAYS},
-        blocks=arrays.get("blocks"),
         **features,
     )
 

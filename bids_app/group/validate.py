@@ -284,7 +284,7 @@ def _people(study: Study, x: np.ndarray, contrast: Contrast, settings: AnalysisS
 def _convolutions_row(found: Convolutions, alpha: float) -> dict:
     if found.reason:
         return _row(CONVOLUTIONS, "not testable", None, n=found.n, alpha=alpha, note=found.reason)
-    note = f"error on unseen maps {found.ratio:.3f} times the linear model's; signs flipped by participant"
+    note = f"error of unseen maps {found.ratio:.3f} times the linear model's; signs flipped by participant"
     return _row(CONVOLUTIONS, "permutation", None, n=found.n, p=found.p, alpha=alpha, note=note)
 
 

@@ -195,16 +195,22 @@ def read_card(folder: str | PathLike[str]) -> dict[str, Any]:
     path = Path(folder) / CARD
     try:
         card = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"The model's description cannot be read: {error}.", file=path, remedy=REMEDY) from error
     if not isinstance(card, dict) or card.get("format") != FORMAT:
         raise ModelError("This is not a LatentAtlas model.", file=path, remedy="Name the folder group/model of a run.")
     if card.get("format_version") != FORMAT_VERSION:
+        versions = card.get("versions")
+        made = versions.get("latentatlas") if isinstance(versions, dict) else None
         raise ModelError(
             f"The model is of format {card.get('format_version')}; this version reads format {FORMAT_VERSION}.",
             file=path,
-            remedy="Use the version of LatentAtlas the model was trained with (versions in the card).",
+            remedy="Train it anew from its maps (the group level without --model), or use the version of LatentAtlas "
+            f"that it was trained with ({made or 'not stated'}).",
         )
+    training = card.get("training")
+    if not isinstance(training, dict) or not {"salt", "participants"} <= set(training):
+        raise ModelError("The model's description does not say whom it was trained on.", file=path, remedy=REMEDY)
     return card
 
 

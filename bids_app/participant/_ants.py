@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +15,9 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import DTypeLike
 
+from bids_app.errors import ScanError
+
+_PLAIN = re.compile(r"[a-zA-Z0-9_./+~=@%-]+")
 LPS = np.diag([-1.0, -1.0, 1.0])
 
 
@@ -77,9 +82,41 @@ def scratch(work_dir: str | os.PathLike[str]) -> Iterator[Path]:
     work_dir = Path(work_dir)
     work_dir.mkdir(parents=True, exist_ok=True)
     previous = tempfile.tempdir
-    with tempfile.TemporaryDirectory(dir=work_dir, prefix="ants-") as folder:
-        tempfile.tempdir = folder
+    with tempfile.TemporaryDirectory(dir=work_dir, prefix="ants-") as folder, plain(folder) as name:
+        tempfile.tempdir = str(name)
         try:
-            yield Path(folder)
+            yield name
         finally:
             tempfile.tempdir = previous
+
+
+@contextmanager
+def plain(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A name of a file or folder that ANTs' command line does not take apart: its own, or that of a link to it.
+
+    ANTs reads ``[name,0]`` as a list, so that no name may hold a bracket, a comma or a blank; of other letters outside
+    ASCII not every library knows what to make.
+    """
+    path = Path(os.path.abspath(path))
+    if _PLAIN.fullmatch(str(path)):
+        yield path
+        return
+    places = [place for place in (tempfile.gettempdir(), "/tmp", "/var/tmp", "/dev/shm") if _PLAIN.fullmatch(place)]
+    for place in places:
+        try:
+            folder = tempfile.mkdtemp(prefix="la-", dir=place)
+        except OSError:
+            continue
+        try:
+            ending = re.search(r"(\.nii\.gz|\.[a-zA-Z0-9]+)?$", path.name)
+            link = Path(folder) / f"x{(ending and ending[0]) or ''}"
+            link.symlink_to(path)
+            yield link
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        return
+    raise ScanError(
+        "ANTs cannot work in a folder whose name holds brackets, commas, blanks or letters outside ASCII.",
+        file=path,
+        remedy="Choose another work folder with -w, or another TMPDIR.",
+    )

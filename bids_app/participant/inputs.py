@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import nibabel as nib
 import numpy as np
 from nibabel.processing import resample_from_to
 
+from bids_app.content import check_size, missing_content
 from bids_app.errors import ScanError
 from bids_app.participant.intensity import Scale, canonical
+from bids_app.participant.orientation import open_image, read_affine, read_qform
 
 logger = logging.getLogger("latentatlas")
 
@@ -25,7 +27,25 @@ def load_t1w(path: str | PathLike[str]) -> nib.Nifti1Image:
     return read_t1w(path)[0]
 
 
-def read_t1w(path: str | PathLike[str]) -> tuple[nib.Nifti1Image, Scale]:
+class T1w(NamedTuple):
+    """A T1w image as the next steps take it.
+
+    Attributes
+    ----------
+    image : Nifti1Image
+        float32, 3D, finite, closest to RAS, sform and qform equal.
+    scale : Scale
+        What was done to the intensities.
+    sides_uncertain : int
+        0, or why the header leaves open which side is left (:func:`bids_app.participant.orientation.read_affine`).
+    """
+
+    image: nib.Nifti1Image
+    scale: Scale
+    sides_uncertain: int
+
+
+def read_t1w(path: str | PathLike[str]) -> T1w:
     """Load a T1w image as 3D float32 in RAS order, air at zero.
 
     Trailing axes of length one are dropped, single NaN or infinite voxels become zero, an sform with shear is
@@ -39,10 +59,7 @@ def read_t1w(path: str | PathLike[str]) -> tuple[nib.Nifti1Image, Scale]:
 
     Returns
     -------
-    image : Nifti1Image
-        float32, 3D, finite, closest to RAS, sform and qform equal.
-    scale : Scale
-        What was done to the intensities.
+    T1w
 
     Raises
     ------
@@ -50,12 +67,13 @@ def read_t1w(path: str | PathLike[str]) -> tuple[nib.Nifti1Image, Scale]:
         Missing, unreadable, truncated, 4D, empty or constant image, no finite value, or a grid no head fits in.
     """
     path = Path(path)
-    if not path.is_file():
-        raise ScanError("There is no such image.", file=path, remedy="Check that its content was fetched (git-annex).")
-    if path.stat().st_size == 0:
-        raise ScanError("The image file is empty.", file=path, remedy="Copy or convert it again.")
+    if found := missing_content(path):
+        raise ScanError(f"The image cannot be read: {found[0]}.", file=path, remedy=found[1])
     try:
-        source: Any = nib.load(path)
+        source = open_image(path)
+        check_size(source.shape)
+        if np.issubdtype(source.get_data_dtype(), np.complexfloating):
+            raise TypeError("its values are complex: which part is the image is not known")
         with np.errstate(all="ignore"):
             data = np.asarray(source.dataobj, dtype=np.float32)
     except Exception as error:  # nibabel, gzip and zlib each raise their own kinds for damage
@@ -81,7 +99,7 @@ def read_t1w(path: str | PathLike[str]) -> tuple[nib.Nifti1Image, Scale]:
             "%s: intensities brought to the usual scale: zero was at %g, factor %g%s",
             path.name, scale.zero, scale.factor, filled,
         )  # fmt: skip
-    image = _with_usable_affine(data, source, path)
+    image, uncertain = _with_usable_affine(data, source, path)
     image = nib.as_closest_canonical(image)
     _check_grid(image, path)
     code = int(source.header.get("sform_code", 1)) or int(source.header.get("qform_code", 1)) or 1
@@ -89,7 +107,7 @@ def read_t1w(path: str | PathLike[str]) -> tuple[nib.Nifti1Image, Scale]:
     clean.header.set_xyzt_units("mm")
     clean.set_sform(image.affine, code)
     clean.set_qform(image.affine, code)
-    return clean, scale
+    return T1w(clean, scale, uncertain)
 
 
 def _check_values(data: np.ndarray, finite: np.ndarray, path: Path) -> np.ndarray:
@@ -116,24 +134,39 @@ def _check_values(data: np.ndarray, finite: np.ndarray, path: Path) -> np.ndarra
     return data
 
 
-def _with_usable_affine(data: np.ndarray, source: Any, path: Path) -> nib.Nifti1Image:
-    """Image with an affine free of shear: sform, else qform, else resampled."""
-    affine = np.asarray(source.affine, dtype=float)
-    if not np.all(np.isfinite(affine)) or abs(np.linalg.det(affine[:3, :3])) < 1e-6:
+def _with_usable_affine(data: np.ndarray, source: Any, path: Path) -> tuple[nib.Nifti1Image, int]:
+    """Image with an affine free of shear (sform, else qform, else resampled), and whether its sides are uncertain."""
+    affine, uncertain = read_affine(source)
+    if affine is None:
         raise ScanError(
-            "The header does not say where the voxels are (its affine is singular).",
+            "The header does not say where the voxels are (neither sform nor qform can be used).",
             file=path,
             remedy="Repair the sform and qform of the image.",
         )
+    if uncertain:
+        logger.warning("%s: the header leaves open which side is left.", path.name)
+    affine = _in_mm(affine, source, data.shape, path)
     image = nib.Nifti1Image(data, affine)
     if shear(affine) < 1e-3:
-        return image
-    if hasattr(source, "get_qform") and int(source.header["qform_code"]) > 0:
+        return image, uncertain
+    qform = read_qform(source)
+    if qform is not None:
         logger.warning("%s: its sform has shear; the qform is used.", path.name)
-        return nib.Nifti1Image(data, source.get_qform())
+        return nib.Nifti1Image(data, _in_mm(qform, source, data.shape, path)), uncertain
     logger.warning("%s: its affine has shear; it was resampled on an orthogonal grid.", path.name)
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    return resample_from_to(image, nib.spaces.vox2out_vox(image, [float(spacing.min())] * 3), order=1)
+    return resample_from_to(image, nib.spaces.vox2out_vox(image, [float(spacing.min())] * 3), order=1), uncertain
+
+
+def _in_mm(affine: np.ndarray, source: Any, shape: tuple[int, ...], path: Path) -> np.ndarray:
+    """The affine in mm, where the header says that it is in metres or micrometres, and a head fits in then only."""
+    code = int(source.header["xyzt_units"]) & 7 if "xyzt_units" in source.header else 0
+    factor, units = {1: (1000.0, "metres"), 3: (0.001, "micrometres")}.get(code, (1.0, "mm"))
+    extent = np.linalg.norm(affine[:3, :3], axis=0) * shape
+    if factor == 1.0 or (extent.min() >= MIN_EXTENT and extent.max() <= MAX_EXTENT):
+        return affine
+    logger.warning("%s: its header is in %s, and was read so.", path.name, units)
+    return np.diag([factor, factor, factor, 1.0]) @ affine
 
 
 def shear(affine: np.ndarray) -> float:

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 import nibabel as nib
 import numpy as np
+from nibabel.processing import resample_from_to
+from scipy import ndimage
 
+from bids_app.content import check_size
 from bids_app.errors import ScanError
-from bids_app.participant._ants import image_like
+from bids_app.participant._ants import image_like, total_volume, voxel_volume
+from bids_app.participant.orientation import open_image
 from bids_app.participant.transforms import jacobian
+from bids_app.space.templates import Template
+
+LIKENESS_FWHM = 6.0  # mm; templates that share MNI152's coordinates differ by less
 
 
-def load_map(path: str | PathLike[str]) -> nib.Nifti1Image:
+def load_map(path: str | PathLike[str], *, modulated: bool = True) -> nib.Nifti1Image:
     """Load a grey-matter map in a standard space as 3D float32.
+
+    Parameters
+    ----------
+    path : path-like
+    modulated : bool
+        Values may exceed 1.
 
     Raises
     ------
@@ -24,7 +37,8 @@ def load_map(path: str | PathLike[str]) -> nib.Nifti1Image:
     """
     path = Path(path)
     try:
-        image: Any = nib.load(path)
+        image = open_image(path)
+        check_size(image.shape)
         data = np.asarray(image.dataobj, dtype=np.float32)
     except Exception as error:  # nibabel, gzip and zlib each raise their own kinds for damage
         raise ScanError(
@@ -38,11 +52,54 @@ def load_map(path: str | PathLike[str]) -> nib.Nifti1Image:
         problem = "it holds values that are not finite"
     elif not data.any():
         problem = "every voxel is zero"
-    elif data.min() < -0.01 or data.max() > 10:
+    elif data.min() < -0.01 or data.max() > (10 if modulated else 1.05):
         problem = f"its values go from {data.min():g} to {data.max():g}, which no tissue fraction does"
     else:
         return image_like(np.clip(data, 0, None), image)
     raise ScanError(f"This is no grey-matter map: {problem}.", file=path, remedy="Leave it out, or make it again.")
+
+
+def measure_map(gm: nib.Nifti1Image, template: Template | None, *, modulated: bool) -> dict[str, float]:
+    """What can be known of a map that somebody else has made: the numbers of the gate that need no scan.
+
+    Parameters
+    ----------
+    gm : Nifti1Image
+        In a standard space.
+    template : Template or None
+        Of that space, or of one close to it; None where none is at hand.
+    modulated : bool
+
+    Returns
+    -------
+    dict
+        ``ModulatedGMVolume`` in ml, of a modulated map; ``MapLikeness`` correlation with the template's grey matter,
+        both smoothed by 6 mm, inside the template's brain and wherever the map has grey matter; ``MapCoverage`` share
+        of the template's grey matter that lies in the map's field of view. White matter and noise have a likeness
+        below 0.1, as has a map that is turned upside down or back to front. Left and right look too much alike for
+        any number here to tell a mirror image.
+    """
+    found = {"ModulatedGMVolume": round(total_volume(gm), 3)} if modulated else {}
+    if template is None:
+        return found
+    prior, brain = _on_grid(template, gm.shape[:3], gm.affine.tobytes())
+    data = np.asarray(gm.dataobj)
+    sigma = LIKENESS_FWHM / np.sqrt(8 * np.log(2)) / np.asarray(gm.header.get_zooms()[:3], float)
+    both = (brain > 0.5) | (data > 0.1)
+    smooth = [ndimage.gaussian_filter(np.asarray(part, np.float32), sigma)[both] for part in (data, prior)]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        likeness = float(np.corrcoef(*smooth)[0, 1]) if both.any() else float("nan")
+    covered = float(prior.sum(dtype=np.float64)) * voxel_volume(gm) / total_volume(template.gm)
+    return {**found, "MapLikeness": round(likeness, 4), "MapCoverage": round(min(covered, 1.0), 4)}
+
+
+@lru_cache(maxsize=2)  # a cohort's maps share a grid
+def _on_grid(template: Template, shape: tuple[int, ...], affine: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """Grey matter and brain mask of a template on another grid."""
+    grid = shape, np.frombuffer(affine).reshape(4, 4)
+    brain = image_like(np.asarray(template.mask.dataobj), template.gm)
+    found = [np.asarray(resample_from_to(image, grid, order=1).dataobj) for image in (template.gm, brain)]
+    return found[0], found[1]
 
 
 def modulate_map(

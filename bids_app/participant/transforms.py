@@ -11,7 +11,7 @@ import nibabel as nib
 import numpy as np
 
 from bids_app.errors import ScanError
-from bids_app.participant._ants import from_ants, image_like, scratch, to_ants
+from bids_app.participant._ants import from_ants, image_like, plain, scratch, to_ants
 from bids_app.participant._grid import bounding_box
 from bids_app.space.templates import Template
 
@@ -109,13 +109,14 @@ def warp(
     """
     import ants
 
-    warped = ants.apply_transforms(
-        to_ants(reference),
-        to_ants(image),
-        [str(transform)],
-        interpolator=INTERPOLATION[interpolation],
-        singleprecision=True,
-    )
+    with plain(transform) as name:
+        warped = ants.apply_transforms(
+            to_ants(reference),
+            to_ants(image),
+            [str(name)],
+            interpolator=INTERPOLATION[interpolation],
+            singleprecision=True,
+        )
     return from_ants(warped, like=reference)
 
 
@@ -177,10 +178,8 @@ def displacement(
     import ants
 
     grid = to_ants(reference)
-    with scratch(work_dir) as folder:
-        field_file = ants.apply_transforms(
-            grid, grid, [str(transform)], compose=str(folder / "phi_"), singleprecision=True
-        )
+    with scratch(work_dir) as folder, plain(transform) as name:
+        field_file = ants.apply_transforms(grid, grid, [str(name)], compose=str(folder / "phi_"), singleprecision=True)
         image: Any = nib.load(field_file)
         field = np.squeeze(np.asarray(image.dataobj, dtype=np.float32))
     return field * np.array([-1, -1, 1], dtype=np.float32)  # ITK's are LPS

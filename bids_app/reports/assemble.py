@@ -7,11 +7,13 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from shutil import copyfile
 from typing import Any
 
 import yaml
 
 from .. import __version__
+from ..bids.files import write_text
 from .style import data_uri, esc
 
 HERE = Path(__file__).parent
@@ -58,7 +60,8 @@ class Section:
         Heading, plain text.
     reportlets : sequence of Reportlet
     entities : dict
-        What else tells the files of this section from those of another (`session`, `run`, ...); None: must be absent.
+        What else tells the files of this section from those of another: key in the name (``ses``, ``run``, ...) ->
+        label; None: must be absent.
     """
 
     name: str
@@ -109,38 +112,50 @@ def build_page(
                 "reportlets": [
                     {
                         "name": f"{section.name}-{item.desc}",
-                        "bids": {"datatype": "figures", "desc": item.desc, **section.entities},
+                        "bids": {"acquisition": str(number), "desc": item.desc},
                         "subtitle": esc(item.title),
                         "caption": item.caption,
                     }
                     for item in section.reportlets
                 ],
             }
-            for section in sections
+            for number, section in enumerate(sections)
         ],
     }
     with tempfile.TemporaryDirectory() as folder:
-        settings = Path(folder) / "bootstrap.yml"
+        settings, root = Path(folder) / "bootstrap.yml", Path(folder) / "page"
         settings.write_text(yaml.safe_dump(bootstrap, allow_unicode=True, width=10**6), encoding="utf-8")
+        _gather(sections, reportlets_dir / "figures", root / "figures")
         report = Report(  # type: ignore[no-untyped-call]  # nireports has no annotations
-            out_file.parent,
+            root,
             None,
             bootstrap_file=settings,
             out_filename=out_file.name,
-            reportlets_dir=reportlets_dir,
+            reportlets_dir=root,
             plugins=[],
             metadata={"filename": out_file.stem},
         )
         report.header = [f"<script>{script}</script>" for script in scripts]
         report.navbar = [lead]
         report.footer = [f"LatentAtlas {esc(__version__)}. Assembled with nireports."]
-        # Written under another name first: a page that is being read is never half a page.
-        report.out_filename = out_file.with_name(f".{out_file.name}.part")
         report.generate_report()  # type: ignore[no-untyped-call]  # nireports has no annotations
-    items = {item.desc: item for section in sections for item in section.reportlets}
-    page = report.out_filename.read_text(encoding="utf-8")
-    report.out_filename.write_text(_embed(page, out_file.parent, items), encoding="utf-8")
-    return report.out_filename.replace(out_file)
+        items = {item.desc: item for section in sections for item in section.reportlets}
+        page = _embed(report.out_filename.read_text(encoding="utf-8"), root, items)
+    return write_text(out_file, page)
+
+
+def _gather(sections: Sequence[Section], figures: Path, target: Path) -> None:
+    """Copy what the sections show under names that nireports cannot misread.
+
+    It takes entities from the whole path, folders above the dataset included, and knows fewer of them than BIDS has.
+    """
+    target.mkdir(parents=True)
+    for number, section in enumerate(sections):
+        for item in section.reportlets:
+            for path in sorted(figures.glob(f"*_desc-{item.desc}_*")):
+                named = dict(part.split("-", 1) for part in path.name.split(".")[0].split("_") if "-" in part)
+                if all(named.get(key) == label for key, label in section.entities.items()):
+                    copyfile(path, target / f"page_acq-{number}_desc-{item.desc}_T1w{path.suffix}")
 
 
 def _embed(page: str, root: Path, items: dict[str, Reportlet]) -> str:

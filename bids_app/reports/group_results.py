@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ..bids.tables import IDENTIFIERS
+from ..delimited import read_delimited
 from ..schema.architectures import ARCHITECTURES, BY_KIND, Architecture
 from ..schema.catalogue import TABLES
 from ..schema.claims import ERROR_EXPLAINED, SUPPORTED, WORST_CASE, Claim
@@ -170,10 +170,12 @@ def read_group_results(output_dir: str | Path) -> GroupResults:
 
 def read_tsv(path: Path) -> pd.DataFrame:
     """A BIDS table: ``n/a`` is missing, identifiers and names stay text, control characters become blanks."""
+    text = (*IDENTIFIERS, "name", "contrast", "claim", "group", "method", "verdict")
+    table = read_delimited(path, text=text, quiet=True)
     # XML has no place for control characters: one in the name of a group would break every SVG that shows it.
-    content = io.StringIO(_CONTROL.sub(" ", path.read_text(encoding="utf-8-sig", errors="replace")))
-    text = dict.fromkeys((*IDENTIFIERS, "name", "contrast", "claim", "group", "method", "verdict"), str)
-    return pd.read_csv(content, sep="\t", na_values=["n/a", "", "nan", "NaN"], keep_default_na=False, dtype=text)
+    for column in map(str, table.select_dtypes("str").columns):
+        table[column] = table[column].str.replace(_CONTROL, " ", regex=True)
+    return table.rename(columns=lambda name: _CONTROL.sub(" ", name))
 
 
 def rows_of_claim(table: pd.DataFrame, claim: Claim) -> pd.DataFrame:

@@ -64,7 +64,7 @@ def build_participant_report(output_dir: str | Path, participant_label: str) -> 
     items = {"methods": methods_html(output_dir), "errors": errors_html(output_dir, label)}
     for desc, text in items.items():
         (about / f"sub-{label}_desc-{desc}_T1w.html").write_text(text, encoding="utf-8")
-    nothing = dict.fromkeys(ENTITIES.values())
+    nothing = dict.fromkeys(ENTITIES)
     sections += [
         Section("methods", "Methods", [Reportlet("methods")], nothing),
         Section("errors", "Errors", [Reportlet("errors")], nothing),
@@ -84,10 +84,7 @@ def _anchor(scan: Scan) -> str:
 
 def _query(scan: Scan) -> dict[str, Any]:
     """What sets the reportlets of this scan apart; an entity that it lacks must be absent."""
-    query: dict[str, Any] = {name: scan.entities.get(key) for key, name in ENTITIES.items()}
-    if query["run"] is not None:
-        query["run"] = int(query["run"])
-    return query
+    return {key: scan.entities.get(key) for key in ENTITIES}
 
 
 def _lead(scans: list[Scan], with_cohort: bool) -> str:

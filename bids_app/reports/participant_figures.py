@@ -228,11 +228,11 @@ def _flicker(layers: list[tuple[str, Path]], space: str) -> str:
 
 
 def template_or_none(name: str | None, resolution: float = 2.0) -> Template | None:
-    """The template by name, or None where it is not at hand (a picture less is better than no report)."""
+    """The template by name, or None where it is not at hand: a picture less is better than waiting for a download."""
     from ..errors import LatentAtlasError
     from ..space.templates import get_template
 
     try:
-        return get_template(name, resolution) if name else None
+        return get_template(name, resolution, fetch=False) if name else None
     except LatentAtlasError:
         return None

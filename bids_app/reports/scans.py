@@ -11,14 +11,15 @@ from typing import Any
 
 import nibabel as nib
 
+from ..bids.listing import LABEL
 from ..bids.query import SCAN_ENTITIES
 
-# Entities that tell two T1w scans of one participant apart: key in the file name -> pybids' name.
+# Entities that tell two T1w scans of one participant apart: key in the file name -> name.
 ENTITIES = {"ses": "session", **{key: name for name, key in SCAN_ENTITIES.items()}}
 # Reportlets that belong to no scan.
 WHOLE_PARTICIPANT = ("_desc-methods_T1w.html", "_desc-errors_T1w.html")
 _DERIVED = re.compile(
-    rf"^(?P<prefix>sub-[a-zA-Z0-9]+(?:_(?:{'|'.join(ENTITIES)})-[a-zA-Z0-9]+)*)"
+    rf"^(?P<prefix>sub-{LABEL}(?:_(?:{'|'.join(ENTITIES)})-{LABEL})*)"
     r"_(?:space|res|label|desc|from|to|cohort)-"
 )
 

@@ -55,6 +55,9 @@ RULES = (
     Rule("GMVolumeConservation", 0.995, 1.005, 0.98, 1.02, "modulation keeps {:.4f} of the grey-matter volume"),
     Rule("FoldedShare", 0, 1e-4, 0, 1e-2, "{:.2g} of the brain is folded by the normalisation"),
     Rule("PriorCorrelation", 0.60, 1, 0.35, 1, "grey matter correlates {:.2f} with the template's"),
+    Rule("MapLikeness", 0.55, 1, 0.30, 1, "the map correlates {:.2f} with the template's grey matter"),
+    Rule("MapCoverage", 0.98, 1, 0.85, 1, "the map's field of view holds {:.2f} of the template's grey matter"),
+    Rule("ModulatedGMVolume", 400, 1000, 200, 1400, "the map holds {:.0f} ml of grey matter"),
     Rule("GreyWhiteContrast", 2.0, inf, 1.0, inf, "grey and white matter are {:.1f} standard deviations apart"),
     Rule(
         "SurfaceBrightness",
@@ -71,6 +74,13 @@ RULES = (
         0,
         0.6,
         "{:.2f} of the brain's rim is as bright as grey matter on both sides (brain cut off?)",
+    ),
+    Rule(
+        "SidesUncertain",
+        0,
+        0.5,
+        *NEVER,
+        "the header leaves open which side is left ({:.0f}: 1 neither form has a code, 2 sform and qform differ)",
     ),
     Rule("CutArea", 0, 5, *NEVER, "{:.0f} cm² of the brain lie on the border of the field of view (is the scan cut?)"),
     Rule(

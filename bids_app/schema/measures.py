@@ -74,6 +74,11 @@ MEASURES = (
             "Dice overlap of the warped brain mask with the template's", scale=(0.8, 1.0), shown_unit="Dice"),
     Measure("PriorCorrelation", "Likeness to the template's grey matter",
             "Correlation of the warped grey matter with the template's", scale=(0.4, 1.0), shown_unit="r"),
+    Measure("MapLikeness", "Likeness of a map from elsewhere to the template's grey matter",
+            "Correlation of a map that another program made with the template's grey matter, both smoothed by 6 mm",
+            scale=(0, 1.0), shown_unit="r"),
+    Measure("MapCoverage", "Grey matter inside the field of view of a map from elsewhere",
+            "Share of the template's grey matter inside the field of view of a map that another program made"),
     Measure("GreyWhiteContrast", "Contrast of grey and white matter", "Distance of grey and white matter",
             "standard deviations", (0, 10), "SD"),
     Measure("SurfaceBrightness", "Brightness of the mask's rim",
@@ -89,6 +94,9 @@ MEASURES = (
             "Share of the brain's outline (deepbet's) that is a hole at least 6 mm wide and open to the outside: brain "
             "that an earlier stripping or defacing cut away; not with `--skull-strip skip`",
             scale=(0, 0.2), shown_unit="of the brain"),
+    Measure("SidesUncertain", "Left and right uncertain in the header",
+            "0 where they are certain; 1 where neither sform nor qform has a code, 2 where the two point different "
+            "ways: what is said of one side may be true of the other"),
     Measure("FoldedShare", "Share of the brain that the deformation folds",
             "Share of the brain where the Jacobian determinant is 0 or less"),
     Measure("Noise", "Noise, share of the brightness of white matter",

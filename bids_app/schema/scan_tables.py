@@ -58,8 +58,10 @@ RECONSTRUCTION = Table(
             "head size",
         ),
         Column("fold", "Fold in which this participant was held out"),
-        Column("error_linear", "The error by the linear model of the same training participants (the linear path)"),
-        Column("explained_variance_linear", "The explained variance by that linear model"),
+        Column(
+            "explained_variance_linear",
+            "The same for the linear path of the same training participants",
+        ),
     ),
 )
 PROJECTIONS = Table(

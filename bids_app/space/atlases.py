@@ -7,6 +7,7 @@ their names beside it.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -18,10 +19,14 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 
-from bids_app.errors import DatasetError, NoInputError
-from bids_app.schema.atlases import CHOICE, named
+from bids_app.delimited import listed, read_delimited
+from bids_app.errors import DatasetError
+from bids_app.schema.atlases import named
 from bids_app.space.aal import bundled_aal2, fetched_aal
+from bids_app.space.atlas_file import read_atlas_file
 from bids_app.space.colin27 import sample_labels
+
+logger = logging.getLogger("latentatlas")
 
 LEAST_PROBABLE = 25  # percent, below which a voxel has no region of a probabilistic atlas; as FSL's "maxprob-thr25"
 
@@ -121,11 +126,15 @@ def load_atlas(name: str | Path, reference: nib.Nifti1Image) -> Atlas:
         short = known.name
         labels, table, licence = LOADERS[short](reference)
     else:
-        image, table, short = _atlas_file(Path(name))
+        image, table, short = read_atlas_file(Path(name))
         licence = "see the source of the atlas"
         labels = _resample_labels(image, reference)
     present = np.unique(np.asanyarray(labels.dataobj))
-    table = table[table["index"].isin(present)].reset_index(drop=True)
+    inside = table["index"].isin(present)
+    if inside.any() and not inside.all():
+        lost = listed(list(table["name"][~inside]))
+        logger.warning("the grid of the maps has no voxel of these regions, which are left out: %s", lost)
+    table = table[inside].reset_index(drop=True)
     if table.empty:
         raise DatasetError(
             f"no region of the atlas {short} lies inside the grid of the maps",
@@ -137,7 +146,7 @@ def load_atlas(name: str | Path, reference: nib.Nifti1Image) -> Atlas:
 
 def read_dseg(path: Path) -> Atlas:
     """Read an atlas back from an output dataset: ``*_dseg.nii.gz`` with its ``.tsv`` beside it."""
-    table = pd.read_csv(path.with_name(path.name.replace(".nii.gz", ".tsv")), sep="\t")
+    table = read_delimited(path.with_name(path.name.replace(".nii.gz", ".tsv")), text=("name",), quiet=True)
     short = re.search(r"_atlas-([a-zA-Z0-9]+)", path.name)[1]
     return Atlas(short, nib.load(path), table, "as in the dataset")
 
@@ -156,8 +165,7 @@ def regional_volumes(maps: Iterable[nib.Nifti1Image | str | Path], atlas: Atlas)
     ndarray, shape (N, R)
         Millilitres, regions in the order of ``atlas.table``.
     """
-    labels = np.asanyarray(atlas.image.dataobj).astype(np.intp).ravel()
-    index = atlas.table["index"].to_numpy()
+    labels, n_regions = _positions(atlas).ravel(), len(atlas.table)
     rows = []
     for item in maps:
         image = nib.load(item) if isinstance(item, str | Path) else item
@@ -167,8 +175,8 @@ def regional_volumes(maps: Iterable[nib.Nifti1Image | str | Path], atlas: Atlas)
                 file=item if isinstance(item, str | Path) else None,
                 remedy="all maps of one analysis have to share one template and one resolution",
             )
-        sums = np.bincount(labels, weights=np.asanyarray(image.dataobj, dtype=np.float64).ravel())
-        rows.append(sums[index])
+        values = np.asanyarray(image.dataobj, dtype=np.float64).ravel()
+        rows.append(np.bincount(labels, weights=values, minlength=n_regions + 1)[1:])
     return np.stack(rows) * atlas.voxel_ml
 
 
@@ -180,10 +188,17 @@ def paint(values: np.ndarray, atlas: Atlas) -> nib.Nifti1Image:
     values : ndarray, shape (R,)
         In the order of ``atlas.table``.
     """
-    labels = np.asanyarray(atlas.image.dataobj).astype(np.intp)
-    lookup = np.zeros(labels.max() + 1, np.float32)
-    lookup[atlas.table["index"].to_numpy()] = np.nan_to_num(np.asarray(values, np.float32))
-    return nib.Nifti1Image(lookup[labels], atlas.image.affine)
+    lookup = np.concatenate([[0], np.nan_to_num(np.asarray(values, np.float32))]).astype(np.float32)
+    return nib.Nifti1Image(lookup[_positions(atlas)], atlas.image.affine)
+
+
+def _positions(atlas: Atlas) -> np.ndarray:
+    """Of every voxel the row of its region in the table, from 1; 0 where there is none. Labels may be huge numbers."""
+    index = atlas.table["index"].to_numpy()
+    order = np.argsort(index)
+    labels = np.asanyarray(atlas.image.dataobj)
+    found = np.clip(np.searchsorted(index[order], labels), 0, len(index) - 1)
+    return np.where(index[order][found] == labels, order[found] + 1, 0)
 
 
 def _resample_labels(image: nib.Nifti1Image, reference: nib.Nifti1Image) -> nib.Nifti1Image:
@@ -192,31 +207,3 @@ def _resample_labels(image: nib.Nifti1Image, reference: nib.Nifti1Image) -> nib.
     image = nib.Nifti1Image(np.asanyarray(image.dataobj).astype(np.int32), image.affine)
     out = resample_to_img(image, reference, interpolation="nearest", force_resample=True, copy_header=True)
     return nib.Nifti1Image(np.asanyarray(out.dataobj).astype(np.int32), reference.affine)
-
-
-def _atlas_file(path: Path) -> tuple[nib.Nifti1Image, pd.DataFrame, str]:
-    if not path.exists():
-        raise NoInputError(
-            f"there is no atlas called '{path}'",
-            remedy=f"use {CHOICE}, or the path of a NIfTI image of integer labels",
-        )
-    stem = re.sub(r"\.nii(\.gz)?$", "", path.name)
-    for suffix, separator in ((".tsv", "\t"), (".csv", ",")):
-        names = path.with_name(stem + suffix)
-        if names.exists():
-            table = pd.read_csv(names, sep=separator)
-            break
-    else:
-        raise NoInputError(
-            "the atlas has no table of its regions",
-            file=path,
-            remedy=f"put {stem}.tsv beside it, with the columns index and name",
-        )
-    if not {"index", "name"} <= set(table.columns):
-        raise DatasetError(
-            "the table of an atlas needs the columns index and name", file=names, remedy="rename its columns"
-        )
-    entity = re.search(r"(?:atlas|seg)-([a-zA-Z0-9]+)", stem)
-    short = entity.group(1) if entity else re.sub(r"[^a-zA-Z0-9]", "", stem)
-    table = table.astype({"index": int, "name": str})
-    return nib.load(path), table.loc[table["index"] > 0, ["index", "name"]], short

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -84,7 +86,7 @@ class Template:
 
 
 @lru_cache(maxsize=2)
-def get_template(name: str = BUNDLED, resolution: float | None = None) -> Template:
+def get_template(name: str = BUNDLED, resolution: float | None = None, *, fetch: bool = True) -> Template:
     """Load a template on an isotropic grid.
 
     Parameters
@@ -94,6 +96,8 @@ def get_template(name: str = BUNDLED, resolution: float | None = None) -> Templa
         ``MNIPediatricAsym:cohort-3``, ``MNI152NLin6Asym:res-2``. ``MNI152NLin2009aSym`` never needs a network.
     resolution : float, optional
         Voxel edge in mm; the template's own when not given.
+    fetch : bool
+        Without it nothing is downloaded, and nobody waits for a network: the template is at hand or it is not.
 
     Returns
     -------
@@ -107,7 +111,7 @@ def get_template(name: str = BUNDLED, resolution: float | None = None) -> Templa
         TemplateFlow has no such template, or it is not cached and cannot be fetched.
     """
     _check_resolution(resolution)
-    t1w, brain, head, priors, deep = _native(name)
+    t1w, brain, head, priors, deep = _native(name, fetch)
     resolution = float(resolution or np.min(t1w.header.get_zooms()[:3]))
     identifier, modifiers = parse_name(name)
     affine, shape = isotropic_grid(t1w, resolution)
@@ -154,13 +158,13 @@ def _check_resolution(resolution: float | None) -> None:
 
 
 @lru_cache(maxsize=1)
-def _native(name: str):
+def _native(name: str, fetch: bool = True):
     """A template on its own grid: T1w, brain mask, brain, the GM, WM and CSF priors, and the deep prior or None."""
     identifier, modifiers = parse_name(name)
     if identifier == BUNDLED and not modifiers:
         t1w, mask, gm, wm, csf = _load_bundled()
     else:
-        t1w, mask, gm, wm, csf = _load_templateflow(identifier, modifiers)
+        t1w, mask, gm, wm, csf = _load_templateflow(identifier, modifiers, fetch)
     t1w, mask, gm, wm, csf = (nib.as_closest_canonical(image) for image in (t1w, mask, gm, wm, csf))
     brain = np.asarray(mask.dataobj) > 0.5
     head = np.asarray(t1w.dataobj, dtype=np.float32) * brain
@@ -249,19 +253,24 @@ def _load_bundled() -> tuple[nib.Nifti1Image, ...]:
     return t1w, *(nib.Nifti1Image(data, t1w.affine) for data in (mask.astype(np.uint8), gm_data, wm_data, csf_data))
 
 
-def _load_templateflow(identifier: str, modifiers: dict[str, str]) -> tuple[nib.Nifti1Image, ...]:
-    """T1w, brain mask and the three priors of a TemplateFlow template, fetched if the network allows."""
-    fetch = f'python -c "from templateflow import api; api.get({identifier!r})"'
+def _load_templateflow(identifier: str, modifiers: dict[str, str], fetch: bool = True) -> tuple[nib.Nifti1Image, ...]:
+    """T1w, brain mask and the three priors of a TemplateFlow template, fetched if that is wanted and possible."""
+    command = f'python -c "from templateflow import api; api.get({identifier!r})"'
     remedy = (
-        f"On a machine with a network run `{fetch}`, copy its TEMPLATEFLOW_HOME folder here and set the environment "
+        f"On a machine with a network run `{command}`, copy its TEMPLATEFLOW_HOME folder here and set the environment "
         f"variable TEMPLATEFLOW_HOME to it; or use the bundled template {BUNDLED}."
     )
     try:
+        # Its import alone asks for a network where nothing is cached.
+        if not fetch and not _is_cached(identifier):
+            raise UnavailableError(f"The template {identifier} is not cached.", remedy=remedy)
         from templateflow.client import TemplateFlowClient
 
-        client = TemplateFlowClient()
+        client = TemplateFlowClient() if fetch else TemplateFlowClient(autoupdate=False)
         home = client.cache.config.root
         known = client.ls(identifier, suffix="T1w", desc=None, extension=".nii.gz")
+    except UnavailableError:
+        raise
     except Exception as error:
         raise UnavailableError(f"TemplateFlow cannot be read: {error}", remedy=remedy) from error
     if not known:
@@ -302,13 +311,29 @@ def _load_templateflow(identifier: str, modifiers: dict[str, str]) -> tuple[nib.
         {"suffix": "probseg", "label": "WM"},
         {"suffix": "probseg", "label": "CSF"},
     ]
-    return tuple(_fetch(client, identifier, {**query, **part}, remedy) for part in parts)
+    get = client.get if fetch else partial(_cached, client)
+    return tuple(_fetch(client, identifier, {**query, **part}, remedy, get) for part in parts)
 
 
-def _fetch(client, identifier: str, query: dict, remedy: str) -> nib.Nifti1Image:
+def _is_cached(identifier: str) -> bool:
+    """Whether TemplateFlow's folder holds a T1w image of a template; it keeps empty files where it has not fetched."""
+    from platformdirs import user_cache_dir  # as TemplateFlow does
+
+    home = Path(os.environ.get("TEMPLATEFLOW_HOME") or user_cache_dir("templateflow"))
+    return any(path.stat().st_size for path in (home / f"tpl-{identifier}").rglob("*_T1w.nii*") if path.is_file())
+
+
+def _cached(client, identifier: str, **query) -> list[Path]:
+    found = client.ls(identifier, **query)
+    if not all(path.is_file() and path.stat().st_size for path in found):  # TemplateFlow keeps places free for files
+        raise FileNotFoundError("nothing is to be downloaded")
+    return found
+
+
+def _fetch(client, identifier: str, query: dict, remedy: str, get: Callable) -> nib.Nifti1Image:
     what = " ".join(str(query[key]) for key in ("label", "desc", "suffix") if query.get(key))
     try:
-        found = client.get(identifier, **query)
+        found = get(identifier, **query)
     except Exception as error:  # requests, datalad and the file system each have their own
         raise UnavailableError(
             f"The {what} of template {identifier} is not cached and could not be fetched ({error}).",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import shutil
@@ -9,12 +10,13 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from multiprocessing import forkserver, get_context
+from multiprocessing import current_process, forkserver, get_context
 from pathlib import Path
 
 from ..config import Config
 
 logger = logging.getLogger("latentatlas")
+_LONGEST_TMPDIR = 60  # bytes
 
 
 def prepare(config: Config, threads_per_step: int) -> None:
@@ -37,8 +39,31 @@ def start_workers() -> None:
 
     Nothing that has threads of its own is imported there (torch, ANTs): a fork would wait for them for ever.
     """
+    shorten_socket_paths()
     get_context("forkserver").set_forkserver_preload([f"{__package__}.preload"])
     forkserver.ensure_running()
+
+
+def shorten_socket_paths() -> None:
+    """Let the sockets between processes lie in a short folder where TMPDIR is a long one.
+
+    The path of a socket has at most 107 bytes, and multiprocessing adds some forty to the temporary folder. Only these
+    sockets are moved: TMPDIR may have been chosen for its space.
+    """
+    try:
+        own = tempfile.gettempdir()
+    except FileNotFoundError:
+        return
+    if len(os.fsencode(own)) <= _LONGEST_TMPDIR:
+        return
+    for place in ("/tmp", "/var/tmp", "/dev/shm", "/run/shm"):
+        with suppress(OSError):
+            short = tempfile.mkdtemp(prefix="la-", dir=place)
+            # Where multiprocessing looks for its temporary folder; there is no public way to name another one.
+            current_process()._config["tempdir"] = short
+            atexit.register(shutil.rmtree, short, ignore_errors=True)
+            return
+    logger.warning("TMPDIR (%s) may be too long for sockets, and no short folder can be written", own)
 
 
 def processors() -> int:

@@ -90,6 +90,7 @@ def execute(
     if config.write_graph:
         _write_graph(workflow, logs)
     plugin = _plugin(config, nprocs, memory_gb)
+    _fit(workflow, plugin)
     with _progress(workflow, {} if finished is None else finished) as callback:
         plugin.plugin_args["status_callback"] = plugin._status_callback = callback
         try:
@@ -107,13 +108,18 @@ def execute(
             return failures or [Failure("the run", type(plugin).__name__, f"{type(error).__name__}: {error}")]
 
 
+def readable(branch: str) -> str:
+    """A scan's name from that of its steps (:func:`bids_app.workflows.scan_identity.branch_name`)."""
+    return branch.replace("__", "+").replace("_", "-")
+
+
 def _failure_files(root: Path, branches: list[str]) -> list[Path]:
     return [file for branch in branches for file in sorted((root / branch).rglob(FAILURE_FILE))]
 
 
 def _read_failure(file: Path, root: Path) -> Failure:
     parts = file.relative_to(root).parts[:-1]
-    where = parts[0].replace("_", "-") if len(parts) > 1 else "group"
+    where = readable(parts[0]) if len(parts) > 1 else "group"
     return Failure(where, parts[-1], json.loads(file.read_text())["message"])
 
 
@@ -138,6 +144,22 @@ def _plugin(config: Config, nprocs: int, memory_gb: float):
         ) from None
     os.environ.setdefault("LOGNAME", "latentatlas")  # Nipype names jobs after it; a container may not have it
     return kind(plugin_args=arguments)
+
+
+def _fit(workflow, plugin) -> None:
+    """Let no step ask for more than there is in all: Nipype would wait for it for ever."""
+    memory, processors = getattr(plugin, "memory_gb", None), getattr(plugin, "processors", None)
+    greedy = set()
+    for node in workflow._get_all_nodes() if memory and processors else ():
+        if node.mem_gb > memory:
+            greedy.add(node.name)
+            node._mem_gb = memory
+        if node.n_procs > processors:
+            node.n_procs = processors
+    if greedy:
+        logger.warning(
+            "%s may need more memory than the %.1f GB there are, and will run alone", ", ".join(sorted(greedy)), memory
+        )
 
 
 def _write_graph(workflow, logs: Path) -> None:
@@ -176,7 +198,7 @@ def _progress(workflow, finished: dict[str, Finished]) -> Iterator[Any]:
 
         def callback(node, status):
             step = node.fullname.split(".", 1)[-1]
-            name = step.replace("_", "-")
+            name = readable(step)
             if status == "start":
                 started[step] = time.monotonic()
                 bar.update(task, description=name[:34])

@@ -10,23 +10,27 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..bids.anat import read_sidecar
+from ..bids.anat import read_quality
 from ..bids.files import copy_file, write_json
 from ..bids.maps import GreyMatterMap, check_alike, find_maps
-from ..bids.query import check_dataset
-from ..bids.tables import identifiers, read_participants, read_tsv, write_table, write_tsv
+from ..bids.participants import are_listed, read_participants
+from ..bids.query import Unusable, check_dataset
+from ..bids.tables import identifiers, write_table, write_tsv
 from ..bids.visits import order_visits
 from ..config import Config
-from ..errors import DatasetError, NoInputError
+from ..errors import DatasetError, NoInputError, ScanError
 from ..group.design import read_categories
-from ..group.study import Design, build_questions
+from ..group.study import Design, build_questions, doubtful_categories
+from ..participant.precomputed import load_map
 from ..schema.atlases import named
 from ..schema.measures import QUALITY_COLUMNS
 from ..schema.scan_tables import QUALITY
+from .adopted import judge_map
 from .claims import claim, lock_folders, refuse, write_citation
 from .environment import memory_limit_gb, prepare, processors, work_folder
 from .execute import Failure, Finished, execute
 from .group_summary import MapFacts, read_inputs, summarise
+from .participant import check_derivatives, nothing_left, wanted_maps
 
 logger = logging.getLogger("latentatlas")
 
@@ -62,7 +66,15 @@ def run_group(config: Config, logs: Path) -> list[Failure]:
 
 def _analyse(config: Config, logs: Path) -> list[Failure]:
     start = time.monotonic()
-    maps, quality, left_out = _trusted(_maps(config))
+    found, unusable = _maps(config)
+    lost = [Failure(item.name, "input", item.reason) for item in unusable]
+    for failure in lost:
+        logger.warning("%s cannot be used: %s", failure.where, failure.message.splitlines()[0])
+    maps, quality, left_out = _trusted(found)
+    left_out += [_left_out(item.name, item.reason.splitlines()[0]) for item in unusable]
+    if not maps:
+        reasons = [Unusable(str(entry["participant_id"]), str(entry["reason"])) for entry in left_out]
+        raise nothing_left(reasons, config.output_dir)
     table = _cohort(config, maps, quality)
     # Every analysis takes the first row of a participant as the earliest scan.
     order, visits = order_visits(table)
@@ -112,7 +124,7 @@ def _analyse(config: Config, logs: Path) -> list[Failure]:
     seconds["total"] = round(time.monotonic() - start, 1)
     summary = summarise(config, facts, **read_inputs(done))
     write_json(config.output_dir / "group" / "summary.json", {**summary, "wall_time": seconds})
-    return failures
+    return [*lost, *failures]
 
 
 def _voxel_size(item: GreyMatterMap) -> float:
@@ -121,35 +133,46 @@ def _voxel_size(item: GreyMatterMap) -> float:
     return round(float(min(nib.load(item.path).header.get_zooms()[:3])), 3)
 
 
-def _maps(config: Config) -> list[GreyMatterMap]:
+def _maps(config: Config) -> tuple[list[GreyMatterMap], list[Unusable]]:
     """The maps to analyse: all in one space, on one grid, modulated alike."""
-    from ..space.templates import parse_name, res_label
-
+    for root in config.derivatives:
+        check_derivatives(root)
     roots = [config.output_dir, *config.derivatives]
     if check_dataset(config.bids_dir, strict=False).get("DatasetType") == "derivative":
         roots.append(config.bids_dir)
     chosen = {"participants": config.participant_label, "sessions": config.session_label}
-    res = res_label(config.resolution) if config.resolution else None
-    maps = find_maps(roots, **chosen, resolution=res, prefer_space=parse_name(config.template)[0])
+    maps, unusable = find_maps(roots, **chosen, wanted=wanted_maps(config), own=config.output_dir)
+    if unusable and not maps:
+        raise nothing_left(unusable, config.output_dir)
     if not maps:
         raise NoInputError(
             "there are no grey-matter maps to analyse",
             file=config.output_dir,
             remedy="run the participant level first, or name a dataset of maps with --derivatives",
         )
-    check_alike(maps, "choose with --template and --resolution, or process all participants alike")
-    logger.info("%d maps in %s", len(maps), maps[0].space)
-    return maps
+    check_alike(
+        maps,
+        "choose with --template (name[:cohort-<label>][:res-<label>]) and --resolution, or process all participants "
+        "alike",
+    )
+    logger.info("%d maps in %s", len(maps), maps[0].template)
+    return maps, unusable
 
 
 def _trusted(maps: list[GreyMatterMap]) -> tuple[list[GreyMatterMap], list[dict], list[dict]]:
     """Leave out the maps that the participant level's quality gate has failed; also the sidecars of the others."""
     kept, sidecars, left_out = [], [], []
     for item in maps:
-        facts = read_sidecar(item.path)
+        facts = read_quality(item.path)
+        if "QualityVerdict" not in facts:  # another program's
+            try:
+                found = load_map(item.path, modulated=item.modulated)
+                facts |= judge_map(item.path, found, item.template, facts, modulated=item.modulated)
+            except ScanError as error:
+                facts |= {"QualityVerdict": "fail", "QualityReasons": [error.problem]}
         if facts.get("QualityVerdict") == "fail":
             reason = "; ".join(facts.get("QualityReasons", [])) or "failed the quality gate"
-            left_out.append({"participant_id": f"sub-{item.subject}", "session_id": item.session, "reason": reason})
+            left_out.append(_left_out(item.prefix, reason))
             logger.warning("%s is left out: %s", item.prefix, reason)
         else:
             kept.append(item)
@@ -157,12 +180,21 @@ def _trusted(maps: list[GreyMatterMap]) -> tuple[list[GreyMatterMap], list[dict]
     return kept, sidecars, left_out
 
 
+def _left_out(prefix: str, reason: str) -> dict:
+    named = dict(part.split("-", 1) for part in prefix.split("_") if "-" in part)
+    return {"participant_id": f"sub-{named.get('sub', prefix)}", "session_id": named.get("ses"), "reason": reason}
+
+
 def _cohort(config: Config, maps: Sequence[GreyMatterMap], quality: Sequence[dict]) -> pd.DataFrame:
     """One row a scan: identifiers, what participants.tsv knows, and the volumes in ``KNOWN`` from the scans."""
-    roots = [config.bids_dir, config.output_dir, *config.derivatives]
-    table = read_participants(roots, [m.subject for m in maps], [m.session for m in maps])
+    roots = [config.bids_dir, config.output_dir]
+    table = read_participants(roots, [m.subject for m in maps], [m.session for m in maps], [m.home for m in maps])
+    names = [str(facts.get("SourceDataset") or m.home.name) for m, facts in zip(maps, quality, strict=True)]
+    if len(set(names)) > 1 and "dataset" not in table:
+        table["dataset"] = names
     for column, key in KNOWN.items():
-        volume = pd.Series([facts.get(key) for facts in quality], dtype=float)
+        told = [facts.get(key) for facts in quality]
+        volume = pd.Series([float(v) if isinstance(v, int | float) else np.nan for v in told], dtype=float)
         if column not in table and volume.notna().any():
             table[column] = volume
     return table
@@ -188,7 +220,10 @@ def _check(config: Config, maps: Sequence[GreyMatterMap], table: pd.DataFrame, d
     from ..model.plan import make_plan
     from ..space.atlases import load_atlas
 
-    for contrast in build_questions(table, design).contrasts:
+    questions = build_questions(table, design)
+    for doubt in doubtful_categories(table, design, questions):
+        logger.warning(doubt)
+    for contrast in questions.contrasts:
         if contrast.problem:
             logger.warning("%s is not testable: %s", contrast.name, contrast.problem)
     if config.reference_group:
@@ -284,5 +319,4 @@ def _listed(config: Config, table: pd.DataFrame) -> np.ndarray | None:
     file = config.bids_dir / "participants.tsv"
     if not file.exists():
         return None
-    named = "sub-" + read_tsv(file)["participant_id"].str.strip().str.removeprefix("sub-")
-    return table["participant_id"].isin(named).to_numpy()
+    return np.array(are_listed(file, list(table["participant_id"])))

@@ -243,7 +243,6 @@ def _write_latents(folder: Path, table: pd.DataFrame, products: dict) -> None:
             "explained_variance_pca": products["ev_pca"],
             "mean_squared_error": products["err"],
             "fold": products["fold"],
-            "error_linear": 1 - products["ev_linear"],
             "explained_variance_linear": products["ev_linear"],
         }
     )

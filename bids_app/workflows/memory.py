@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
-import numpy as np
-
+from ..content import check_size
 from ..schema.segmenters import SEGMENTERS
 
 #: Step -> GB whatever the scan, and bytes a voxel of it: a tenth above the peaks of a process that does nothing else,
@@ -36,6 +36,8 @@ def count_voxels(image: Path) -> int:
     import nibabel as nib
 
     try:
-        return int(np.prod(nib.load(image).shape, dtype=np.int64))
+        shape = nib.load(image).shape
+        check_size(shape)
+        return math.prod(map(int, shape))
     except Exception:  # nibabel, gzip and zlib each raise their own kinds for damage
         return USUAL_VOXELS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,15 +11,15 @@ import numpy as np
 
 from .. import __version__
 from ..bids.anat import finished, output_path, read_sidecar
-from ..bids.maps import GreyMatterMap, check_alike, find_maps
-from ..bids.query import Scan, find_t1w
+from ..bids.maps import GreyMatterMap, Wanted, check_alike, describe_contents, find_maps, has_maps
+from ..bids.query import Found, Scan, Unusable, find_t1w
 from ..bids.versions import generation, map_version
 from ..config import Config
-from ..errors import DatasetError
+from ..errors import NoInputError
 from .claims import claim, lock_folders, refuse, write_citation
 from .environment import memory_limit_gb, prepare, processors, work_folder
 from .execute import Failure, execute
-from .scan_identity import adopted_kind, adopted_labels, fingerprint
+from .scan_identity import adopted_kind, adopted_labels, branch_name, fingerprint
 
 logger = logging.getLogger("latentatlas")
 
@@ -38,13 +39,21 @@ def run_participant(config: Config, logs: Path) -> list[Failure]:
     -------
     list of Failure
         Of the scans that failed; the others are finished.
+
+    Raises
+    ------
+    NoInputError
+        Nothing that was asked for can be worked on.
     """
-    sources = _sources(config)
+    sources, unusable = _sources(config)
+    failures = [Failure(item.name, "input", item.reason) for item in unusable]
+    for failure in failures:  # at once: who has mistyped a label need not wait for the others to end
+        logger.warning("%s cannot be used: %s", failure.where, failure.message.splitlines()[0])
     participants = sorted({s.subject for s in sources})
     counts = [f"{n} {what}{'s' * (n != 1)}" for n, what in ((len(sources), "scan"), (len(participants), "participant"))]
     logger.info(" of ".join(counts))
     with claim([f"sub-{p}" for p in participants], lock_folders(config)) as taken:
-        failures = [Failure(name, "start", str(refuse(name, who))) for name, who in taken.items()]
+        failures += [Failure(name, "start", str(refuse(name, who))) for name, who in taken.items()]
         participants = [p for p in participants if f"sub-{p}" not in taken]
         sources = [s for s in sources if s.subject in participants]
         if not (config.reports_only or config.boilerplate_only):
@@ -56,69 +65,131 @@ def run_participant(config: Config, logs: Path) -> list[Failure]:
     return failures
 
 
-def _sources(config: Config) -> list[Scan]:
-    """Scans to work on: maps of ``--derivatives`` where there are, T1w images for everybody else."""
-    maps = _precomputed(config) if config.derivatives else []
-    covered = {m.subject for m in maps}
-    wanted = [p for p in config.participant_label if p not in covered]
-    if maps and config.participant_label and not wanted:
-        return list(maps)
+def _sources(config: Config) -> Found:
+    """Scans to work on: maps of ``--derivatives`` where there are, and T1w images that none of them covers."""
+    maps, lost = _precomputed(config) if config.derivatives else ([], [])
+    of_subject: dict[str, list[GreyMatterMap]] = defaultdict(list)
+    for item in maps:
+        of_subject[item.subject].append(item)
     found = find_t1w(
         config.bids_dir,
-        participants=wanted,
+        participants=config.participant_label,
         sessions=config.session_label,
         filter_file=config.bids_filter_file,
-        database_dir=config.bids_database_dir,
         validate=not config.skip_bids_validation,
+        covered=lambda scan: any(_covers(m, scan) for m in of_subject[scan.subject]),
     )
-    scans = [s for s in found if s.subject not in covered]
-    if maps and scans:
-        _check_computed_alike(config, maps, scans)
-    return [*maps, *scans]
+    given, scans = [*maps, *lost], found.scans
+    # A participant who has a map needs no T1w.
+    with_map = {f"sub-{m.subject}" for m in maps}
+    unusable = [item for item in found.unusable if item.name not in with_map]
+    if maps and scans and (problem := _differ(config, maps, scans)):
+        unusable += [Unusable(s.prefix, problem) for s in scans]
+        scans = []
+    if maps or scans:
+        return Found([*maps, *scans], sorted({*lost, *unusable}))
+    if unusable or given:
+        raise nothing_left([*lost, *unusable], config.bids_dir)
+    raise NoInputError(
+        "the dataset holds no T1-weighted image that fits the request",
+        file=config.bids_dir,
+        remedy="images are expected at sub-*/[ses-*/]anat/*_T1w.nii.gz; check --session-label and the filters",
+    )
 
 
-def _precomputed(config: Config) -> list[GreyMatterMap]:
+def nothing_left(unusable: Sequence[Unusable], place: Path) -> NoInputError:
+    """The error where nothing of what was asked for can be worked on."""
+    reasons = [f"{item.name}: {item.reason}" for item in unusable]
+    more = f"\n… and {len(reasons) - 10} more" if len(reasons) > 10 else ""
+    return NoInputError(
+        "nothing that was asked for can be used\n" + "\n".join(reasons[:10]) + more,
+        file=place,
+        remedy="mend what is named above, or choose other scans",
+    )
+
+
+def _covers(given: GreyMatterMap, scan: Scan) -> bool:
+    """Whether a map is one of this scan: of its session, or of all; of its run, or of all."""
+    if given.subject != scan.subject or given.session not in (None, scan.session):
+        return False
+    return all(scan.entities.get(name) == label for name, label in given.entities.items())
+
+
+def _precomputed(config: Config) -> tuple[list[GreyMatterMap], list[Unusable]]:
     """Maps of ``--derivatives``: those in the space of ``--template`` if there are any, else in their own."""
-    from ..space.templates import parse_name
-
+    for root in config.derivatives:
+        check_derivatives(root)
     chosen = {"participants": config.participant_label, "sessions": config.session_label}
-    maps = find_maps(config.derivatives, **chosen, prefer_space=parse_name(config.template)[0])
+    maps, unusable = find_maps(config.derivatives, **chosen, wanted=wanted_maps(config))
     if maps:
         check_alike(
-            maps, "choose a space with --template, or the participants with --participant-label", modulating=True
+            maps,
+            "choose with --template (name[:cohort-<label>][:res-<label>]) and --resolution, or the participants with "
+            "--participant-label",
+            modulating=True,
         )
         logger.info("%d precomputed grey-matter maps in %s", len(maps), maps[0].template)
-    return maps
+    else:
+        logger.warning("no map in --derivatives belongs to the participants that were asked for")
+    return maps, unusable
 
 
-def _check_computed_alike(config: Config, maps: Sequence[GreyMatterMap], scans: Sequence[Scan]) -> None:
-    """Maps computed for participants without one must be made like the given maps, in their space, on their grid."""
+def wanted_maps(config: Config) -> Wanted:
+    """Which maps ``--template`` and ``--resolution`` ask for."""
+    from ..space.templates import parse_name
+
+    space, modifiers = parse_name(config.template)
+    return Wanted(space, modifiers.get("cohort"), modifiers.get("res"), config.resolution)
+
+
+def check_derivatives(root: Path) -> None:
+    """Refuse a dataset named with ``--derivatives`` that gives nothing: its maps would be computed for hours instead.
+
+    Raises
+    ------
+    NoInputError
+        It is not there, or holds no map that can be used.
+    """
+    if not root.is_dir():
+        raise NoInputError("the dataset named with --derivatives does not exist", file=root)
+    if not has_maps(root):
+        raise NoInputError(
+            f"the dataset named with --derivatives holds no map that can be used: {describe_contents(root)}",
+            file=root,
+            remedy="grey-matter maps are expected at sub-*/[ses-*/]anat/*_space-<template>_*label-GM_probseg.nii.gz "
+            "(fMRIPrep, sMRIPrep: --output-spaces MNI152NLin2009cAsym) or as CAT12's mwp1*.nii",
+        )
+
+
+def _differ(config: Config, maps: Sequence[GreyMatterMap], scans: Sequence[Scan]) -> str | None:
+    """Why maps computed for scans without one would not be made like the given maps, in their space, on their grid."""
     import nibabel as nib
 
     from ..space.templates import get_template
 
     given = maps[0]
+    remedy = (
+        "leave it out with --participant-label or --session-label, or compute all maps here (without --derivatives)"
+    )
     versions = sorted({version for m in maps if (version := map_version(read_sidecar(m.path)))})
     other = [version for version in versions if generation(version) != generation(__version__)]
     if other:
-        raise DatasetError(
-            f"these participants have no precomputed map: {_listed(scans)}; a map computed here, by LatentAtlas "
-            f"{__version__}, must not be mixed with those of version {', '.join(other)}",
-            file=given.path.parent,
-            remedy="leave them out with --participant-label, or compute all maps here (without --derivatives)",
+        return (
+            f"there is no precomputed map of it; a map computed here, by LatentAtlas {__version__}, must not be mixed "
+            f"with those of version {', '.join(other)}\n  what to do: {remedy}"
         )
     here, grid = config.template, nib.load(given.path)
     alike = here.split(":res-")[0] == given.template
     if alike:
         template = get_template(config.template, config.grid_mm)
         alike = template.shape == grid.shape[:3] and np.allclose(template.affine, grid.affine, atol=1e-3)
-    if not alike:
-        raise DatasetError(
-            f"these participants have no precomputed map: {_listed(scans)}; a map computed here, in {here} at "
-            f"{config.grid_mm:g} mm, would not be on the grid of the others ({given.template})",
-            file=given.path.parent,
-            remedy="leave them out with --participant-label, or compute all maps here (without --derivatives)",
-        )
+    if alike:
+        logger.info("no precomputed map, and computed here: %s", _listed(scans))
+        return None
+    return (
+        f"there is no precomputed map of it; a map computed here, in {here} at {config.grid_mm:g} mm, would not be on "
+        f"the grid of the others ({given.template})\n  what to do: {remedy}"
+    )
 
 
 def _listed(scans: Sequence[Scan]) -> str:
@@ -143,7 +214,7 @@ def _process(config: Config, sources: Sequence[Scan], logs: Path) -> list[Failur
     from .participant_graph import init_participant_wf
 
     workflow = init_participant_wf(config, todo, labels=labels, n_threads=min(threads, nprocs))
-    workflow.base_dir = str(work_folder(config, [s.prefix.replace("-", "_") for s in todo]))
+    workflow.base_dir = str(work_folder(config, [branch_name(s) for s in todo]))
     return execute(workflow, config, nprocs=nprocs, memory_gb=memory, logs=logs)
 
 

@@ -8,12 +8,13 @@ import nipype.pipeline.engine as pe
 
 from ..bids.maps import GreyMatterMap
 from ..bids.query import Scan, check_dataset
+from ..bids.source import describe_source
 from ..config import Config
 from ..schema.segmenters import BY_NAME
 from ..space.templates import parse_name
 from . import participant_steps as steps
 from .memory import count_voxels, memory_gb
-from .scan_identity import adopted_kind, adopted_labels, fingerprint
+from .scan_identity import adopted_kind, adopted_labels, branch_name, fingerprint
 
 
 def init_participant_wf(
@@ -47,10 +48,20 @@ def init_adopted_wf(config: Config, scan: GreyMatterMap) -> pe.Workflow:
 
         adopt -> [encode] -> write -> figures
     """
-    workflow = pe.Workflow(name=scan.prefix.replace("-", "_"))
+    workflow = pe.Workflow(name=branch_name(scan))
     transform = {"transform": str(scan.transform)} if scan.transform and not scan.modulated else {}
     adopt = pe.Node(
-        steps.adopt(image=str(scan.path), modulated=scan.modulated, tiv=scan.tiv, **transform), "adopt", mem_gb=1.5
+        steps.adopt(
+            image=str(scan.path),
+            source=describe_source(scan.path),
+            dataset=scan.home.name,
+            space=scan.template,
+            modulated=scan.modulated,
+            tiv=scan.tiv,
+            **transform,
+        ),
+        "adopt",
+        mem_gb=1.5,
     )
     write = pe.Node(
         steps.write_adopted(
@@ -108,7 +119,7 @@ def init_scan_wf(config: Config, scan: Scan, *, labels: Mapping[str, str], n_thr
     labels : mapping
     n_threads : int
     """
-    workflow = pe.Workflow(name=scan.prefix.replace("-", "_"))
+    workflow = pe.Workflow(name=branch_name(scan))
     space = {"template": config.template, "resolution": config.grid_mm}
     engine, segmenter = {"segmentation": config.segmentation}, BY_NAME[config.segmentation]
     voxels = count_voxels(scan.path)
@@ -116,7 +127,7 @@ def init_scan_wf(config: Config, scan: Scan, *, labels: Mapping[str, str], n_thr
     def node(interface, name, *, threads=1, needs=None, **more):
         return pe.Node(interface, name=name, n_procs=threads, mem_gb=memory_gb(name, voxels, needs), **more)
 
-    conform = node(steps.conform(image=str(scan.path)), "conform")
+    conform = node(steps.conform(image=str(scan.path), source=describe_source(scan.path)), "conform")
     brain = node(steps.brain_mask(mode=config.skull_strip, n_threads=n_threads), "brain_mask", threads=n_threads)
     # ANTs and Greedy take their threads from the environment (workflows.environment.prepare).
     bias = node(steps.bias_field(sloppy=config.sloppy), "bias_field", threads=n_threads)
@@ -158,6 +169,7 @@ def init_scan_wf(config: Config, scan: Scan, *, labels: Mapping[str, str], n_thr
             (conform, brain, [("t1w", "t1w")]),
             (conform, bias, [("t1w", "t1w")]),
             (conform, write, [("facts", "conformed")]),
+            (conform, quality, [("facts", "conformed")]),
             (brain, bias, [("mask", "mask")]),
             (bias, normalise, [("corrected", "corrected")]),
             (brain, normalise, [("mask", "mask")]),

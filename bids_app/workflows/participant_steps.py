@@ -9,12 +9,17 @@ from .stage import stage
 
 
 @stage("t1w", "facts")
-def conform(folder: Path, image: Path) -> dict:
-    """Check a T1w image and bring it to RAS, float32, air at zero."""
+def conform(folder: Path, image: Path, source: dict) -> dict:
+    """Check a T1w image and bring it to RAS, float32, air at zero.
+
+    ``source`` says what the image was when the run began: with another one the step is another, too.
+    """
+    from ..bids.source import hash_content
     from ..participant.inputs import read_t1w
 
-    t1w, scale = read_t1w(image)
-    facts = {"IntensityZero": scale.zero, "IntensityFactor": scale.factor}
+    t1w, scale, uncertain = read_t1w(image)
+    facts = {"SourceFile": {**source, "SHA256": hash_content(image)}}
+    facts |= {"IntensityZero": scale.zero, "IntensityFactor": scale.factor, "SidesUncertain": uncertain}
     if scale.fill is not None:
         facts["IntensityFill"] = scale.fill
     return {"t1w": _save(t1w, folder / "t1w.nii"), "facts": facts}
@@ -138,6 +143,7 @@ def quality(
     jacobian: Path,
     mask_std: Path,
     facts: dict,
+    conformed: dict,
     template: str,
     resolution: float,
 ) -> dict:
@@ -157,7 +163,7 @@ def quality(
         get_template(template, resolution),
         stripped=facts["SkullStripped"],
     )
-    metrics |= facts
+    metrics |= {**facts, "SidesUncertain": conformed["SidesUncertain"]}
     verdict, reasons = judge(metrics)
     judged = {"QualityVerdict": verdict, "QualityReasons": reasons, "QualityLimits": usual_ranges()}
     return {"quality": {**metrics, **judged}}
@@ -216,6 +222,8 @@ def write(
     files = {kind: _zipped(given[kind], folder) for kind in NAMES if given[kind] is not None}
     stripped = quality["SkullStripped"]
     engine = {KEY: segmentation}
+    source = {"SourceFile": conformed["SourceFile"]}
+    conformed = {key: value for key, value in conformed.items() if key not in source}
     metadata = {
         **dict.fromkeys(("gm", "wm", "csf", "gm_std", "wm_std", "csf_std"), engine),
         "t1w": {"SkullStripped": stripped, **conformed},
@@ -226,6 +234,7 @@ def write(
             "Modulated": True,
             "Units": "ml per ml",
             **({"Sloppy": True} if sloppy else {}),
+            **source,
             "Fingerprint": fingerprint,
         },
         "smoothed": {"SmoothingFWHM": fwhm, "Modulated": True, "Units": "ml per ml"},
@@ -236,28 +245,40 @@ def write(
 
 
 @stage("map", "facts")
-def adopt(folder: Path, image: Path, modulated: bool, transform: Path | None = None, tiv: float | None = None) -> dict:
+def adopt(
+    folder: Path,
+    image: Path,
+    source: dict,
+    dataset: str,
+    space: str,
+    modulated: bool,
+    transform: Path | None = None,
+    tiv: float | None = None,
+) -> dict:
     """Take a precomputed grey-matter map as it stands; modulate it where its transform lies beside it.
 
-    What its sidecar says of its quality, if LatentAtlas made it, still holds: a map that failed there fails here.
+    It is measured like any other. What its sidecar says of its quality, if LatentAtlas made it, still holds: a map
+    that failed there fails here.
     """
-    from ..bids.anat import read_sidecar
+    from ..bids.anat import read_quality
+    from ..bids.source import hash_content
     from ..bids.versions import map_version
-    from ..participant._ants import total_volume
     from ..participant.precomputed import load_map, modulate_map
     from ..schema.measures import QUALITY_COLUMNS
+    from .adopted import judge_map
 
-    found = load_map(image)
+    found = load_map(image, modulated=modulated)
     if not modulated and transform is not None:
         found, modulated = modulate_map(found, transform, folder), True
     told = {KEY, "QualityLimits", "JacobianRange", *(column.name for column in QUALITY_COLUMNS)}
-    sidecar = read_sidecar(image)
+    sidecar = read_quality(image)
     facts = {key: value for key, value in sidecar.items() if key in told}
+    facts |= {"TIV": tiv} if tiv else {}
+    facts |= judge_map(image, found, space, facts, modulated=modulated)
     if version := map_version(sidecar):
         facts["SourceLatentAtlasVersion"] = version
-    facts |= {"Modulated": modulated, "Precomputed": True, **({"TIV": tiv} if tiv else {})}
-    if modulated:
-        facts |= {"ModulatedGMVolume": total_volume(found), "Units": "ml per ml"}
+    facts |= {"SourceDataset": dataset, "SourceFile": {**source, "SHA256": hash_content(image)}}
+    facts |= {"Modulated": modulated, "Precomputed": True, **({"Units": "ml per ml"} if modulated else {})}
     return {"map": _save(found, folder / "map.nii.gz"), "facts": facts}
 
 

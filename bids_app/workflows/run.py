@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Sequence
 from datetime import datetime
@@ -10,7 +11,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from .. import __version__
-from ..bids.dataset import check_output, write_dataset_files
+from ..bids.dataset import check_output, check_work, write_dataset_files
 from ..bids.files import write_text
 from ..bids.query import check_dataset
 from ..config import Config
@@ -36,8 +37,12 @@ def run(config: Config) -> int:
     start = time.monotonic()
     start_logging(config.verbose)
     logger.info("LatentAtlas %s, %s level", __version__, config.analysis_level)
+    if config.bids_database_dir:
+        logger.info("--bids-database-dir is not used: the dataset is listed anew")
     description = check_dataset(config.bids_dir, strict=not config.skip_bids_validation)
     check_output(config.bids_dir, config.output_dir)
+    check_work(config.bids_dir, config.work_dir)
+    _leave_lost_folder(config.output_dir)
     own_maps = config.analysis_level == "participant"
     write_dataset_files(config.bids_dir, config.output_dir, description, participants=own_maps)
     run_name = f"{datetime.now():%Y%m%d-%H%M%S}_{config.analysis_level}_{uuid4().hex[:6]}"
@@ -49,6 +54,14 @@ def run(config: Config) -> int:
     failures = run_level(config, config.output_dir / "logs")
     _tell(failures, time.monotonic() - start, config.output_dir)
     return 1 if failures else 0
+
+
+def _leave_lost_folder(refuge: Path) -> None:
+    """Go elsewhere where the current folder is gone: Nipype and multiprocessing ask for it."""
+    try:
+        os.getcwd()
+    except OSError:
+        os.chdir(refuge)
 
 
 def _tell(failures: Sequence[Failure], seconds: float, output_dir: Path) -> None:

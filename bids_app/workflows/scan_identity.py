@@ -12,9 +12,14 @@ from ..bids.versions import generation
 from ..config import Config
 
 
+def branch_name(scan: Scan) -> str:
+    """What Nipype calls the steps of a scan: letters, digits and lines, whatever its labels hold."""
+    return scan.prefix.replace("-", "_").replace("+", "__")
+
+
 def fingerprint(config: Config, scan: Scan) -> str:
-    """What a scan's maps depend on: the method, the scientific options, and the file they are made from."""
-    facts = [generation(__version__), config.scientific_hash(), scan.path.name, scan.path.stat().st_size]
+    """What a scan's maps depend on beside the file they are made from: the method and the scientific options."""
+    facts = [generation(__version__), config.scientific_hash(), scan.path.name]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 

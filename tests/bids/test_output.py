@@ -9,7 +9,8 @@ import pytest
 
 from bids_app.bids.dataset import check_output, write_dataset_files
 from bids_app.bids.files import write_atomically, write_json, write_text
-from bids_app.bids.tables import read_participants, read_tsv, write_tsv
+from bids_app.bids.participants import read_participants
+from bids_app.bids.tables import read_tsv, write_tsv
 from bids_app.errors import ConfigError, DatasetError, OutputError
 
 

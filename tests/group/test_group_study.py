@@ -33,7 +33,8 @@ def test_a_file_brings_back_the_whole_study(cohort, scans, tmp_path):
     questions = build_questions(scans, DESIGN)
     made = build_study(scans[["participant_id", "session_id"]], cohort.regions, questions,
                        products(cohort, Zpca=cohort.Z[:, ::-1], Zpca_f=cohort.Zf[:, :, ::-1],
-                                ev_linear=cohort.err / 3, epochs=cohort.fold), cohort.G, held_out(cohort))  # fmt: skip
+                                ev_linear=1 - 2 * cohort.err, epochs=cohort.fold), cohort.G,
+                       held_out(cohort))  # fmt: skip
     read = read_study(write_study(tmp_path / "study.npz", made))
     pd.testing.assert_frame_equal(read.scans, made.scans)
     pd.testing.assert_frame_equal(read.regions, made.regions)

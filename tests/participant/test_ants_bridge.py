@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from bids_app.participant._ants import from_ants, scratch, to_ants
+from bids_app.participant._ants import from_ants, plain, scratch, to_ants
+from bids_app.participant.transforms import displacement
 
 
 def oblique(angles=(10, -20, 30), zooms=(1, 1.5, 2.5), flip=1):
@@ -58,3 +59,21 @@ def test_scratch_holds_temporary_files_and_goes(tmp_path):
         (folder / "left-over").write_text("x")
     assert list((tmp_path / "work").iterdir()) == []
     assert tempfile.gettempdir() == before
+
+
+@pytest.mark.parametrize("name", ["a [x], & b", "ü", "it's", 'a "b"', "a;b$(c)", "plain-1.5_x"])
+def test_ants_works_in_folders_of_any_name(tmp_path, name):
+    import ants
+
+    folder = tmp_path / name
+    image = nib.Nifti1Image(np.random.default_rng(0).random((9, 9, 9)).astype(np.float32), np.eye(4))
+    (folder / "sub").mkdir(parents=True)
+    transform = folder / "sub" / "shift.mat"
+    ants.write_transform(ants.new_ants_transform(parameters=[1, 0, 0, 0, 1, 0, 0, 0, 1, 2.0, 0, 0]), str(transform))
+    field = displacement(image, transform, folder / "work")
+    np.testing.assert_allclose(field[..., 0], -2, atol=1e-5)
+    assert sorted(p.name for p in folder.iterdir()) == ["sub", "work"]
+    assert list((folder / "work").iterdir()) == []
+    with plain(transform) as link:
+        assert link.read_bytes() == transform.read_bytes()
+    assert transform.exists()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bids_app.errors import ScanError
-from bids_app.participant.inputs import load_t1w, shear
+from bids_app.participant.inputs import load_t1w, read_t1w, shear
 
 SHAPE = (40, 44, 36)
 
@@ -104,7 +104,7 @@ def test_singular_affine(write):
 
 
 def test_missing_empty_truncated_and_foreign_files(tmp_path, write):
-    with pytest.raises(ScanError, match="no such image"):
+    with pytest.raises(ScanError, match="no such file"):
         load_t1w(tmp_path / "none.nii.gz")
     (tmp_path / "zero.nii.gz").touch()
     with pytest.raises(ScanError, match="empty"):
@@ -120,3 +120,85 @@ def test_missing_empty_truncated_and_foreign_files(tmp_path, write):
     (tmp_path / "text.nii.gz").write_text("not an image")
     with pytest.raises(ScanError, match="not NIfTI"):
         load_t1w(tmp_path / "text.nii.gz")
+
+
+AFFINE = np.array([[-4.0, 0, 0, 80], [0, 4, 0, -90], [0, 0, 4, -70], [0, 0, 0, 1]])
+
+
+def with_forms(path, sform, qform, codes, **fields):
+    """An image of which both forms and their codes are as wanted, whatever nibabel thinks of it."""
+    image = nib.Nifti1Image(noise(), AFFINE)
+    header = image.header
+    header.set_qform(qform, 1)
+    header.set_sform(sform, 1)
+    header["sform_code"], header["qform_code"] = codes
+    if sform is None:
+        header["srow_x"] = header["srow_y"] = header["srow_z"] = 0
+    for name, value in fields.items():
+        header[name] = value
+    content = bytearray(header.binaryblock) + b"\0" * 4 + np.asarray(image.dataobj, np.float32).tobytes("F")
+    content[108:112] = np.float32(352).tobytes()
+    path.write_bytes(bytes(content))
+    return path
+
+
+def test_a_good_qform_counts_beside_an_empty_sform(tmp_path):
+    found = read_t1w(with_forms(tmp_path / "a.nii", None, AFFINE, (1, 1)))
+    assert not found.sides_uncertain
+    np.testing.assert_allclose(found.image.affine, nib.as_closest_canonical(nib.Nifti1Image(noise(), AFFINE)).affine)
+
+
+def test_a_rounded_quaternion_is_read(tmp_path):
+    turned = np.diag([-1.0, -1, 1, 1]) @ AFFINE  # its quaternion has length one in b, c and d alone
+    path = with_forms(tmp_path / "a.nii", None, turned, (0, 1), quatern_b=0.0, quatern_c=0.0, quatern_d=1.001)
+    with pytest.raises(Exception, match="w2 should be positive"):
+        nib.load(path)
+    found = read_t1w(path)
+    expected = np.abs(np.diag([4.0, 4, 4]))
+    np.testing.assert_allclose(np.abs(found.image.affine[:3, :3]), expected, atol=1e-4)
+    assert not found.sides_uncertain
+
+
+@pytest.mark.parametrize(
+    ("qform", "codes", "uncertain"),
+    [
+        (AFFINE, (0, 0), 1),
+        (np.diag([-1.0, 1, 1, 1]) @ AFFINE, (1, 1), 2),
+        (np.diag([-1.0, -1, 1, 1]) @ AFFINE, (2, 1), 2),
+        (np.diag([-1.0, 1, 1, 1]) @ AFFINE, (1, 0), 0),
+        (AFFINE, (1, 1), 0),
+        (AFFINE, (4, 1), 0),
+    ],
+)
+def test_uncertain_sides_are_said(tmp_path, qform, codes, uncertain):
+    assert read_t1w(with_forms(tmp_path / "a.nii", AFFINE, qform, codes)).sides_uncertain == uncertain
+
+
+def test_a_head_that_was_registered_lies_a_little_askew(tmp_path):
+    angle = np.deg2rad(25)
+    turn = np.eye(4)
+    turn[1:3, 1:3] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    assert not read_t1w(with_forms(tmp_path / "a.nii", turn @ AFFINE, AFFINE, (4, 1))).sides_uncertain
+
+
+def test_units_of_the_header_are_heeded_where_a_head_fits_in_then_only(tmp_path):
+    small = np.diag([0.001, 0.001, 0.001, 1]) @ AFFINE
+    found = read_t1w(with_forms(tmp_path / "a.nii", small, small, (1, 1), xyzt_units=1))
+    np.testing.assert_allclose(found.image.header.get_zooms(), 4, rtol=1e-5)
+    for code in (1, 4, 7, 255):  # a wrong word for mm, and some that mean nothing
+        found = read_t1w(with_forms(tmp_path / f"b{code}.nii", AFFINE, AFFINE, (1, 1), xyzt_units=code))
+    np.testing.assert_allclose(found.image.header.get_zooms(), 4, rtol=1e-5)
+
+
+def test_a_header_that_says_more_than_any_memory_holds(tmp_path):
+    content = bytearray(with_forms(tmp_path / "a.nii", AFFINE, AFFINE, (1, 1)).read_bytes())
+    content[42:48] = np.array([32767, 32767, 32767], np.int16).tobytes()
+    for name, packed in (("b.nii", bytes(content)), ("c.nii.gz", gzip.compress(bytes(content)))):
+        (tmp_path / name).write_bytes(packed)
+        with pytest.raises(ScanError, match="32767 x 32767 x 32767"):
+            load_t1w(tmp_path / name)
+
+
+def test_complex_values_are_refused(write):
+    with pytest.raises(ScanError, match="complex"):
+        load_t1w(write(noise().astype(np.complex64)))

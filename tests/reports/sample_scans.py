@@ -48,11 +48,17 @@ def template() -> Template:
 
 
 def write_scan(
-    output_dir: Path, label: str, session: str = "", acquisition: str = "", verdict: str = "pass", **meta
+    output_dir: Path,
+    label: str,
+    session: str = "",
+    acquisition: str = "",
+    chunk: str = "",
+    verdict: str = "pass",
+    **meta,
 ) -> str:
     """Write the files of one scan as a run does; returns their prefix."""
     parts = tissues()
-    entities = {"acquisition": acquisition} if acquisition else {}
+    entities = {k: v for k, v in (("acquisition", acquisition), ("chunk", chunk)) if v}
     scan = Scan(Path("T1w.nii.gz"), label, session or None, entities)
     images = {
         "t1w": parts["t1w"],

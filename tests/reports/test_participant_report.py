@@ -51,6 +51,18 @@ def test_a_plain_scan_beside_one_with_an_acquisition(tmp_path):
     assert "banner look" not in plain.split("<main")[1]
 
 
+@pytest.mark.parametrize("above", ["ses-2024/run-3", "anat", "a [x], & ü"])
+def test_the_folder_of_the_output_is_no_entity_of_the_scan(tmp_path, above):
+    folder = tmp_path / above / "out"
+    folder.mkdir(parents=True)
+    write_scan(folder, "1+a", acquisition="x+y", chunk="1")
+    write_scan(folder, "1+a", acquisition="x+y", chunk="2", verdict="look")
+    page = draw_page(folder, "1+a").read_text()
+    first, second = page.split('<section id="scan-sub1+a-acqx+y-chunk2"')
+    assert first.count('class="banner pass"') == second.count('class="banner look"') == 1
+    assert page.count("flicker-stack") > 2
+
+
 def test_reasons_cannot_become_markup(tmp_path):
     write_scan(tmp_path, "01", verdict="fail")
     page = draw_page(tmp_path).read_text()

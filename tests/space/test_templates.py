@@ -172,3 +172,21 @@ def test_the_bundled_template_needs_no_network(monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", no_network)
     forget_templates()
     assert get_template(templates.BUNDLED, 4.0).shape == (50, 59, 48)
+
+
+def test_what_is_not_at_hand_is_not_waited_for(tmp_path, monkeypatch):
+    """Pictures and measures do without a template rather than download it."""
+    import socket
+
+    def refused(*_):
+        raise AssertionError("somebody asks for the network")
+
+    monkeypatch.setattr(socket, "create_connection", refused)
+    monkeypatch.setenv("TEMPLATEFLOW_HOME", str(tmp_path / "home"))
+    with pytest.raises(UnavailableError, match="not cached"):
+        get_template("MNI152NLin2009cAsym", 2.0, fetch=False)
+    assert not (tmp_path / "home").exists()
+    (tmp_path / "home" / "tpl-MNI152NLin2009cAsym").mkdir(parents=True)
+    (tmp_path / "home" / "tpl-MNI152NLin2009cAsym" / "tpl-MNI152NLin2009cAsym_res-01_T1w.nii.gz").touch()
+    with pytest.raises(UnavailableError, match="not cached"):
+        get_template("MNI152NLin2009cAsym", 3.0, fetch=False)

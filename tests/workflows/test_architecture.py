@@ -37,7 +37,7 @@ def test_every_step_goes_on_from_convolutions_alone(trained):
     latents = pd.read_csv(trained / "phenotype" / "latents.tsv", sep="\t").filter(like="latent_")
     assert np.linalg.matrix_rank(latents.to_numpy()) == 4
     errors = pd.read_csv(trained / "phenotype" / "reconstruction.tsv", sep="\t")
-    assert not np.allclose(errors["error"], errors["error_linear"])
+    assert not np.allclose(errors["explained_variance"], errors["explained_variance_linear"])
     for name in ("verdicts", "lrcp_regions", "shap_regions", "projection_quality", "traversals", "baselines"):
         assert len(pd.read_csv(trained / "group" / f"{name}.tsv", sep="\t")), name
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from bids_app.cli import main
+from bids_app.space.templates import get_template
 
 
 @pytest.fixture
@@ -27,13 +28,12 @@ def maps(tmp_path):
     """A derivative dataset of eight grey-matter maps with two groups."""
     root = tmp_path / "maps"
     rng = np.random.default_rng(0)
-    affine = np.diag([8.0, 8.0, 8.0, 1.0])
-    affine[:3, 3] = (-98, -134, -72)
+    grey = get_template(resolution=8.0).gm
     rows = ["participant_id\tgroup\tage\tsite\tempty"]
     for number in range(8):
         anat = root / f"sub-{number:02d}" / "anat"
         anat.mkdir(parents=True)
-        image = nib.Nifti1Image(rng.random((25, 30, 24), dtype=np.float32), affine)
+        image = nib.Nifti1Image(0.7 * grey.get_fdata(dtype=np.float32) * rng.uniform(0.9, 1.1, grey.shape), grey.affine)
         nib.save(
             image, anat / f"sub-{number:02d}_space-MNI152NLin2009aSym_res-8_label-GM_desc-modulated_probseg.nii.gz"
         )
@@ -64,7 +64,8 @@ def test_a_folder_that_is_not_there(tmp_path, capsys):
 
 def test_a_participant_without_a_scan(bids, tmp_path, capsys):
     arguments = [bids, tmp_path / "out", "participant", "--participant-label", "01", "33", "-w", tmp_path / "w"]
-    check(arguments, 66, "sub-33", capsys=capsys)
+    check(arguments, 1, "FAILED sub-33 (step input): no T1-weighted image", "FAILED sub-01", capsys=capsys)
+    check([*arguments[:4], "33", *arguments[-2:]], 66, "sub-33: no T1-weighted image", capsys=capsys)
 
 
 @pytest.mark.parametrize("where", ["", "out", "sub-01"])

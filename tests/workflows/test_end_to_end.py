@@ -330,8 +330,8 @@ def test_maps_of_versions_that_must_not_be_mixed_are_refused_together(processed,
     assert main([str(c) for c in (root / "bids", new, *group, "-d", tmp_path / "copied")]) == 65
     assert "0.4.0: sub-02" in capsys.readouterr().err
     copied += ["01", "02", "--resolution", "3"]
-    assert main([str(c) for c in copied]) == 65
-    assert "sub-01; a map computed here" in capsys.readouterr().err
+    assert main([str(c) for c in copied]) == 1
+    assert "FAILED sub-01 (step input): there is no precomputed map of it; a map computed" in capsys.readouterr().err
 
 
 def test_planted_regions_come_out_on_top(analysed):
@@ -459,12 +459,15 @@ def test_cat12_maps_are_adopted_with_their_intracranial_volume(analysed, tmp_pat
     bids = tmp_path / "bids"
     for label in ("01", "02"):
         (bids / f"sub-{label}/anat").mkdir(parents=True)
-        (bids / f"sub-{label}/anat/sub-{label}_T1w.nii.gz").touch()
+        (bids / f"sub-{label}/anat/sub-{label}_T1w.nii.gz").write_bytes(b"x" * 2000)
     (bids / "dataset_description.json").write_text('{"Name": "two", "BIDSVersion": "1.10.0"}')
     command = [str(p) for p in (bids, tmp_path / "out", "participant", "-d", tmp_path / "cat12", "-w", tmp_path / "w")]
     # The second participant's map would be computed on another grid than CAT12's.
-    assert main(command) == 65
-    assert "sub-02" in capsys.readouterr().err
+    assert main(command) == 1
+    message = capsys.readouterr().err
+    assert "FAILED sub-02" in message
+    assert "would not be on the grid of the others" in message
+    assert (tmp_path / "out/sub-01.html").exists()
     assert main([*command, "--participant-label", "01"]) == 0
     name = "sub-01_space-MNI152NLin2009cAsym_res-4_label-GM_desc-modulated_probseg"
     facts = json.loads((tmp_path / "out/sub-01/anat" / f"{name}.json").read_text())

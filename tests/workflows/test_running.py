@@ -1,0 +1,149 @@
+"""Where and how a run is started: odd folders, odd limits, other spellings work, or one line says what to do."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nipype.pipeline.engine as pe
+import pytest
+
+from bids_app.cli import main, parse
+from bids_app.errors import ConfigError, ModelError
+from bids_app.model.files import CARD, read_card
+from bids_app.workflows.execute import execute
+from bids_app.workflows.stage import stage
+
+ROOT = Path(__file__).parents[2]
+
+
+def described(folder, name="test"):
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "dataset_description.json").write_text(json.dumps({"Name": name, "BIDSVersion": "1.10.0"}))
+    return folder
+
+
+@pytest.mark.parametrize(("typed", "said"), [("8", "did you mean 8G?"), ("16", "16G"), ("0.1G", "100 MB"), ("x", "8G")])
+def test_a_limit_that_no_step_fits_in_is_refused(tmp_path, typed, said, capsys):
+    with pytest.raises(SystemExit) as left:
+        parse(["bids", "out", "participant", "--mem", typed])
+    assert left.value.code == 2
+    assert said in capsys.readouterr().err
+    (tmp_path / "x.toml").write_text(f"mem = '{typed}'")
+    with pytest.raises(ConfigError, match="mem"):
+        parse(["bids", "out", "participant", "--config-file", str(tmp_path / "x.toml")])
+
+
+@stage("where")
+def here(folder: Path) -> dict:
+    return {"where": str(folder)}
+
+
+@pytest.mark.parametrize("plugin", [None, {"plugin": "MultiProc", "plugin_args": {"n_procs": 1, "memory_gb": 1}}])
+def test_a_step_that_wants_more_than_there_is_runs_alone(tmp_path, plugin):
+    more = []
+    if plugin:
+        (tmp_path / "p.yml").write_text(json.dumps(plugin))
+        more = ["--use-plugin", str(tmp_path / "p.yml")]
+    config = parse([str(tmp_path), str(tmp_path / "out"), "participant", *more])
+    workflow = pe.Workflow(name="greedy", base_dir=str(tmp_path))
+    workflow.add_nodes([pe.Node(here(), "here", mem_gb=500, n_procs=64)])
+    assert execute(workflow, config, nprocs=1, memory_gb=1.0, logs=tmp_path) == []
+
+
+def test_both_spellings_of_an_option():
+    hyphens = parse(["bids", "out", "participant", "--participant-label", "01", "sub-02", "--omp-nthreads=2"])
+    underlines = parse(["bids", "out", "participant", "--participant_label", "01", "sub-02", "--omp_nthreads=2"])
+    assert hyphens == underlines
+    assert hyphens.participant_label == ("01", "02")
+    assert parse(["bids", "out", "group", "--group_column", "a_b", "--covariates", "c_d"]).group_column == "a_b"
+
+
+def run(arguments, **more):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **more.pop("env", {})}
+    return subprocess.run(
+        [sys.executable, *arguments], env=environment, capture_output=True, text=True, timeout=120, **more
+    )
+
+
+def test_a_current_folder_that_is_gone(tmp_path):
+    bids, lost = described(tmp_path / "bids"), tmp_path / "lost"
+    lost.mkdir()
+    script = (
+        f"import os, sys; sys.path.insert(0, {str(ROOT)!r}); os.rmdir(os.getcwd()); from bids_app.cli import main; "
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    for arguments, code, said in (
+        (["bids", str(tmp_path / "out")], 78, "current folder, which is gone"),
+        ([str(bids), str(tmp_path / "out")], 78, "current folder, which is gone"),
+        ([str(bids), str(tmp_path / "out"), "-w", str(tmp_path / "w")], 66, "no T1-weighted image"),
+    ):
+        lost.mkdir(exist_ok=True)
+        done = run(["-c", script, *arguments[:2], "participant", *arguments[2:]], cwd=lost)
+        assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
+        assert said in done.stderr
+
+
+@pytest.mark.parametrize("length", [60, 76, 101])
+def test_a_long_tmpdir_has_room_for_sockets(tmp_path, length):
+    folder = tmp_path / ("x" * max(1, length - len(str(tmp_path)) - 1))
+    folder.mkdir()
+    script = (
+        "from bids_app.workflows.environment import start_workers\n"
+        "from concurrent.futures import ProcessPoolExecutor\nfrom multiprocessing import get_context\n"
+        "import tempfile\n"
+        "if __name__ == '__main__':\n"
+        "    start_workers()\n"
+        "    print(ProcessPoolExecutor(1, mp_context=get_context('forkserver')).submit(abs, -3).result())\n"
+        "    print(tempfile.gettempdir())\n"
+    )
+    (tmp_path / "script.py").write_text(script)
+    done = run([str(tmp_path / "script.py")], env={"TMPDIR": str(folder)})
+    assert done.stdout.split() == ["3", str(folder)], done.stderr
+
+
+@pytest.mark.parametrize("work", ["", "work", "sub-01/x"])
+def test_a_work_folder_inside_the_dataset_is_refused(tmp_path, work, capsys):
+    bids = described(tmp_path / "bids")
+    assert main([str(bids), str(tmp_path / "out"), "participant", "-w", str(bids / work)]) == 78
+    assert "work folder lies inside" in capsys.readouterr().err
+    assert [p.name for p in bids.iterdir()] == ["dataset_description.json"]
+
+
+def test_a_dataset_that_got_another_name_is_told_what_to_do(tmp_path, capsys):
+    bids, out = described(tmp_path / "bids", "before"), tmp_path / "out"
+    arguments = [str(bids), str(out), "participant", "-w", str(tmp_path / "w")]
+    assert main(arguments) == 66
+    described(bids, "after")
+    assert main(arguments) == 65
+    assert "LatentAtlas derivatives of after" in capsys.readouterr().err
+    file = out / "dataset_description.json"
+    file.write_text(file.read_text().replace("of before", "of after"))
+    assert main(arguments) == 66
+    for content in ("[]", "{", '"x"'):
+        file.write_text(content)
+        assert main(arguments) == 65
+
+
+@pytest.mark.parametrize(
+    ("card", "said"),
+    [
+        ({"format_version": 1, "versions": {"latentatlas": "0.1.0"}}, r"without --model.*0\.1\.0"),
+        ({"format_version": 1}, "not stated"),
+        ({"format_version": 2}, "whom it was trained on"),
+        ({"format_version": 2, "training": []}, "whom it was trained on"),
+    ],
+)
+def test_a_model_that_does_not_fit_says_what_to_do(tmp_path, card, said):
+    (tmp_path / CARD).write_text(json.dumps({"format": "latentatlas-model", **card}))
+    with pytest.raises(ModelError) as caught:
+        read_card(tmp_path)
+    assert re.search(said, str(caught.value), re.DOTALL)
+
+
+def test_help_names_the_exit_code_of_an_interrupted_run(capsys):
+    with pytest.raises(SystemExit):
+        parse(["--help"])
+    assert "130 interrupted" in capsys.readouterr().out
