@@ -26,8 +26,8 @@ help:
 
 # torch goes first and alone, by its exact version, so that pip settles on one build of it before anything else asks.
 $(VENV)/.installed: pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "Python 3.11 or newer is needed; where it has another name: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+		{ echo "Python 3.11, 3.12 or 3.13 is needed; where one has another name: make PYTHON=python3.12"; exit 1; }
 	@echo "Installing into $(VENV): 2 GB and more, some minutes without a word"
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) --upgrade -c constraints.txt pip setuptools wheel

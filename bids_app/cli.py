@@ -9,9 +9,11 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import Field
+from typing import Any
 
 from . import __version__
-from .config import LEVELS, Config, make_config, options
+from .config import LEVELS, Config, Read, make_config, options
 from .errors import LatentAtlasError
 
 EPILOG = """\
@@ -46,7 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
         section = sections.setdefault(meta["section"], parser.add_argument_group(meta["section"]))
         flags = [f"--{declared.name.replace('_', '-')}", *([meta["short"]] if meta["short"] else [])]
         # SUPPRESS: only what was really typed reaches make_config, so that a TOML file can fill in the rest.
-        common = {"dest": declared.name, "help": _help(declared), "default": argparse.SUPPRESS}
+        common: dict[str, Any] = {"dest": declared.name, "help": _help(declared), "default": argparse.SUPPRESS}
         if declared.name == "verbose":
             section.add_argument(*flags, action="count", **common)
         elif isinstance(declared.default, bool):
@@ -63,15 +65,15 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _help(declared) -> str:
+def _help(declared: Field[Any]) -> str:
     default = declared.default
     if isinstance(default, bool) or default in (None, (), 0) or "(default" in declared.metadata["help"]:
-        return declared.metadata["help"]
+        return str(declared.metadata["help"])
     return f"{declared.metadata['help']} (default: {default})"
 
 
-def _typed(read):
-    def convert(text):
+def _typed(read: Read) -> Read:
+    def convert(text: str) -> Any:
         try:
             return read(text)
         except ValueError as error:

@@ -13,7 +13,7 @@ import math
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +27,8 @@ from .schema.segmenters import SEGMENTERS
 LEVELS = ("participant", "group")
 #: What the smallest step needs.
 LEAST_MEMORY_GB = 0.5
+#: Reads a value of the command line or of a TOML file; ValueError where it makes no sense.
+Read = Callable[[Any], Any]
 
 
 def memory_gb(text: str | float) -> float:
@@ -53,7 +55,7 @@ def _memory_limit(text: str | float) -> float:
     return amount
 
 
-def _label(prefix: str):
+def _label(prefix: str) -> Read:
     def strip(text: str) -> str:
         label = str(text).removeprefix(prefix)
         if not re.fullmatch(r"[a-zA-Z0-9+]+", label):
@@ -64,31 +66,31 @@ def _label(prefix: str):
     return strip
 
 
-def _positive(kind):
-    def check(text):
+def _positive(kind: Callable[[Any], float]) -> Read:
+    def check(text: Any) -> float:
         value = kind(text)
         if not 0 < value < math.inf:
             raise ValueError(f"'{text}' has to be a number above zero")
         return value
 
-    check.__name__ = f"positive {kind.__name__}"
+    check.__name__ = f"positive {getattr(kind, '__name__', 'number')}"
     return check
 
 
-def _folds(text) -> int:
+def _folds(text: Any) -> int:
     if int(text) < 2:
         raise ValueError(f"'{text}' is too few: cross-fitting needs at least two folds")
     return int(text)
 
 
-def _not_negative(text) -> float:
+def _not_negative(text: Any) -> float:
     value = float(text)
     if not 0 <= value < math.inf:
         raise ValueError(f"'{text}' has to be a number, and must not be negative")
     return value
 
 
-def _path(text) -> Path:
+def _path(text: Any) -> Path:
     try:
         path = Path(os.path.abspath(os.path.expanduser(str(text))))
         with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
@@ -102,12 +104,23 @@ def _path(text) -> Path:
         raise ValueError(f"'{str(text)[:200]}' is no path ({getattr(error, 'strerror', None) or error})") from None
 
 
-def _atlas(text) -> str:
+def _atlas(text: Any) -> str:
     """A bundled name as it stands, a file as an absolute path."""
     return str(_path(text)) if os.sep in str(text) or str(text).endswith((".nii", ".nii.gz")) else str(text)
 
 
-def _option(default, help, section, *, read=str, many=False, choices=None, short=None, metavar=None, scientific=False):
+def _option(
+    default: Any,
+    help: str,
+    section: str,
+    *,
+    read: Read = str,
+    many: bool = False,
+    choices: tuple[str, ...] | None = None,
+    short: str | None = None,
+    metavar: str | None = None,
+    scientific: bool = False,
+) -> Any:
     """Declare one option.
 
     ``scientific`` marks those that change the participant level's numbers: together they decide whether a scan that
@@ -384,7 +397,7 @@ class Config:
         return tomli_w.dumps(plain)
 
 
-def options() -> list[dataclasses.Field]:
+def options() -> list[dataclasses.Field[Any]]:
     """The declared options, positional arguments left out."""
     return [f for f in dataclasses.fields(Config) if f.metadata]
 
@@ -423,7 +436,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     return values
 
 
-def _convert(declared: dataclasses.Field, value: Any, path: Path) -> Any:
+def _convert(declared: dataclasses.Field[Any], value: Any, path: Path) -> Any:
     meta = declared.metadata
     try:
         if isinstance(declared.default, bool):

@@ -8,6 +8,7 @@ of the program and keeps its traceback.
 from __future__ import annotations
 
 from os import PathLike
+from typing import Any
 
 
 class LatentAtlasError(Exception):
@@ -25,11 +26,11 @@ class LatentAtlasError(Exception):
 
     exit_code = 1
 
-    def __init__(self, problem: str, *, file: str | PathLike | None = None, remedy: str | None = None):
+    def __init__(self, problem: str, *, file: str | PathLike[str] | None = None, remedy: str | None = None):
         self.problem, self.file, self.remedy = problem, file, remedy
         super().__init__(problem, file, remedy)
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         # Keyword-only arguments do not survive the default pickling between worker processes.
         return _rebuild, (type(self), self.problem, self.file, self.remedy)
 
@@ -42,7 +43,9 @@ class LatentAtlasError(Exception):
         return "\n".join(lines)
 
 
-def _rebuild(kind, problem, file, remedy):
+def _rebuild(
+    kind: type[LatentAtlasError], problem: str, file: str | PathLike[str] | None, remedy: str | None
+) -> LatentAtlasError:
     return kind(problem, file=file, remedy=remedy)
 
 

@@ -245,8 +245,8 @@ def cross_fit_one(
     Returns
     -------
     arrays : dict
-        ``Z, Zpca`` (N, K) latents of every scan; of every scan (N,) ``err, ev_ae`` by the model, ``err_linear,
-        ev_linear`` by the linear model of the same training maps, ``ev_pca``, and the ``epochs`` of the model;
+        ``Z, Zpca`` (N, K) latents of every scan; of every scan (N,) ``err, ev_ae`` by the model, ``ev_linear``
+        by the linear model of the same training maps, ``ev_pca``, and the ``epochs`` of the model;
         ``held_out`` (N,) bool.
     fit : Fit
 
@@ -278,14 +278,13 @@ def cross_fit_one(
     log.info("%s: %s", who, fitted.choices["sentence"])
     every = np.arange(len(fold))
     err, ev_ae = reconstruction_error(fitted.model, volumes, every)
-    err_linear, ev_linear = reconstruction_error(fitted.model.linear, volumes, every)
+    _, ev_linear = reconstruction_error(fitted.model.linear, volumes, every)
     _, ev_pca = reconstruction_error(fitted.pca, volumes, every)
     return {
         "Z": encode_all(fitted.model, volumes, every),
         "Zpca": encode_all(fitted.pca, volumes, every),
         "err": err,
         "ev_ae": ev_ae,
-        "err_linear": err_linear,
         "ev_linear": ev_linear,
         "ev_pca": ev_pca,
         "epochs": np.full(len(fold), fitted.choices["epochs"]),
@@ -306,8 +305,8 @@ def collect(full: dict[str, np.ndarray], folds: Sequence[dict[str, np.ndarray]])
     Returns
     -------
     dict
-        ``Z, Zpca`` (N, K); ``Zf, Zpca_f`` (F, N, K); ``fold`` (N,); out-of-fold (N,) ``err, ev_ae, err_linear,
-        ev_linear, ev_pca``, and ``epochs`` of the model that held the scan out.
+        ``Z, Zpca`` (N, K); ``Zf, Zpca_f`` (F, N, K); ``fold`` (N,); out-of-fold (N,) ``err, ev_ae, ev_linear,
+        ev_pca``, and ``epochs`` of the model that held the scan out.
     """
     seen = np.sum([f["held_out"] for f in folds], axis=0)
     if not (seen == 1).all():
@@ -317,7 +316,7 @@ def collect(full: dict[str, np.ndarray], folds: Sequence[dict[str, np.ndarray]])
     out = {"Z": full["Z"], "Zpca": full["Zpca"], "fold": fold}
     out["Zf"] = np.stack([f["Z"] for f in folds])
     out["Zpca_f"] = np.stack([f["Zpca"] for f in folds])
-    for name in ("err", "ev_ae", "err_linear", "ev_linear", "ev_pca", "epochs"):
+    for name in ("err", "ev_ae", "ev_linear", "ev_pca", "epochs"):
         out[name] = np.stack([f[name] for f in folds])[fold, scan]
     return out
 

@@ -9,9 +9,11 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
+from numpy.typing import DTypeLike
 
 from bids_app.errors import ScanError
 
@@ -19,7 +21,7 @@ _PLAIN = re.compile(r"[a-zA-Z0-9_./+~=@%-]+")
 LPS = np.diag([-1.0, -1.0, 1.0])
 
 
-def to_ants(image: nib.Nifti1Image):
+def to_ants(image: nib.Nifti1Image) -> Any:
     """Convert a 3D nibabel image (RAS+ world) into a float32 ANTsImage (LPS+ world).
 
     Raises
@@ -43,7 +45,7 @@ def to_ants(image: nib.Nifti1Image):
     )
 
 
-def from_ants(image, like: nib.Nifti1Image | None = None) -> nib.Nifti1Image:
+def from_ants(image: Any, like: nib.Nifti1Image | None = None) -> nib.Nifti1Image:
     """Convert an ANTsImage back to nibabel, float32; ``like`` gives the exact affine and the header codes."""
     data = np.asarray(image.numpy(), dtype=np.float32)
     if like is not None:
@@ -54,7 +56,7 @@ def from_ants(image, like: nib.Nifti1Image | None = None) -> nib.Nifti1Image:
     return nib.Nifti1Image(data, affine)
 
 
-def image_like(data: np.ndarray, like: nib.Nifti1Image, dtype=np.float32) -> nib.Nifti1Image:
+def image_like(data: np.ndarray, like: nib.Nifti1Image, dtype: DTypeLike = np.float32) -> nib.Nifti1Image:
     """A NIfTI image on the grid of ``like``, unscaled, with its space codes."""
     image = nib.Nifti1Image(np.ascontiguousarray(data, dtype=dtype), like.affine)
     image.header.set_xyzt_units("mm")
@@ -75,7 +77,7 @@ def total_volume(fraction: nib.Nifti1Image) -> float:
 
 
 @contextmanager
-def scratch(work_dir: os.PathLike) -> Iterator[Path]:
+def scratch(work_dir: str | os.PathLike[str]) -> Iterator[Path]:
     """Send every temporary file of antspyx into a folder under ``work_dir`` and remove it afterwards."""
     work_dir = Path(work_dir)
     work_dir.mkdir(parents=True, exist_ok=True)
@@ -89,7 +91,7 @@ def scratch(work_dir: os.PathLike) -> Iterator[Path]:
 
 
 @contextmanager
-def plain(path: str | os.PathLike) -> Iterator[Path]:
+def plain(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A name of a file or folder that ANTs' command line does not take apart: its own, or that of a link to it.
 
     ANTs reads ``[name,0]`` as a list, so that no name may hold a bracket, a comma or a blank; of other letters outside

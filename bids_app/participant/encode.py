@@ -42,7 +42,7 @@ class EncodedScan:
 
 
 def encode_scan(
-    modulated: nib.Nifti1Image, model_dir: str | PathLike, space: str | None = None, participant: str | None = None
+    modulated: nib.Nifti1Image, model_dir: str | PathLike[str], space: str | None = None, participant: str | None = None
 ) -> EncodedScan:
     """Encode one modulated, unsmoothed map (the model smooths and samples by itself, as in training).
 

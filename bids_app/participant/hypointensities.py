@@ -7,6 +7,8 @@ to share a voxel with, and such grey matter has no tie to the cortex or to deep 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy import ndimage
 
@@ -34,7 +36,7 @@ def give_back(
     fractions: np.ndarray,
     data: np.ndarray,
     inside: np.ndarray,
-    priors: np.ndarray,
+    priors: np.ndarray | Sequence[np.ndarray],
     deep: np.ndarray,
     zooms: np.ndarray,
     means: np.ndarray,
@@ -87,7 +89,9 @@ def give_back(
     return found, spots | (dim & (found[WM] > 1 - QUARTER) & _grown(spots, SHARED_MM, zooms))
 
 
-def _territory(priors: np.ndarray, deep: np.ndarray, inside: np.ndarray, zooms: np.ndarray) -> np.ndarray:
+def _territory(
+    priors: np.ndarray | Sequence[np.ndarray], deep: np.ndarray, inside: np.ndarray, zooms: np.ndarray
+) -> np.ndarray:
     """Where the template has mostly white matter, well away from grey matter and ventricles of its own."""
     around = _smooth(priors[WM] * inside, TERRITORY_MM, zooms)
     whole = _smooth(sum(priors) * inside, TERRITORY_MM, zooms)

@@ -12,6 +12,7 @@ of the marks as in ``cat_stat_marks.m``.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import nibabel as nib
@@ -19,6 +20,7 @@ import numpy as np
 from scipy import ndimage
 
 from bids_app.participant._grid import block_mean, bounding_box, fine_factors
+from bids_app.participant.tissue import Tissues
 
 TISSUES = ("csf", "gm", "wm")
 MAD_TO_SD = 1 / 0.6744897501960817  # of a normal distribution
@@ -94,7 +96,7 @@ def efc(data: np.ndarray) -> float:
     voxel has all the energy, 1 where all voxels are equal.
     """
 
-    def slices():
+    def slices() -> Iterator[np.ndarray]:
         for part in data:  # one by one: in double precision all of a fine scan is large
             yield part[part > 0].astype(np.float64)  # x ln x is 0 at 0
 
@@ -177,7 +179,7 @@ def marks(zooms: np.ndarray, noise: float, inhomogeneity: float) -> dict[str, fl
 
 
 def measure_image(
-    corrected: nib.Nifti1Image, mask: nib.Nifti1Image, field: nib.Nifti1Image, tissues, noise: float
+    corrected: nib.Nifti1Image, mask: nib.Nifti1Image, field: nib.Nifti1Image, tissues: Tissues, noise: float
 ) -> dict[str, float]:
     """MRIQC's measures and the marks of one scan.
 

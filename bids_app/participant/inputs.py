@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from os import PathLike
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import nibabel as nib
 import numpy as np
@@ -22,7 +22,7 @@ MIN_EXTENT, MAX_EXTENT = 80.0, 600.0  # mm; a head is about 150 x 200 x 180
 MAX_VOXEL = 6.0  # mm; nothing can be segmented beyond
 
 
-def load_t1w(path: str | PathLike) -> nib.Nifti1Image:
+def load_t1w(path: str | PathLike[str]) -> nib.Nifti1Image:
     """Load a T1w image; see :func:`read_t1w`."""
     return read_t1w(path)[0]
 
@@ -45,7 +45,7 @@ class T1w(NamedTuple):
     sides_uncertain: int
 
 
-def read_t1w(path: str | PathLike) -> T1w:
+def read_t1w(path: str | PathLike[str]) -> T1w:
     """Load a T1w image as 3D float32 in RAS order, air at zero.
 
     Trailing axes of length one are dropped, single NaN or infinite voxels become zero, an sform with shear is
@@ -134,7 +134,7 @@ def _check_values(data: np.ndarray, finite: np.ndarray, path: Path) -> np.ndarra
     return data
 
 
-def _with_usable_affine(data: np.ndarray, source, path: Path) -> tuple[nib.Nifti1Image, int]:
+def _with_usable_affine(data: np.ndarray, source: Any, path: Path) -> tuple[nib.Nifti1Image, int]:
     """Image with an affine free of shear (sform, else qform, else resampled), and whether its sides are uncertain."""
     affine, uncertain = read_affine(source)
     if affine is None:
@@ -155,10 +155,10 @@ def _with_usable_affine(data: np.ndarray, source, path: Path) -> tuple[nib.Nifti
         return nib.Nifti1Image(data, _in_mm(qform, source, data.shape, path)), uncertain
     logger.warning("%s: its affine has shear; it was resampled on an orthogonal grid.", path.name)
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    return resample_from_to(image, nib.processing.vox2out_vox(image, [float(spacing.min())] * 3), order=1), uncertain
+    return resample_from_to(image, nib.spaces.vox2out_vox(image, [float(spacing.min())] * 3), order=1), uncertain
 
 
-def _in_mm(affine: np.ndarray, source, shape: tuple[int, ...], path: Path) -> np.ndarray:
+def _in_mm(affine: np.ndarray, source: Any, shape: tuple[int, ...], path: Path) -> np.ndarray:
     """The affine in mm, where the header says that it is in metres or micrometres, and a head fits in then only."""
     code = int(source.header["xyzt_units"]) & 7 if "xyzt_units" in source.header else 0
     factor, units = {1: (1000.0, "metres"), 3: (0.001, "micrometres")}.get(code, (1.0, "mm"))

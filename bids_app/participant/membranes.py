@@ -68,7 +68,7 @@ def _shell(data: np.ndarray, inside: np.ndarray, zooms: np.ndarray) -> np.ndarra
     signed = depth - ndimage.distance_transform_edt(~inside, sampling=zooms)
     inwards = np.stack(np.gradient(ndimage.gaussian_filter(signed, DIRECTION_MM / zooms), *zooms))
     where = np.nonzero(inside & (depth <= SHELL_MM))
-    step = inwards[(slice(None), *where)]
+    step = np.stack([component[where] for component in inwards])
     step /= np.maximum(np.linalg.norm(step, axis=0), 1e-3) * zooms[:, None]
     profile = np.stack(
         [

@@ -31,7 +31,7 @@ class Modulated:
 
 
 def modulate(
-    gm_native: nib.Nifti1Image, transforms: Transforms, template: Template, work_dir: str | PathLike
+    gm_native: nib.Nifti1Image, transforms: Transforms, template: Template, work_dir: str | PathLike[str]
 ) -> Modulated:
     """Warp grey matter to the template and multiply by the Jacobian determinant (Good et al. 2001).
 

@@ -6,6 +6,7 @@ import io
 import shlex
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -43,7 +44,7 @@ def register(
     corrected: nib.Nifti1Image,
     mask: nib.Nifti1Image,
     template: Template,
-    work_dir: str | PathLike,
+    work_dir: str | PathLike[str],
     seed: int = 1,
     sloppy: bool = False,
     segmentation: str = SEGMENTERS[0].name,
@@ -145,7 +146,7 @@ def _match_tissues(
     return Warp(*(_composed(fixed[0], chain, str(folder / name)) for name, chain in chains.items()))
 
 
-def _syn(fixed, moving, affine: Path, prefix: str, **settings) -> Warp:
+def _syn(fixed: Any, moving: Any, affine: Path, prefix: str, **settings: Any) -> Warp:
     """Match ANTsImages by SyN, starting from an affine transform."""
     import ants
 
@@ -161,7 +162,7 @@ def _syn(fixed, moving, affine: Path, prefix: str, **settings) -> Warp:
     return Warp(Path(prefix + "1Warp.nii.gz"), Path(prefix + "1InverseWarp.nii.gz"))
 
 
-def _greedy(channels: list[tuple], start: list, settings: str, prefix: str, seed: int) -> Warp:
+def _greedy(channels: list[tuple[Any, Any, int]], start: list[Path], settings: str, prefix: str, seed: int) -> Warp:
     """Match several (fixed, moving, weight) of ANTsImages at once by Greedy, after the transforms ``start``.
 
     The warp does not hold ``start``: the whole way is [field, *start].
@@ -184,12 +185,13 @@ def _greedy(channels: list[tuple], start: list, settings: str, prefix: str, seed
         err=said,
     )
     for path in (found.field, found.inverse):
-        if not path.exists() or not np.isfinite(np.asarray(nib.load(path).dataobj)).all():
+        field: Any = nib.load(path) if path.exists() else None
+        if field is None or not np.isfinite(np.asarray(field.dataobj)).all():
             raise RuntimeError(f"Greedy left no usable field: {said.getvalue()[-300:]}")
     return found
 
 
-def _composed(grid, chain: tuple[Path, Path], prefix: str) -> Path:
+def _composed(grid: Any, chain: tuple[Path, Path], prefix: str) -> Path:
     """One displacement field of two, of which the first is applied to a point first."""
     import ants
 

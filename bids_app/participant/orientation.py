@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -14,11 +15,11 @@ _AGREE = 0.5  # cosine between an axis of the sform and that of the qform; a reg
 
 
 class _Rounded1(nib.Nifti1Header):
-    quaternion_threshold = _ROUNDED
+    quaternion_threshold = np.float32(_ROUNDED)
 
 
 class _Rounded2(nib.Nifti2Header):
-    quaternion_threshold = _ROUNDED
+    quaternion_threshold = np.float64(_ROUNDED)
 
 
 class _Tolerant1(nib.Nifti1Image):
@@ -29,7 +30,7 @@ class _Tolerant2(nib.Nifti2Image):
     header_class = _Rounded2
 
 
-def open_image(path: Path):
+def open_image(path: Path) -> Any:
     """Open an image, also one whose quaternion was rounded when its header was written.
 
     Raises
@@ -48,7 +49,7 @@ def open_image(path: Path):
         raise
 
 
-def read_affine(image) -> tuple[np.ndarray | None, int]:
+def read_affine(image: Any) -> tuple[np.ndarray | None, int]:
     """The affine of an image in mm, and whether its header leaves open which side is left.
 
     The sform counts, then the qform; one that has a code but no volume does not. Without a code the axes are a guess,
@@ -75,7 +76,7 @@ def read_affine(image) -> tuple[np.ndarray | None, int]:
     return (guess if _usable(guess) else None), NO_CODE
 
 
-def read_qform(image) -> np.ndarray | None:
+def read_qform(image: Any) -> np.ndarray | None:
     """The qform, where it has a code and is usable."""
     header = image.header
     if not hasattr(header, "get_qform") or int(header["qform_code"]) <= 0:
@@ -84,7 +85,7 @@ def read_qform(image) -> np.ndarray | None:
     return qform if _usable(qform) else None
 
 
-def _qform(header) -> np.ndarray | None:
+def _qform(header: Any) -> np.ndarray | None:
     try:
         return np.asarray(header.get_qform(), float)
     except Exception:  # a quaternion that is none

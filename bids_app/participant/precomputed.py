@@ -21,7 +21,7 @@ from bids_app.space.templates import Template
 LIKENESS_FWHM = 6.0  # mm; templates that share MNI152's coordinates differ by less
 
 
-def load_map(path: str | PathLike, *, modulated: bool = True) -> nib.Nifti1Image:
+def load_map(path: str | PathLike[str], *, modulated: bool = True) -> nib.Nifti1Image:
     """Load a grey-matter map in a standard space as 3D float32.
 
     Parameters
@@ -97,11 +97,14 @@ def measure_map(gm: nib.Nifti1Image, template: Template | None, *, modulated: bo
 def _on_grid(template: Template, shape: tuple[int, ...], affine: bytes) -> tuple[np.ndarray, np.ndarray]:
     """Grey matter and brain mask of a template on another grid."""
     grid = shape, np.frombuffer(affine).reshape(4, 4)
-    images = template.gm, image_like(np.asarray(template.mask.dataobj), template.gm)
-    return tuple(np.asarray(resample_from_to(image, grid, order=1).dataobj) for image in images)
+    brain = image_like(np.asarray(template.mask.dataobj), template.gm)
+    found = [np.asarray(resample_from_to(image, grid, order=1).dataobj) for image in (template.gm, brain)]
+    return found[0], found[1]
 
 
-def modulate_map(probability: nib.Nifti1Image, transform: str | PathLike, work_dir: str | PathLike) -> nib.Nifti1Image:
+def modulate_map(
+    probability: nib.Nifti1Image, transform: str | PathLike[str], work_dir: str | PathLike[str]
+) -> nib.Nifti1Image:
     """Multiply a warped probability map by the Jacobian determinant of the transform that warped it (Good et al. 2001).
 
     Parameters

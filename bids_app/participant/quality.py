@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import nibabel as nib
 import numpy as np
 from scipy import ndimage
@@ -10,17 +13,20 @@ from bids_app.participant._ants import total_volume, voxel_volume
 from bids_app.participant._grid import bounding_box
 from bids_app.participant.agreement import MARGIN_MM, measure_agreement
 from bids_app.participant.image_quality import measure_image
+from bids_app.participant.modulate import Modulated
+from bids_app.participant.tissue import Tissues
 from bids_app.schema.limits import NEVER, RULES
+from bids_app.space.templates import Template
 
 
 def measure(
     corrected: nib.Nifti1Image,
     mask: nib.Nifti1Image,
     field: nib.Nifti1Image,
-    tissues,
-    modulated,
+    tissues: Tissues,
+    modulated: Modulated,
     warped_mask: nib.Nifti1Image,
-    template,
+    template: Template,
     stripped: bool = False,
 ) -> dict[str, float | list[float]]:
     """Quality numbers of one scan.
@@ -109,7 +115,7 @@ def usual_ranges() -> dict[str, list[float | None]]:
     return {name: [low, None if np.isinf(high) else high] for name, low, high, *_ in RULES}
 
 
-def judge(metrics: dict) -> tuple[str, list[str]]:
+def judge(metrics: Mapping[str, Any]) -> tuple[str, list[str]]:
     """Verdict on a scan from its quality numbers.
 
     Returns
@@ -118,7 +124,7 @@ def judge(metrics: dict) -> tuple[str, list[str]]:
     reasons : list of str
         One sentence a broken rule, the worst first.
     """
-    fails, looks = [], []
+    fails, looks = list[str](), list[str]()
     for key, low, high, fail_low, fail_high, text in RULES:
         value = metrics.get(key)
         if value is None:

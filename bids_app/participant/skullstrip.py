@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -191,7 +192,7 @@ def _check_volume(mask: np.ndarray, t1w: nib.Nifti1Image) -> None:
 
 
 @lru_cache(maxsize=1)
-def _network(use_gpu: bool):
+def _network(use_gpu: bool) -> Any:
     from deepbet import BrainExtraction  # imports torch
 
     return BrainExtraction(no_gpu=not use_gpu)

@@ -10,7 +10,9 @@ counting it as more would put a seam of fixed width round the cortex, which grow
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -25,6 +27,9 @@ from bids_app.space.templates import FWHM_TO_SIGMA
 CSF, GM, WM = range(3)
 DEEP = 3  # the state of deep grey matter, which counts as GM
 CHUNK = 2**15  # voxels of which all states are in memory at once: some 2 MB, which a processor's cache holds
+
+#: CSF, GM and WM: an array of (3, X, Y, Z), or three of (X, Y, Z).
+Priors = np.ndarray | Sequence[np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,9 @@ class Settings:
     """
 
     levels: int = 3
-    mixing: dict = field(default_factory=lambda: {(CSF, GM): 0.3, (GM, WM): 1.0, (CSF, WM): 3.0})
+    mixing: dict[tuple[int, int], float] = field(
+        default_factory=lambda: {(CSF, GM): 0.3, (GM, WM): 1.0, (CSF, WM): 3.0}
+    )
     gamma: float = 0.7
     epsilon: float = 0.03
     beta: float = 2.0
@@ -82,7 +89,7 @@ class Tissues:
     csf: nib.Nifti1Image
     gm: nib.Nifti1Image
     wm: nib.Nifti1Image
-    stats: dict = field(default_factory=dict)
+    stats: dict[str, Any] = field(default_factory=dict)
     hypointensities: nib.Nifti1Image | None = None
 
 
@@ -138,10 +145,18 @@ def segment(
         full = np.zeros(inside.shape, part.dtype)
         full[box] = part
         maps.append(image_like(full, corrected, part.dtype))
-    return Tissues(*maps[:3], stats, maps[3])
+    csf, gm, wm, dark = maps
+    return Tissues(csf, gm, wm, stats, dark)
 
 
-def segment_arrays(data, inside, priors, deep, zooms, settings: Settings | None = None):
+def segment_arrays(
+    data: np.ndarray,
+    inside: np.ndarray,
+    priors: Priors,
+    deep: np.ndarray,
+    zooms: np.ndarray,
+    settings: Settings | None = None,
+) -> tuple[np.ndarray, dict[str, Any]]:
     """Segment arrays: parameters at about 2 mm, then a few iterations on the voxels themselves.
 
     Parameters
@@ -198,7 +213,7 @@ def segment_arrays(data, inside, priors, deep, zooms, settings: Settings | None 
     return _volume(share, inside), stats
 
 
-def _white_median(data, inside, priors) -> float:
+def _white_median(data: np.ndarray, inside: np.ndarray, priors: Priors) -> float:
     white = data[inside & (priors[WM] > 0.85)]
     if white.size < 50:
         raise ScanError(
@@ -214,14 +229,24 @@ def _white_median(data, inside, priors) -> float:
 class _Mixture:
     """Expectation maximisation on the voxels of a mask (V of them); means[DEEP] is that of deep grey matter."""
 
-    def __init__(self, data, inside, priors, deep, zooms, settings):
+    around: np.ndarray | None
+
+    def __init__(
+        self,
+        data: np.ndarray,
+        inside: np.ndarray,
+        priors: Priors,
+        deep: np.ndarray,
+        zooms: np.ndarray,
+        settings: Settings,
+    ) -> None:
         self.inside, self.zooms, self.settings = inside, np.asarray(zooms, dtype=float), settings
         self.y = np.ascontiguousarray(data[inside], dtype=np.float32)
         priors = np.stack([prior[inside] for prior in priors], dtype=np.float32)
         total = priors.sum(0)
         priors /= np.maximum(total, 1e-3)
         # Outside the warped template brain there can only be fluid.
-        priors[:, total <= 0.05] = np.float32([[1], [0], [0]])
+        priors[:, total <= 0.05] = np.array([[1], [0], [0]], np.float32)
         self.fractions, self.pairs = _states(settings)
         # All mixels of a pair have the same prior, so it is kept once.
         self.prior_of = [CSF, GM, WM, DEEP, *(4 + list(settings.mixing).index(pair) for pair in self.pairs)]
@@ -236,10 +261,10 @@ class _Mixture:
         self.pure = np.zeros((4, self.y.size), np.float32)
         self.share = np.zeros((3, self.y.size), np.float32)
 
-    def _first_mean(self, where, percentile, default) -> float:
+    def _first_mean(self, where: np.ndarray, percentile: float, default: float) -> float:
         return float(np.percentile(self.y[where], percentile)) if np.count_nonzero(where) > 50 else default
 
-    def _log_prior(self, priors, deep):
+    def _log_prior(self, priors: np.ndarray, deep: np.ndarray) -> np.ndarray:
         s = self.settings
         relaxed = (priors + s.epsilon) ** s.gamma
         relaxed /= relaxed.sum(0)
@@ -363,7 +388,7 @@ class _Mixture:
         return _volume(values, self.inside)
 
 
-def _states(settings: Settings):
+def _states(settings: Settings) -> tuple[np.ndarray, list[tuple[int, int]]]:
     """Physical tissue fractions of the states (S, 3), and the pairs of the mixels."""
     fractions, pairs = [np.eye(3)[tissue] for tissue in (CSF, GM, WM, GM)], []
     for i, j in settings.mixing:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -57,7 +58,7 @@ def write_composites(affine: Path, found: Warp, folder: Path) -> Transforms:
     """
     import ants
 
-    def field(path: Path):
+    def field(path: Path) -> Any:
         return ants.transform_from_displacement_field(ants.image_read(str(path)))
 
     linear = ants.read_transform(str(affine))
@@ -91,7 +92,7 @@ def _write_single(source: Path, target: Path) -> None:
 
 
 def warp(
-    image: nib.Nifti1Image, reference: nib.Nifti1Image, transform: str | PathLike, interpolation: str = "linear"
+    image: nib.Nifti1Image, reference: nib.Nifti1Image, transform: str | PathLike[str], interpolation: str = "linear"
 ) -> nib.Nifti1Image:
     """Resample ``image`` on the grid of ``reference`` through a composite transform file.
 
@@ -146,7 +147,9 @@ def whole(part: nib.Nifti1Image, like: nib.Nifti1Image) -> nib.Nifti1Image:
     return image_like(data, like, data.dtype)
 
 
-def jacobian(reference: nib.Nifti1Image, transform: str | PathLike, work_dir: str | PathLike) -> nib.Nifti1Image:
+def jacobian(
+    reference: nib.Nifti1Image, transform: str | PathLike[str], work_dir: str | PathLike[str]
+) -> nib.Nifti1Image:
     """Jacobian determinant of the whole transform (affine included) at every voxel of ``reference``.
 
     The composite maps each point x of the reference to phi(x) in the moving image; the determinant of d phi / d x,
@@ -168,14 +171,17 @@ def jacobian(reference: nib.Nifti1Image, transform: str | PathLike, work_dir: st
     return image_like(displacement_jacobian(displacement(reference, transform, work_dir), reference.affine), reference)
 
 
-def displacement(reference: nib.Nifti1Image, transform: str | PathLike, work_dir: str | PathLike) -> np.ndarray:
+def displacement(
+    reference: nib.Nifti1Image, transform: str | PathLike[str], work_dir: str | PathLike[str]
+) -> np.ndarray:
     """Displacement phi(x) - x of the whole transform at every voxel of ``reference``: (X, Y, Z, 3), mm, RAS."""
     import ants
 
     grid = to_ants(reference)
     with scratch(work_dir) as folder, plain(transform) as name:
         field_file = ants.apply_transforms(grid, grid, [str(name)], compose=str(folder / "phi_"), singleprecision=True)
-        field = np.squeeze(np.asarray(nib.load(field_file).dataobj, dtype=np.float32))
+        image: Any = nib.load(field_file)
+        field = np.squeeze(np.asarray(image.dataobj, dtype=np.float32))
     return field * np.array([-1, -1, 1], dtype=np.float32)  # ITK's are LPS
 
 

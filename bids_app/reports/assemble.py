@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from shutil import copyfile
+from typing import Any
 
 import yaml
 
@@ -66,7 +67,7 @@ class Section:
     name: str
     title: str
     reportlets: Sequence[Reportlet]
-    entities: dict = field(default_factory=dict)
+    entities: dict[str, Any] = field(default_factory=dict)
 
 
 def build_page(
@@ -125,7 +126,7 @@ def build_page(
         settings, root = Path(folder) / "bootstrap.yml", Path(folder) / "page"
         settings.write_text(yaml.safe_dump(bootstrap, allow_unicode=True, width=10**6), encoding="utf-8")
         _gather(sections, reportlets_dir / "figures", root / "figures")
-        report = Report(
+        report = Report(  # type: ignore[no-untyped-call]  # nireports has no annotations
             root,
             None,
             bootstrap_file=settings,
@@ -137,7 +138,7 @@ def build_page(
         report.header = [f"<script>{script}</script>" for script in scripts]
         report.navbar = [lead]
         report.footer = [f"LatentAtlas {esc(__version__)}. Assembled with nireports."]
-        report.generate_report()
+        report.generate_report()  # type: ignore[no-untyped-call]  # nireports has no annotations
         items = {item.desc: item for section in sections for item in section.reportlets}
         page = _embed(report.out_filename.read_text(encoding="utf-8"), root, items)
     return write_text(out_file, page)
@@ -160,7 +161,7 @@ def _gather(sections: Sequence[Section], figures: Path, target: Path) -> None:
 def _embed(page: str, root: Path, items: dict[str, Reportlet]) -> str:
     """Put every picture that nireports linked into the page itself."""
 
-    def replace(match: re.Match) -> str:
+    def replace(match: re.Match[str]) -> str:
         path = root / match.group(1)
         item = items[path.name.split("_desc-")[1].split("_")[0]]
         plot = path.suffix == ".svg"

@@ -11,6 +11,7 @@ import tomllib
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import pandas as pd
@@ -51,7 +52,7 @@ PIPELINES = {"fMRIPrep": "@fmriprep", "sMRIPrep": "@fmriprep", "CAT12": "@cat12"
 BUNDLED = "MNI152NLin2009aSym"
 
 
-def write_boilerplate(output_dir: str | Path, config: Config | Mapping | None = None) -> dict[str, Path]:
+def write_boilerplate(output_dir: str | Path, config: Config | Mapping[str, Any] | None = None) -> dict[str, Path]:
     """Write ``logs/CITATION.{md,html,tex,bib}``.
 
     Parameters
@@ -83,7 +84,7 @@ def write_boilerplate(output_dir: str | Path, config: Config | Mapping | None = 
     return paths
 
 
-def methods_text(run: Mapping) -> str:
+def methods_text(run: Mapping[str, Any]) -> str:
     """The methods text in Markdown, citations as ``[@key]``.
 
     Parameters
@@ -102,7 +103,7 @@ def methods_text(run: Mapping) -> str:
     return "\n\n".join(re.sub(r" ([.,;])", r"\1", paragraph) for paragraph in paragraphs) + "\n"
 
 
-def describe_run(output_dir: Path, config: Config | Mapping | None = None) -> dict:
+def describe_run(output_dir: Path, config: Config | Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Everything the methods text depends on.
 
     Parameters
@@ -204,7 +205,7 @@ def home() -> Path:
     return inside if inside.is_dir() else package.parent / "boilerplate"
 
 
-def _options(output_dir: Path, config: Config | Mapping | None) -> dict:
+def _options(output_dir: Path, config: Config | Mapping[str, Any] | None) -> dict[str, Any]:
     """Options by their field names, with defaults for whatever is not given."""
     if isinstance(config, Config):
         given = {name: getattr(config, name) for name in Config.__dataclass_fields__}
@@ -214,7 +215,7 @@ def _options(output_dir: Path, config: Config | Mapping | None) -> dict:
         files = sorted(output_dir.glob("logs/*.toml"), key=lambda path: path.stat().st_mtime)
         given = tomllib.loads(files[-1].read_text(encoding="utf-8")) if files else {}
     given = {name.replace("-", "_"): value for name, value in given.items()}
-    first = {"bids_dir": Path(), "output_dir": output_dir, "analysis_level": ""}
+    first: dict[str, Any] = {"bids_dir": Path(), "output_dir": output_dir, "analysis_level": ""}
     known = first | {name: value for name, value in given.items() if name in Config.__dataclass_fields__}
     complete = Config(**known)
     return {name: getattr(complete, name) for name in Config.__dataclass_fields__} | {"grid_mm": complete.grid_mm}
@@ -228,7 +229,7 @@ def _is_map(path: Path) -> bool:
     return "_desc-modulated_" in path.name or (path.name.endswith("_label-GM_probseg.json") and not better.exists())
 
 
-def _kept_its_outline(meta: Mapping) -> bool:
+def _kept_its_outline(meta: Mapping[str, Any]) -> bool:
     """Whether a scan kept the outline that it came with; a stripped one that was stripped anew did not."""
     stripped = bool(meta.get("SkullStripped", False))
     return stripped and meta.get("SkullStripMethod", "support") == "support"
@@ -236,11 +237,11 @@ def _kept_its_outline(meta: Mapping) -> bool:
 
 def _space(maps: list[Path], asked: str) -> str:
     """The space of the maps that are there: that of the option, if any lies in it; maps of others lie in their own."""
-    found = [re.search(r"_space-([a-zA-Z0-9]+)", path.name)[1] for path in maps]
+    found = [match[1] for path in maps if (match := re.search(r"_space-([a-zA-Z0-9]+)", path.name))]
     return asked if not found or asked.split(":")[0] in found else found[0]
 
 
-def _resolution(sidecars: list[dict]) -> float | None:
+def _resolution(sidecars: list[dict[str, Any]]) -> float | None:
     """Voxel size as the first sidecar words it."""
     found = re.match(r"[\d.]+", str(sidecars[0].get("Resolution", ""))) if sidecars else None
     return float(found.group()) if found else None
@@ -253,29 +254,29 @@ def _voxelwise(group: Path) -> str:
     return "fwe" if any(group.glob("vbm_*_t.nii.gz")) else "none"
 
 
-def _model_card(output_dir: Path) -> dict:
+def _model_card(output_dir: Path) -> dict[str, Any]:
     """What the trained model says of itself."""
     return next(
         (card for path in sorted((output_dir / "group" / "model").glob("*.json")) if (card := read_json(path))), {}
     )
 
 
-def _segmentation(computed: list[dict], options: Mapping) -> str:
+def _segmentation(computed: list[dict[str, Any]], options: Mapping[str, Any]) -> str:
     """How the tissues of the maps that are there were told apart; where there are none, by the option."""
     engines = sorted({engine for meta in computed if (engine := map_engine(meta))}) or [options["segmentation"]]
     return join_words([SEGMENTERS[engine].methods if engine in SEGMENTERS else f"by {engine}" for engine in engines])
 
 
-def _architecture(card: Mapping, options: Mapping) -> Architecture:
-    return BY_KIND.get(card.get("kind"), BY_NAME[options["architecture"]])
+def _architecture(card: Mapping[str, Any], options: Mapping[str, Any]) -> Architecture:
+    return BY_KIND.get(str(card.get("kind")), BY_NAME[options["architecture"]])
 
 
-def _model_sentence(card: Mapping) -> str:
+def _model_sentence(card: Mapping[str, Any]) -> str:
     sentence = card.get("training", {}).get("choices", {}).get("sentence", "")
     return _capital(sentence.rstrip(".")) + "." if sentence else ""
 
 
-def _source(options: Mapping, sidecars: list[dict]) -> tuple[str, str]:
+def _source(options: Mapping[str, Any], sidecars: list[dict[str, Any]]) -> tuple[str, str]:
     """Who made the maps that were not computed here, in words, and their citations."""
     folders = [Path(path) for path in options["derivatives"]]
     if not sidecars and not folders and options["analysis_level"] == "group":

@@ -14,6 +14,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from ..space.templates import Template
 from .participant_figures import DIVERGING
 from .slices import canonical, mosaic, on_grid, open_figure, plan_layout, window
 from .style import esc
@@ -48,7 +49,7 @@ def region_image(values: pd.Series, labels: nib.Nifti1Image) -> np.ndarray:
 def region_figure(
     values: pd.Series,
     labels: nib.Nifti1Image,
-    template,
+    template: Template | None,
     *,
     label: str,
     diverging: bool = False,
@@ -84,7 +85,7 @@ def region_figure(
         axes.imshow(mosaic(inside.astype(np.float32), layout, order=0), cmap="gray", vmin=0, vmax=3)
     cmap, norm = colour_scale(values, diverging)
     tiles = mosaic(painted, layout, order=0, fill=np.nan)
-    strength = np.abs(np.nan_to_num(tiles)) / max(abs(norm.vmin), abs(norm.vmax))
+    strength = np.abs(np.nan_to_num(tiles)) / max(abs(limit) for limit in (norm.vmin, norm.vmax) if limit is not None)
     axes.imshow(tiles, cmap=cmap, norm=norm, alpha=np.clip(FAINTEST + (0.95 - FAINTEST) * 2 * strength, 0, 0.95))
     if outlined:
         marked = np.isin(np.rint(canonical(labels)[0]).astype(int), list(outlined)).astype(np.float32)
@@ -123,7 +124,10 @@ def colour_scale(values: pd.Series, diverging: bool) -> tuple[str, Normalize]:
 
 
 def viewer_html(
-    maps: dict[str, tuple[pd.Series, str, bool]], labels: nib.Nifti1Image, names: pd.DataFrame, template
+    maps: dict[str, tuple[pd.Series, str, bool]],
+    labels: nib.Nifti1Image,
+    names: pd.DataFrame,
+    template: Template | None,
 ) -> str:
     """Three planes that follow the pointer, with any of the maps on the template; works without network or server.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,17 +30,17 @@ def group_colours(groups: Sequence[str]) -> dict[str, str]:
 
 def age_figure(scans: pd.DataFrame, groups: Sequence[str], age: str = "age") -> Figure | None:
     """Ages as one strip a group, a dot a scan and a bar at the median."""
-    groups = np.asarray(groups)
+    of = np.asarray(groups)
     years = numeric(scans, age)
     if not np.isfinite(years).any():
         return None
-    names = list(dict.fromkeys(groups))
+    names = list(dict.fromkeys(of))
     colours = group_colours(names)
     figure = Figure(figsize=(6.4, 0.9 + 0.5 * len(names)))
     axes = figure.subplots()
     rng = np.random.default_rng(0)
     for row, name in enumerate(names):
-        values = years[(groups == name) & np.isfinite(years)]
+        values = years[(of == name) & np.isfinite(years)]
         axes.scatter(
             values,
             row + rng.uniform(-0.22, 0.22, values.size),
@@ -51,7 +52,7 @@ def age_figure(scans: pd.DataFrame, groups: Sequence[str], age: str = "age") -> 
         )
         if values.size:
             axes.plot([np.median(values)] * 2, [row - 0.32, row + 0.32], color="black", lw=1.6)
-    counts = [int(((groups == name) & np.isfinite(years)).sum()) for name in names]
+    counts = [int(((of == name) & np.isfinite(years)).sum()) for name in names]
     axes.set_yticks(
         range(len(names)), [f"{_short(name)} (n = {count})" for name, count in zip(names, counts, strict=True)]
     )
@@ -67,7 +68,11 @@ def training_figure(training: pd.DataFrame) -> Figure:
     for fold in folds:
         part = training[training["fold"].astype(str) == fold].sort_values("epoch")
         whole = fold == "all"
-        style = {"lw": 2.0 if whole else 0.9, "alpha": 1.0 if whole else 0.55, "zorder": 3 if whole else 2}
+        style: dict[str, Any] = {
+            "lw": 2.0 if whole else 0.9,
+            "alpha": 1.0 if whole else 0.55,
+            "zorder": 3 if whole else 2,
+        }
         axes.plot(
             part["epoch"],
             part["train_loss"],
@@ -172,19 +177,19 @@ def split_figure(regions: pd.DataFrame, n: int, top: int = 20) -> Figure:
 
 def axis_figure(places: pd.Series, groups: Sequence[str], regions: pd.DataFrame, top: int = 12) -> Figure:
     """Each person's place on a contrast's axis, and the grey matter that goes with one step along it."""
-    groups, values = np.asarray(groups), places.to_numpy(float)
+    of, values = np.asarray(groups), places.to_numpy(float)
     known = np.isfinite(values)
-    names = list(dict.fromkeys(groups[known]))
+    names = list(dict.fromkeys(of[known]))
     colours = group_colours(names)
     figure = Figure(figsize=(8.6, 1.2 + max(0.5 * len(names), 0.24 * min(top, len(regions)))))
     left, right = figure.subplots(1, 2, gridspec_kw={"wspace": 0.75})
     rng = np.random.default_rng(0)
     for row, name in enumerate(names):
-        mine = values[(groups == name) & known]
+        mine = values[(of == name) & known]
         left.scatter(mine, row + rng.uniform(-0.22, 0.22, mine.size), s=16, alpha=0.75, color=colours[name], lw=0)
         left.plot([mine.mean()] * 2, [row - 0.32, row + 0.32], color="black", lw=1.6)
-    left.set_yticks(range(len(names)), [f"{_short(n)} (n = {int((groups[known] == n).sum())})" for n in names])
-    left.set(xlabel="held-out place, SD within groups", ylim=(len(names) - 0.4, -0.6))
+    left.set_yticks(range(len(names)), [f"{_short(n)} (n = {int((of[known] == n).sum())})" for n in names])
+    left.set(xlabel="held-out place, SD within of", ylim=(len(names) - 0.4, -0.6))
     size = np.abs(numeric(regions, "observed_ml_per_sd"))
     best = regions.iloc[np.argsort(-size, kind="stable")].head(top).reset_index(drop=True)
     rows = np.arange(len(best))
@@ -367,8 +372,10 @@ def _short(name: str, most: int = 40) -> str:
 
 def _rank01(values: np.ndarray) -> np.ndarray:
     """Ranks between 0 and 1; one extreme scan does not wash out the colours of the others."""
-    ranks = pd.Series(values).rank().to_numpy()
-    return (ranks - 1) / max(1.0, np.nanmax(ranks) - 1) if np.isfinite(ranks).any() else np.full(values.size, 0.5)
+    ranks = pd.Series(values).rank().to_numpy(float)
+    return (
+        (ranks - 1) / max(1.0, float(np.nanmax(ranks)) - 1) if np.isfinite(ranks).any() else np.full(values.size, 0.5)
+    )
 
 
 def _pile(x: np.ndarray, bins: int = 60, reach: float = 0.38) -> np.ndarray:

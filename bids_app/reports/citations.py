@@ -64,7 +64,7 @@ class Reference:
         where = get("journal") or get("booktitle") or get("publisher") or ""
         volume = " ".join(part for part in (where, get("volume", "")) if part)
         if get("pages"):
-            volume += f", {get('pages').replace('--', '–')}"
+            volume += f", {self.fields['pages'].replace('--', '–')}"
         parts = [f"{who} ({get('year')}). {get('title')}", volume, get("note", "")]
         return " ".join(part if part.endswith(("?", "!", ".")) else f"{part}." for part in parts if part)
 
@@ -104,7 +104,7 @@ def html_page(text: str, library: Mapping[str, Reference]) -> str:
     """A page of its own, citations as author and year, linked to the list at the end."""
     from markdown_it import MarkdownIt
 
-    def name(match: re.Match) -> str:
+    def name(match: re.Match[str]) -> str:
         keys = [key[1:] for key in match.group(1).split("; ")]
         return "(" + "; ".join(f"CITE{len(key)}:{key}:" for key in keys) + ")"
 

@@ -99,7 +99,7 @@ def build_group_report(output_dir: str | Path, ground_truth: str | Path | None =
     )
 
 
-def _made(make: Callable, results: GroupResults, title: str) -> Iterator[Item]:
+def _made(make: Callable[[GroupResults], Iterator[Item]], results: GroupResults, title: str) -> Iterator[Item]:
     """The items of a section; a figure that cannot be drawn costs a sentence, not the report."""
     items = make(results)
     while True:

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -18,6 +19,7 @@ from ..schema.architectures import ARCHITECTURES, BY_KIND, Architecture
 from ..schema.catalogue import TABLES
 from ..schema.claims import ERROR_EXPLAINED, SUPPORTED, WORST_CASE, Claim
 from ..schema.scan_tables import COHORT
+from ..space.templates import Template
 from .participant_figures import template_or_none
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -40,7 +42,7 @@ class GroupResults:
 
     output_dir: Path
     tables: dict[str, pd.DataFrame]
-    summary: dict
+    summary: dict[str, Any]
     participants: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     def table(self, name: str) -> pd.DataFrame | None:
@@ -80,7 +82,7 @@ class GroupResults:
         return joined
 
     @cached_property
-    def template(self):
+    def template(self) -> Template | None:
         """The template of the maps at 2 mm, or None."""
         return template_or_none(self.summary.get("template") or self._space)
 
@@ -101,14 +103,15 @@ class GroupResults:
         if not found:
             return None
         _, path, names = min(found)
-        return nib.load(path), read_tsv(names)
+        image: Any = nib.load(path)
+        return image, read_tsv(names)
 
     @cached_property
     def architecture(self) -> Architecture:
         """What was trained; the default where nothing was."""
         path = self.folder / "model" / "model.json"
         kind = json.loads(path.read_text(encoding="utf-8")).get("kind") if path.exists() else None
-        return BY_KIND.get(kind, ARCHITECTURES[0])
+        return BY_KIND.get(str(kind), ARCHITECTURES[0])
 
     @property
     def group_column(self) -> str | None:
@@ -170,7 +173,7 @@ def read_tsv(path: Path) -> pd.DataFrame:
     text = (*IDENTIFIERS, "name", "contrast", "claim", "group", "method", "verdict")
     table = read_delimited(path, text=text, quiet=True)
     # XML has no place for control characters: one in the name of a group would break every SVG that shows it.
-    for column in table.select_dtypes("str"):
+    for column in map(str, table.select_dtypes("str").columns):
         table[column] = table[column].str.replace(_CONTROL, " ", regex=True)
     return table.rename(columns=lambda name: _CONTROL.sub(" ", name))
 

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 from itertools import combinations
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -109,7 +110,7 @@ def profile_heat_map(profile: pd.DataFrame) -> str:
     )
 
 
-def _views(coordinates: Sequence[str]) -> list[dict]:
+def _views(coordinates: Sequence[str]) -> list[dict[str, Any]]:
     """Pairs (and triples) of the coordinates that belong to one method and, for supervised ones, one contrast."""
     families: dict[str, list[str]] = {}
     for name in coordinates:
@@ -130,11 +131,11 @@ def _views(coordinates: Sequence[str]) -> list[dict]:
     return views
 
 
-def _view(title: str, axes: list[str], labels: dict[str, str]) -> dict:
+def _view(title: str, axes: list[str], labels: dict[str, str]) -> dict[str, Any]:
     return {"title": title, "axes": axes, "labels": [labels.get(axis, axis) for axis in axes]}
 
 
-def _colour_column(values: pd.Series, name: str) -> dict | None:
+def _colour_column(values: pd.Series, name: str) -> dict[str, Any] | None:
     """A column as colours: numbers as a scale, a few levels as categories; None for anything else (free text)."""
     numbers = pd.to_numeric(values, errors="coerce")
     known = values.notna()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from ..errors import NoInputError
 from .assemble import Reportlet, Section, build_page
@@ -81,7 +82,7 @@ def _anchor(scan: Scan) -> str:
     return "scan-" + "-".join(f"{key}{value}" for key, value in scan.entities.items())
 
 
-def _query(scan: Scan) -> dict:
+def _query(scan: Scan) -> dict[str, Any]:
     """What sets the reportlets of this scan apart; an entity that it lacks must be absent."""
     return {key: scan.entities.get(key) for key in ENTITIES}
 

@@ -76,7 +76,7 @@ def draw_tissues(scan: Scan) -> Path | None:
         return None
     data, affine = canonical(t1w)
     tissues = {ORANGE: canonical(on_grid(gm, t1w))[0], SKY: canonical(on_grid(wm, t1w))[0]}
-    brain = sum(tissues.values()) > 0.5
+    brain = np.sum([*tissues.values()], axis=0) > 0.5
     spots = load(scan.find("desc-hypointensities", "mask"))
     if spots is not None:  # an earlier version wrote none
         tissues[PINK] = canonical(on_grid(spots, t1w, order=0))[0]
@@ -157,7 +157,7 @@ def draw_modulated(scan: Scan, template: Template | None) -> Path | None:
             linewidths=0.5,
         )
     bar = figure.colorbar(ScalarMappable(norm, "inferno"), cax=colours, orientation="horizontal", extend="max")
-    modulated = "desc-modulated" in scan.modulated.name
+    modulated = scan.modulated is not None and "desc-modulated" in scan.modulated.name
     bar.set_label(
         "ml of grey matter per ml of template" if modulated else "grey-matter probability (not modulated)", fontsize=9
     )
@@ -192,6 +192,7 @@ def draw_reconstruction(scan: Scan) -> Path | None:
         axes.imshow(mosaic(data, one, fill=np.nan), cmap=colour, norm=norm, extent=place)
         axes.text(width / 2, row * tall + 4, name, color="white", ha="center", va="top", fontsize=11)
     axes.set(xlim=(-0.5, width - 0.5), ylim=(3 * tall - 0.5, -0.5))
+    assert colours is not None  # asked for
     _, bottom, _, height = colours.get_position().bounds
     colours.set_position((0.08, bottom, 0.36, height))
     second = figure.add_axes((0.56, bottom, 0.36, height))

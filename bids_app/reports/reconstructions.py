@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -113,7 +114,7 @@ def epochs_figure(results: GroupResults) -> tuple[Figure, str] | None:
     used = int(table["epochs_in_use"].iloc[0])
     made = table[table["source"] == "reconstruction"].assign(epoch=lambda t: numeric(t, "epoch").astype(int))
     made = made.set_index("epoch")
-    shown = epochs_shown(made["error"].to_dict(), used)
+    shown = epochs_shown(dict(zip(made.index, numeric(made, "error"), strict=True)), used)
     given, start = data[..., 0], data[..., int(made["volume"][0])]
     layout = plan_layout(np.abs(given) > 0.05, image.affine, planes=("axial",), columns=3, margin_mm=3)
     layout = replace(layout, rows=(("axial", layout.rows[0][1][1:2]),))  # the middle of three
@@ -215,8 +216,9 @@ def error_figure(results: GroupResults) -> Figure | None:
     paths = sorted(results.folder.glob("error_*.nii.gz"), key=lambda p: [*groups, p.name].index(p.name))
     if not paths:
         return None
-    image = nib.as_closest_canonical(nib.load(paths[0]))
-    maps = [np.sqrt(np.maximum(canonical(nib.load(path))[0], 0)) for path in paths]
+    images: list[Any] = [nib.load(path) for path in paths]
+    image = nib.as_closest_canonical(images[0])
+    maps = [np.sqrt(np.maximum(canonical(one)[0], 0)) for one in images]
     inside = maps[0] > 0
     layout = plan_layout(inside, image.affine, planes=("axial",), columns=10, pixel=1.3, margin_mm=3)
     norm = Normalize(0, float(np.percentile(np.stack(maps)[:, inside], 99.5)) or 1.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, TypeGuard
 
 import numpy as np
 import pandas as pd
@@ -54,13 +55,18 @@ def scan_summary(scan: Scan, cohort: pd.DataFrame | None = None) -> str:
     return "\n".join(part for part in parts if part)
 
 
-def usual_range(measure: Measure, meta: dict) -> tuple[float, float]:
+def usual_range(measure: Measure, meta: dict[str, Any]) -> tuple[float, float]:
     """Usual range of a number in its own unit, within its scale: the sidecar's limits, else those of the schema."""
     rule = measure.rule or measure.key
     low, high = ((meta.get("QualityLimits") or {}).get(rule) or USUAL[rule])[:2]
-    start, stop = measure.scale
+    start, stop = _scale(measure)
     share = float(meta["TIV"]) if measure.rule and isinstance(meta.get("TIV"), int | float) else 1.0
     return max((start if low is None else low) * share, start), min((stop if high is None else high) * share, stop)
+
+
+def _scale(measure: Measure) -> tuple[float, float]:
+    assert measure.scale is not None, measure.key  # DRAWN holds no other
+    return measure.scale
 
 
 def _unit(measure: Measure) -> str:
@@ -78,14 +84,14 @@ def _cohort_reasons(scan: Scan, cohort: pd.DataFrame | None) -> list[str]:
     return list(cohort.loc[own, "CohortReasons"].dropna().astype(str)) if own.sum() == 1 else []
 
 
-def _banner(meta: dict, from_cohort: list[str]) -> str:
+def _banner(meta: dict[str, Any], from_cohort: list[str]) -> str:
     apart = "".join(
         f'<p class="note">Beside its cohort: {esc(reason)}. Look at the pictures.</p>' for reason in from_cohort
     )
     return _verdict(meta) + apart
 
 
-def _verdict(meta: dict) -> str:
+def _verdict(meta: dict[str, Any]) -> str:
     verdict = str(meta.get("QualityVerdict", "")).lower()
     if verdict not in VERDICTS:
         return '<p class="note">No quality verdict was recorded for this scan: look at every picture below.</p>'
@@ -98,11 +104,11 @@ def _verdict(meta: dict) -> str:
     )
 
 
-def _has_cohort(cohort: pd.DataFrame | None) -> bool:
+def _has_cohort(cohort: pd.DataFrame | None) -> TypeGuard[pd.DataFrame]:
     return cohort is not None and len(cohort) > 2
 
 
-def _row(measure: Measure, meta: dict, cohort: pd.DataFrame | None) -> str:
+def _row(measure: Measure, meta: dict[str, Any], cohort: pd.DataFrame | None) -> str:
     key, name, unit = measure.key, measure.name, _unit(measure)
     value = float(meta[key])
     low, high = usual_range(measure, meta)
@@ -110,7 +116,8 @@ def _row(measure: Measure, meta: dict, cohort: pd.DataFrame | None) -> str:
     if _has_cohort(cohort) and key in cohort:
         others = pd.to_numeric(cohort[key], errors="coerce").dropna().to_numpy()
     outside = not low <= value <= high
-    digits = 4 if measure.scale[1] - measure.scale[0] < 0.1 else 3
+    start, stop = _scale(measure)
+    digits = 4 if stop - start < 0.1 else 3
     shown = f"{number(value, digits)} {unit}".strip() + (" (unusual)" if outside else "")
     cells = [
         f'<th scope="row">{name}</th>',
@@ -128,7 +135,8 @@ def _row(measure: Measure, meta: dict, cohort: pd.DataFrame | None) -> str:
 
 def _range_picture(value: float, low: float, high: float, measure: Measure, others: np.ndarray) -> str:
     """The usual range as a bar, the cohort as ticks, this scan as a diamond."""
-    start, stop = min(measure.scale[0], value), max(measure.scale[1], value)
+    start, stop = _scale(measure)
+    start, stop = min(start, value), max(stop, value)
 
     def at(x: float) -> float:
         return 4 + 232 * (min(max(x, start), stop) - start) / (stop - start)

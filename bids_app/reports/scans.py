@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 
@@ -86,9 +87,9 @@ class Scan:
         )
 
     @cached_property
-    def sidecar(self) -> dict:
+    def sidecar(self) -> dict[str, Any]:
         """Metadata of the map, which carry all quality numbers, and of its reconstruction."""
-        found = {}
+        found: dict[str, Any] = {}
         # What the model says of the map stands beside its reconstruction; the map's own numbers win.
         for image in (self.template_space("label-GM", "desc-recon", "probseg"), self.modulated):
             path = image and image.with_name(image.name.replace(".nii.gz", ".json"))
@@ -131,4 +132,5 @@ def find_scans(output_dir: Path, participant_label: str) -> list[Scan]:
 
 def load(path: Path | None) -> nib.Nifti1Image | None:
     """The image of a file, or None where there is no file."""
-    return nib.load(path) if path is not None else None
+    image: Any = nib.load(path) if path is not None else None
+    return image

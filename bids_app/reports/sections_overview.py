@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -125,7 +126,7 @@ def validation(results: GroupResults) -> Iterator[Item]:
     alpha = float(results.summary.get("alpha", ALPHA))
     yield item("forest", charts.forest_figure(table), confidence=f"{1 - alpha:g}")
     table = table.drop(columns="contrast", errors="ignore")  # the claims name it
-    formats = {"p": p_value, "n": _count, "alpha": _exact, "method": lambda name: TESTS.get(name, name)}
+    formats = {"p": p_value, "n": _count, "alpha": _exact, "method": _test}
     yield item(
         "validationTable",
         html_table(
@@ -140,7 +141,7 @@ def baselines(results: GroupResults) -> Iterator[Item]:
     if table is None:
         return
     yield item("baselines", charts.baselines_figure(table))
-    kinds = table["delta_of"].dropna().unique() if "delta_of" in table else []
+    kinds = list(table["delta_of"].dropna().unique()) if "delta_of" in table else []
     said = f"Differences are of {kinds[0]}" if len(kinds) == 1 else ""
     if said:  # a column that says one thing only
         table = table.drop(columns="delta_of")
@@ -177,7 +178,11 @@ def _exact(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else number(value)
 
 
-def _count(value: object) -> str:
+def _test(name: Any) -> str:
+    return TESTS.get(name, name)
+
+
+def _count(value: Any) -> str:
     return "–" if pd.isna(value) else f"{int(value)}"
 
 

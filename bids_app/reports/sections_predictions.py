@@ -24,8 +24,8 @@ def predictions(results: GroupResults) -> Iterator[Item]:
     people, quality = results.table("predictions"), results.table("prediction_quality")
     if quality is None:
         return
-    for i, contrast in enumerate([] if people is None else dict.fromkeys(people["contrast"].astype(str))):
-        part = people[people["contrast"].astype(str) == contrast]
+    parts = [] if people is None else list(people.groupby(people["contrast"].astype(str), sort=False))
+    for i, (contrast, part) in enumerate(parts):
         if part["score"].notna().all():
             yield item("roc", two_group_figure(part, contrast), number=i, contrast=contrast, n=len(part))
         else:
@@ -96,10 +96,10 @@ def score_figure(people: pd.DataFrame, contrast: str) -> Figure:
 def confusion_figure(confusion: pd.DataFrame) -> Figure:
     """People by true and predicted group; the colour is the share of the true group."""
     names = list(dict.fromkeys(confusion["truth"].astype(str)))
-    counts = confusion.assign(people=numeric(confusion, "people")).pivot(
+    pairs = confusion.assign(people=numeric(confusion, "people")).pivot(
         index="truth", columns="predicted", values="people"
     )
-    counts = counts.loc[names, names].to_numpy()
+    counts = pairs.loc[names, names].to_numpy()
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     figure = Figure(figsize=(1.6 + 0.9 * len(names), 1.2 + 0.8 * len(names)))
     axes = figure.subplots()

@@ -56,7 +56,7 @@ def seeds_figure(seeds: pd.DataFrame, disparities: dict[str, float]) -> Figure:
     disparities : dict
         Mean Procrustes disparity of a method.
     """
-    methods, colours = list(dict.fromkeys(seeds["method"])), group_colours(seeds["group"])
+    methods, colours = list(dict.fromkeys(seeds["method"])), group_colours(seeds["group"].tolist())
     figure = Figure(figsize=(3.9 * len(methods), 3.9))
     for axes, method in zip(np.atleast_1d(figure.subplots(1, len(methods))), methods, strict=True):
         part = seeds[seeds["method"] == method]
@@ -65,7 +65,7 @@ def seeds_figure(seeds: pd.DataFrame, disparities: dict[str, float]) -> Figure:
         tints = [colours[g] for g in part[part["seed"] == part["seed"].iloc[0]]["group"]]
         # Thousands of threads would be a grey sheet, and megabytes of vectors.
         faint = min(0.35, 60 / max(1, len(tints)))
-        lines = LineCollection(threads, colors=tints * (len(runs) - 1), lw=0.5, alpha=faint, rasterized=True)
+        lines = LineCollection(list(threads), colors=tints * (len(runs) - 1), lw=0.5, alpha=faint, rasterized=True)
         axes.add_collection(lines)
         axes.scatter(*runs[0].T, c=tints, s=12, lw=0, zorder=3, rasterized=len(tints) > 500)
         apart = disparities.get(method, np.nan)

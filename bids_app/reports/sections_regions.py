@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 from scipy import stats
 
 from ..bids.tables import IDENTIFIERS
@@ -49,7 +51,7 @@ def lrcp(results: GroupResults) -> Iterator[Item]:
     shown = table.sort_values("lrcp", ascending=False, kind="stable")
     headers = LRCP_REGIONS.headers(shown)
     shown = shown[[name for name in headers if shown[name].notna().any()]]
-    formats = dict.fromkeys((name for name in shown if name.endswith("p_fwe")), p_value)
+    formats = dict.fromkeys((name for name in map(str, shown) if name.endswith("p_fwe")), p_value)
     content = html_table(shown, headers=headers, formats=formats, sortable=True, max_height=True, table_id="lrcp-table")
     yield item("lrcpTable", content)
     profile = results.table("lrcp_profile")
@@ -95,7 +97,8 @@ def group_of(results: GroupResults, table: pd.DataFrame) -> list[str]:
     column = results.group_column
     if column is None or not pd.api.types.is_string_dtype(results.scans[column].dropna()):
         return ["all"] * len(table)
-    return same_rows(results.scans, table)[column].fillna(charts.MISSING).astype(str).tolist()
+    matched = same_rows(results.scans, table)
+    return [] if matched is None else matched[column].fillna(charts.MISSING).astype(str).tolist()
 
 
 def _said(results: GroupResults, part: pd.DataFrame, contrast: str) -> str:
@@ -114,9 +117,9 @@ def _said(results: GroupResults, part: pd.DataFrame, contrast: str) -> str:
             text += f" {title}: {join_words(names[:5])}."
     text += "</p>"
     parcels = results.table("lrcp_parcels")
-    mine = None if parcels is None else parcels[parcels["contrast"].astype(str) == contrast]
-    if mine is not None and len(mine):
-        row = mine.iloc[0]
+    own = None if parcels is None else parcels[parcels["contrast"].astype(str) == contrast]
+    if own is not None and len(own):
+        row = own.iloc[0]
         if not part["label"].isin(DIFFERING).any():
             verdict = "no region differs, though, and a pattern of chance follows anatomy, too"
         elif row["p"] <= ALPHA:
@@ -143,8 +146,8 @@ def maps(results: GroupResults) -> Iterator[Item]:
         return
     found: dict[str, tuple[pd.Series, str, bool]] = {}
     regions = results.table("lrcp_regions")
-    for contrast in results.contrasts():
-        part = regions[regions["contrast"].astype(str) == contrast]
+    by_contrast = [] if regions is None else list(regions.groupby(regions["contrast"].astype(str), sort=False))
+    for contrast, part in by_contrast:
         found[f"kept (above 0) and lost (below), {contrast}"] = split_values(part), "ml", True
         found[f"difference, {contrast}"] = by_region(part, "difference_ml"), "ml", True
     if regions is not None:
@@ -233,15 +236,16 @@ def sam(results: GroupResults) -> Iterator[Item]:
         return
     if not truthy(table["survives"]).any():
         regions, contrasts = table["index"].nunique(), join_words(results.contrasts("sam_regions"))
-        content = f"<p>No region of {regions} survives for {esc(contrasts)}.</p>"
-        yield item("sam", content, contrast=contrasts, survivors="none", regions=regions)
+        none = f"<p>No region of {regions} survives for {esc(contrasts)}.</p>"
+        yield item("sam", none, contrast=contrasts, survivors="none", regions=regions)
         return
     for i, contrast in enumerate(results.contrasts("sam_regions")):
         part = table[table["contrast"].astype(str) == contrast]
         margin = by_region(part, "chance") - by_region(part, "bound")
         survives = truthy(part["survives"]).to_numpy()
         series = margin.where(survives & (margin > 0).to_numpy())
-        content, picture = f"<p>No region of {len(part)} survives for {esc(contrast)}.</p>", False
+        content: str | Figure = f"<p>No region of {len(part)} survives for {esc(contrast)}.</p>"
+        picture = False
         if results.atlas is not None and has_signal(series):
             label = "chance − upper bound of the error"
             content, picture = region_figure(series, results.atlas[0], results.template, label=label), True
@@ -257,7 +261,9 @@ def voxels(results: GroupResults) -> Iterator[Item]:
     for i, path in enumerate(sorted(results.folder.glob("vbm_*_t.nii.gz"))):
         slug = path.name.removeprefix("vbm_").removesuffix("_t.nii.gz")
         contrast = next((name for name in results.contrasts() if contrast_slug(name) == slug), slug)
-        image, logp = nib.load(path), np.asanyarray(nib.load(path.with_name(f"vbm_{slug}_logp.nii.gz")).dataobj)
+        image: Any = nib.load(path)
+        beside: Any = nib.load(path.with_name(f"vbm_{slug}_logp.nii.gz"))
+        logp = np.asanyarray(beside.dataobj)
         t, significant = np.abs(np.asanyarray(image.dataobj)), logp >= -np.log10(ALPHA)
         least = float(t[significant].min()) if significant.any() else UNCORRECTED_T
         said = f"{int(significant.sum())} voxels are significant family-wise (|t| of {least:.2f} or more)"
@@ -315,5 +321,5 @@ def same_rows(table: pd.DataFrame | None, like: pd.DataFrame) -> pd.DataFrame | 
     return like[keys].merge(table.drop_duplicates(keys), on=keys, how="left")
 
 
-def _direction(value: object) -> str:
+def _direction(value: Any) -> str:
     return "–" if pd.isna(value) or value == 0 else "more GM, more error" if float(value) > 0 else "more GM, less error"

@@ -7,6 +7,7 @@ bottom to top. The left of the picture is the left of the brain.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -131,7 +132,7 @@ def mosaic(data: np.ndarray, layout: Layout, order: int = 1, fill: float = 0.0) 
     for row, (plane, stops) in enumerate(layout.rows):
         axis = _AXIS[plane]
         across, up = (a for a in range(3) if a != axis)
-        cutter = [slice(*layout.box[a]) for a in range(3)]
+        cutter: list[slice | int] = [slice(*layout.box[a]) for a in range(3)]
         factors = (layout.spacing[up] / layout.pixel, layout.spacing[across] / layout.pixel)
         for column, stop in enumerate(stops):
             cutter[axis] = stop
@@ -175,7 +176,7 @@ def open_figure(layout: Layout, *, colourbar: bool = False, width_px: int = 1400
     axes.set_facecolor("black")
     for spine in axes.spines.values():
         spine.set_visible(False)
-    style = {"color": "white", "fontsize": 10, "zorder": 10}
+    style: dict[str, Any] = {"color": "white", "fontsize": 10, "zorder": 10}
     for row, (plane, stops) in enumerate(layout.rows):
         axis = _AXIS[plane]
         for column, stop in enumerate(stops):

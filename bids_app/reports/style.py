@@ -5,14 +5,17 @@ from __future__ import annotations
 import base64
 import html
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.rcsetup import cycler
 from PIL import Image
 
 # Okabe and Ito's palette: told apart by people with any of the common colour-vision deficiencies.
@@ -37,16 +40,16 @@ _RC = {
     "ytick.color": INK,
     "text.color": INK,
     "text.parse_math": False,  # a group called "$x$" is a name, not a formula
-    "axes.prop_cycle": matplotlib.cycler(color=PALETTE),
+    "axes.prop_cycle": cycler(color=PALETTE),
     "legend.frameon": False,
     "svg.fonttype": "path",  # the same letters on every machine
     "svg.hashsalt": "latentatlas",  # the same run gives the same file
 }
 
 
-def styled():
+def styled() -> AbstractContextManager[None]:
     """Context manager in which every Matplotlib figure takes the reports' look."""
-    return matplotlib.rc_context(_RC)
+    return matplotlib.rc_context(_RC)  # type: ignore[arg-type]  # a literal type of every key's name
 
 
 def save_svg(figure: Figure, path: Path) -> Path:
@@ -60,8 +63,9 @@ def save_png(figure: Figure, path: Path, dpi: int = 100) -> Path:
     """Write a brain picture as a PNG with a palette of 256 colours, about a third of the size of a true-colour one."""
     figure.set_dpi(dpi)
     canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    picture = Image.fromarray(np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3]))
+    canvas.draw()  # type: ignore[no-untyped-call]  # Matplotlib's
+    drawn = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]  # Matplotlib's
+    picture = Image.fromarray(np.ascontiguousarray(drawn[..., :3]))
     # The median cut would spend its colours on the many dark pixels and leave colour bars with steps; a quarter of the
     # pixels is enough to choose the colours from.
     sample = picture.resize((picture.width // 2, picture.height // 2), Image.Resampling.NEAREST)
@@ -119,7 +123,7 @@ def number(value: object, digits: int = 3) -> str:
     return text.replace("-", "−")
 
 
-def p_value(p: object) -> str:
+def p_value(p: Any) -> str:
     """``p = 0.012``, ``p < 0.001``; an en dash where it was not computed."""
     if p is None or pd.isna(p):
         return "–"
@@ -131,7 +135,7 @@ def html_table(
     *,
     caption: str = "",
     headers: dict[str, str] | None = None,
-    formats: dict[str, object] | None = None,
+    formats: Mapping[str, Callable[[Any], object]] | None = None,
     sortable: bool = False,
     table_id: str = "",
     max_height: bool = False,
@@ -178,10 +182,10 @@ def html_table(
         cells = []
         for column, value in zip(columns, values, strict=True):
             numeric = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-            text = formats[column](value) if column in formats else number(value)
+            shown = formats[column](value) if column in formats else number(value)
             key = f' data-key="{float(value)!r}"' if sortable and numeric and not pd.isna(value) else ""
-            css = " class=num" if numeric else " class=short" if len(str(text)) < 20 else ""
-            cells.append(f"<td{css}{key}>{text if isinstance(text, Markup) else esc(text)}</td>")
+            css = " class=num" if numeric else " class=short" if len(str(shown)) < 20 else ""
+            cells.append(f"<td{css}{key}>{shown if isinstance(shown, Markup) else esc(shown)}</td>")
         rows.append("<tr>" + "".join(cells) + "</tr>")
     name = f' id="{esc(table_id)}"' if table_id else ""
     kinds = " ".join(kind for kind, wanted in (("sortable", sortable), ("cards", cards)) if wanted)
@@ -211,5 +215,5 @@ def definition_list(items: Iterable[tuple[str, object]]) -> str:
 
 def join_words(words: Sequence[object], last: str = "and") -> str:
     """``a, b and c``."""
-    words = [str(word) for word in words]
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {last} {words[-1]}" if words else ""
+    said = [str(word) for word in words]
+    return said[0] if len(said) == 1 else f"{', '.join(said[:-1])} {last} {said[-1]}" if said else ""

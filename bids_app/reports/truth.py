@@ -24,7 +24,7 @@ def planted_regions(truth: pd.DataFrame) -> dict[int, bool]:
         ``ground_truth.tsv``: ``index``, ``name``, and the planted relative volume change in one column a group, or in
         one column with the group in another.
     """
-    planted = [c for c in truth if c not in ("index", "name") and not c.startswith("realised")]
+    planted = [c for c in truth if c not in ("index", "name") and not str(c).startswith("realised")]
     changes = truth[planted].apply(pd.to_numeric, errors="coerce").abs().max(axis=1) > 0
     return changes.groupby(truth["index"].astype(int)).any().to_dict()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,15 +83,15 @@ class Table:
         """The column of that name; None if the table has none such."""
         return next((column for column in self.columns if column.fits(name)), self.others)
 
-    def dictionary(self, names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    def dictionary(self, names: Iterable[Hashable]) -> dict[str, dict[str, Any]]:
         """BIDS dictionary of the columns of a file."""
         return {name: column.entry(name) for name, column in self._known(names)}
 
-    def headers(self, names: Iterable[str]) -> dict[str, str]:
+    def headers(self, names: Iterable[Hashable]) -> dict[str, str]:
         """Heading of every column of a file that has one."""
         return {name: column.heading(name) for name, column in self._known(names) if column.header}
 
-    def _known(self, names: Iterable[str]) -> list[tuple[str, Column]]:
+    def _known(self, names: Iterable[Hashable]) -> list[tuple[str, Column]]:
         known = ((str(name), self.column(str(name))) for name in names)
         return [(name, column) for name, column in known if column is not None]
 

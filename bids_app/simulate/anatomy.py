@@ -86,7 +86,7 @@ def load_anatomy(step: int = 1, atlas: str = "AAL2") -> Anatomy:
     logits = _with_shares(logits, mask)
     t1w = np.asarray(template.t1w.dataobj, np.float32)[box]
     white = np.median(t1w[priors[1] > 0.95])
-    texture = t1w / white - np.tensordot(np.float32(TYPICAL_T1), priors, 1)
+    texture = t1w / white - np.tensordot(np.array(TYPICAL_T1, np.float32), priors, 1)
     # Only deep inside: near the surface the template's average shows blur, not anatomy.
     inside = np.clip(ndimage.distance_transform_edt(mask) * step / 8 - 0.5, 0, 1).astype(np.float32)
     texture = ndimage.gaussian_filter(texture, 1.5 / step) * inside

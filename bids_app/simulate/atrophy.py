@@ -6,6 +6,7 @@ determinant is what voxel-based morphometry multiplies grey matter with.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -30,6 +31,9 @@ SOURCE_SIGMA_MM = 1.2  # softens the edge of a region
 REACH_MM = 12.0  # how far the CSF that expands may be
 VOXEL_ML = 0.008
 TOLERANCE = 0.1  # of the planted change, on the average person
+
+
+Density = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -98,12 +102,11 @@ def make_plan(anatomy: Anatomy, weights: dict[str, float], effect: float, flow: 
     plan = replace(plan, map_gain=_first_order_gain(plan, gm, target, 8))
     if flow:
 
-        def density(strength):
+        def by_flow(strength: np.ndarray) -> np.ndarray:
             return jacobian(deform(plan, strength)[0])
 
-        plan = replace(plan, gain=_calibrate(plan, gm, target, density, 4, plan.map_gain))
-    else:
-        density = _first_order_density(plan)
+        plan = replace(plan, gain=_calibrate(plan, gm, target, by_flow, 4, plan.map_gain))
+    density = by_flow if flow else _first_order_density(plan)
     reached = _log_change(plan, gm, density((plan.gain if flow else plan.map_gain) * target)) / target
     if np.abs(reached - 1).max() > TOLERANCE:
         worst = plan.names[int(np.abs(reached - 1).argmax())]
@@ -167,16 +170,20 @@ def _source(region: np.ndarray, gm: np.ndarray, csf: np.ndarray) -> np.ndarray:
     return (shrink - grow * (shrink.sum() / grow.sum())).astype(np.float32)
 
 
-def _first_order_density(plan: Plan):
+def _first_order_density(plan: Plan) -> Density:
     inside = plan.sources.reshape(len(plan.index), -1)[:, plan.voxels]
     return lambda strength: np.exp(strength.astype(np.float32) @ inside)
 
 
-def _first_order_gain(plan: Plan, gm: np.ndarray, target: np.ndarray, rounds: int, start=None) -> np.ndarray:
+def _first_order_gain(
+    plan: Plan, gm: np.ndarray, target: np.ndarray, rounds: int, start: np.ndarray | None = None
+) -> np.ndarray:
     return _calibrate(plan, gm, target, _first_order_density(plan), rounds, start)
 
 
-def _calibrate(plan: Plan, gm: np.ndarray, target: np.ndarray, density, rounds: int, start=None) -> np.ndarray:
+def _calibrate(
+    plan: Plan, gm: np.ndarray, target: np.ndarray, density: Density, rounds: int, start: np.ndarray | None = None
+) -> np.ndarray:
     """Gains with which regions change by ``target`` (log): fixed-point iteration on volume ratios.
 
     ``density`` maps source strengths to a Jacobian determinant, of the whole grid or of ``plan.voxels``.

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -58,8 +59,8 @@ class Settings:
     regions: dict[str, float] = field(default_factory=lambda: dict(DEFAULT_REGIONS))
     confound: bool = False
 
-    def __post_init__(self):
-        checks = {
+    def __post_init__(self) -> None:
+        checks: dict[str, tuple[float, float]] = {
             "n_participants": (1, 100_000),
             "sessions": (1, 50),
             "resolution": (0.5, 8),
@@ -85,13 +86,13 @@ class Settings:
         """Participant ``number`` (from 1)."""
         return draw_person(number, len(self.regions), self.seed, self.confound)
 
-    def identity(self) -> dict:
+    def identity(self) -> dict[str, Any]:
         """Everything that decides what one participant looks like: not how many there are."""
         return {"version": __version__, **{k: v for k, v in asdict(self).items() if k != "n_participants"}}
 
 
 def simulate_dataset(
-    out_dir: str | Path, settings: Settings, nprocs: int = 1, progress: Callable | None = None
+    out_dir: str | Path, settings: Settings, nprocs: int = 1, progress: Callable[[int, int], None] | None = None
 ) -> Path:
     """Write a synthetic cohort.
 
@@ -127,7 +128,15 @@ def simulate_dataset(
     return out
 
 
-def _make_missing(out, settings: Settings, anatomy, plan, people: list[Person], nprocs: int, progress) -> None:
+def _make_missing(
+    out: Path,
+    settings: Settings,
+    anatomy: Anatomy,
+    plan: Plan,
+    people: list[Person],
+    nprocs: int,
+    progress: Callable[[int, int], None],
+) -> None:
     """Make the scans that are not there yet, then gather the ground truth of all."""
     jobs = [(person, session) for person in people for session in range(settings.sessions)]
     missing = [job for job in jobs if not _finished(out, settings, *job)]
@@ -147,7 +156,7 @@ def _make_missing(out, settings: Settings, anatomy, plan, people: list[Person], 
     write_table(ground_truth(plan, planted, truth), out / "code/ground_truth.tsv")
 
 
-def check_folder(out: Path, identity: dict, people: list[Person]) -> None:
+def check_folder(out: Path, identity: dict[str, Any], people: list[Person]) -> None:
     """Accept an empty folder (made if need be), or one that an earlier run with the same settings has begun.
 
     Raises
@@ -194,7 +203,13 @@ def _finished(out: Path, settings: Settings, person: Person, session: int) -> bo
 
 
 def _make_scan(
-    out: Path, settings: Settings, anatomy: Anatomy, plan: Plan, shell, person: Person, session: int
+    out: Path,
+    settings: Settings,
+    anatomy: Anatomy,
+    plan: Plan,
+    shell: tuple[np.ndarray, np.ndarray] | None,
+    person: Person,
+    session: int,
 ) -> None:
     """Make and write one scan, its sidecar and its ground truth."""
     change = person.change_at(session, settings.weights, settings.effect)
@@ -230,7 +245,15 @@ def _make_scan(
     os.replace(unfinished, stem.with_name(stem.name + ".nii.gz"))
 
 
-def truth_rows(identity: dict, person: Person, anatomy: Anatomy, plan: Plan, change, before, after) -> pd.DataFrame:
+def truth_rows(
+    identity: dict[str, str],
+    person: Person,
+    anatomy: Anatomy,
+    plan: Plan,
+    change: np.ndarray,
+    before: np.ndarray,
+    after: np.ndarray,
+) -> pd.DataFrame:
     """One row an atlas region: planted and realised change, grey matter in ml with and without the atrophy."""
     planted = pd.Series(0.0, index=anatomy.table["index"])
     planted[plan.index] = change

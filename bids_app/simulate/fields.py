@@ -5,6 +5,8 @@ All vectors are in voxels of the field's own grid, component first: shape ``(3, 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 import numpy as np
 import torch
 from scipy import fft, ndimage
@@ -70,7 +72,9 @@ def jacobian(displacement: np.ndarray) -> np.ndarray:
     return xx * (yy * zz - yz * zy) - xy * (yx * zz - yz * zx) + xz * (yx * zy - yy * zx)
 
 
-def random_velocity(shape, voxel_mm: float, components, rng: np.random.Generator) -> np.ndarray:
+def random_velocity(
+    shape: Sequence[int], voxel_mm: float, components: Iterable[tuple[float, float]], rng: np.random.Generator
+) -> np.ndarray:
     """Gaussian random velocity field.
 
     Parameters
@@ -91,7 +95,7 @@ def random_velocity(shape, voxel_mm: float, components, rng: np.random.Generator
     return velocity
 
 
-def smooth_noise(shape, sigma, rng: np.random.Generator) -> np.ndarray:
+def smooth_noise(shape: Sequence[int], sigma: Sequence[float], rng: np.random.Generator) -> np.ndarray:
     """Gaussian random field of zero mean and unit variance in expectation (periodic), float32."""
     noise = ndimage.gaussian_filter(rng.standard_normal(shape, dtype=np.float32), sigma, mode="wrap", truncate=3)
     widths = np.broadcast_to(sigma, len(shape))

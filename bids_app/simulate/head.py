@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -40,7 +41,7 @@ class Head:
     atrophy_back: np.ndarray
     shape_back: np.ndarray
     scale: float
-    truth: dict
+    truth: dict[str, Any]
 
 
 def make_head(anatomy: Anatomy, plan: Plan, person: Person, change: np.ndarray, gm_loss: float, seed: int) -> Head:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -93,7 +94,7 @@ class GmCohort:
         return nib.Nifti1Image(self.maps[row], self.affine)
 
 
-def simulate_gm_maps(n_participants: int = 60, *, resolution: float = 4.0, **settings) -> GmCohort:
+def simulate_gm_maps(n_participants: int = 60, *, resolution: float = 4.0, **settings: Any) -> GmCohort:
     """Simulate modulated grey-matter maps in memory.
 
     Parameters
@@ -111,20 +112,22 @@ def simulate_gm_maps(n_participants: int = 60, *, resolution: float = 4.0, **set
     """
     chosen = Settings(n_participants=n_participants, resolution=resolution, **settings)
     anatomy, plan = _prepare(chosen)
-    maps, rows, regions = [], [], []
+    maps, rows, found = list[np.ndarray](), list[dict[str, Any]](), list[pd.DataFrame]()
     for person, session, one in _each(chosen, anatomy, plan):
         maps.append(one.data)
         identity = _identity(chosen, person, session)
-        described = participant_columns([person]).iloc[0].to_dict() | identity
+        described: dict[str, Any] = {str(k): v for k, v in participant_columns([person]).iloc[0].items()} | identity
         described |= {"age": person.age_at(session), "mmse": person.mmse_at(session), "tiv": round(person.tiv, 2)}
         rows.append({**identity, **{k: v for k, v in described.items() if k not in identity}})
-        regions.append(_region_rows(chosen, anatomy, plan, person, session, one))
-    regions = pd.concat(regions, ignore_index=True)
+        found.append(_region_rows(chosen, anatomy, plan, person, session, one))
+    regions = pd.concat(found, ignore_index=True)
     truth = ground_truth(plan, planted_changes(chosen.weights, chosen.effect), regions)
     return GmCohort(np.stack(maps), map_affine(anatomy, resolution), pd.DataFrame(rows), truth, regions)
 
 
-def simulate_map_dataset(out_dir: str | Path, settings: Settings, progress: Callable | None = None) -> Path:
+def simulate_map_dataset(
+    out_dir: str | Path, settings: Settings, progress: Callable[[int, int], None] | None = None
+) -> Path:
     """Write modulated grey-matter maps as a BIDS derivative dataset that the group level can start from.
 
     Parameters
@@ -157,10 +160,12 @@ def simulate_map_dataset(out_dir: str | Path, settings: Settings, progress: Call
     return out
 
 
-def _write_maps(out: Path, settings: Settings, anatomy: Anatomy, plan: Plan, total: int, progress: Callable) -> None:
+def _write_maps(
+    out: Path, settings: Settings, anatomy: Anatomy, plan: Plan, total: int, progress: Callable[[int, int], None]
+) -> None:
     affine = map_affine(anatomy, settings.resolution)
     grid_name = f"space-{BUNDLED}_res-{res_label(settings.resolution)}"
-    regions = []
+    found = list[pd.DataFrame]()
     progress(0, total)
     for person, session, one in _each(settings, anatomy, plan):
         identity = _identity(settings, person, session)
@@ -171,15 +176,17 @@ def _write_maps(out: Path, settings: Settings, anatomy: Anatomy, plan: Plan, tot
         image.set_qform(affine, code=4)
         write_json(_sidecar(settings, person, one), path.with_name(f"{stem}.json"))
         image.to_filename(path.with_name(f"{stem}.nii.gz"))
-        regions.append(_region_rows(settings, anatomy, plan, person, session, one))
-        progress(len(regions), total)
-    regions = pd.concat(regions, ignore_index=True)
+        found.append(_region_rows(settings, anatomy, plan, person, session, one))
+        progress(len(found), total)
+    regions = pd.concat(found, ignore_index=True)
     write_table(regions, out / "code/ground_truth_participants.tsv")
     truth = ground_truth(plan, planted_changes(settings.weights, settings.effect), regions)
     write_table(truth, out / "code/ground_truth.tsv")
 
 
-def make_map(anatomy: Anatomy, plan: Plan, person: Person, change: np.ndarray, gm_loss: float, settings) -> GmMap:
+def make_map(
+    anatomy: Anatomy, plan: Plan, person: Person, change: np.ndarray, gm_loss: float, settings: Settings
+) -> GmMap:
     """Make one map on the 2 mm grid and bring it to the resolution asked for.
 
     Parameters
@@ -244,12 +251,14 @@ def _identity(settings: Settings, person: Person, session: int) -> dict[str, str
     return identity | ({"session_id": f"ses-{session + 1:02d}"} if settings.sessions > 1 else {})
 
 
-def _region_rows(settings, anatomy, plan, person, session, one: GmMap) -> pd.DataFrame:
+def _region_rows(
+    settings: Settings, anatomy: Anatomy, plan: Plan, person: Person, session: int, one: GmMap
+) -> pd.DataFrame:
     change = person.change_at(session, settings.weights, settings.effect)
     return truth_rows(_identity(settings, person, session), person, anatomy, plan, change, one.before, one.after)
 
 
-def _sidecar(settings: Settings, person: Person, one: GmMap) -> dict:
+def _sidecar(settings: Settings, person: Person, one: GmMap) -> dict[str, Any]:
     gm, wm, csf = (round(float(v), 3) for v in one.tissue_ml)
     total = round(float(one.data.sum(dtype=np.float64)) * settings.resolution**3 / 1000, 3)
     return {

@@ -51,7 +51,9 @@ class Anatomy:
         return float(self.means[WHITE] - self.means[GREY])
 
 
-def anatomy(scan, mask, grey, white, ventricles, mm: float) -> Anatomy:
+def anatomy(
+    scan: np.ndarray, mask: np.ndarray, grey: np.ndarray, white: np.ndarray, ventricles: np.ndarray, mm: float
+) -> Anatomy:
     """Find tissues on fine voxels by an independent segmentation and the scan's brightness.
 
     Parameters
@@ -87,7 +89,7 @@ def anatomy(scan, mask, grey, white, ventricles, mm: float) -> Anatomy:
     return Anatomy(scan, bright, tissue, (_smooth(ventricles) > 0.5) & (tissue == FLUID), means, mm)
 
 
-def thinner_cortex(brain: Anatomy, mm: float, spared=None) -> np.ndarray:
+def thinner_cortex(brain: Anatomy, mm: float, spared: np.ndarray | None = None) -> np.ndarray:
     """Fine voxels of cortex within ``mm`` of the fluid about it, but where ``spared`` (X, Y, Z) is true."""
     outer = (brain.tissue == FLUID) & ~ndimage.binary_dilation(brain.ventricles, iterations=2)
     lost = (brain.tissue == GREY) & (ndimage.distance_transform_edt(~outer) * brain.mm <= mm + 0.01)

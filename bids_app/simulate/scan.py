@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import nibabel as nib
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import ndimage
 
 from .anatomy import Anatomy
@@ -151,10 +153,11 @@ def voxel_grid(scanner: Scanner, resolution: float, full_head: bool) -> tuple[tu
     affine[:3, :3] = scanner.oblique @ matrix
     affine[:3, 3] = scanner.oblique @ first + scanner.shift
     # As the header stores it: single precision.
-    return tuple(shape), affine.astype(np.float32).astype(float)
+    x, y, z = shape
+    return (x, y, z), affine.astype(np.float32).astype(float)
 
 
-def _head_points(here: slice, shape, affine, scanner: Scanner, scale: float) -> np.ndarray:
+def _head_points(here: slice, shape: Sequence[int], affine: np.ndarray, scanner: Scanner, scale: float) -> np.ndarray:
     """Template-sized head coordinates (mm) of the voxels of a slab, shape (3, n, Y, Z)."""
     voxels = np.indices((here.stop - here.start, *shape[1:]), np.float32)
     voxels[0] += here.start
@@ -163,13 +166,13 @@ def _head_points(here: slice, shape, affine, scanner: Scanner, scale: float) -> 
     return np.tensordot(matrix.astype(np.float32), voxels, 1) + _column(offset)
 
 
-def _slabs(shape, voxels: int = 1_500_000):
+def _slabs(shape: Sequence[int], voxels: int = 1_500_000) -> list[slice]:
     """Slices along the first axis of at most so many voxels: keeps a 1 mm head within memory."""
     thick = max(1, voxels // (shape[1] * shape[2]))
     return [slice(i, min(i + thick, shape[0])) for i in range(0, shape[0], thick)]
 
 
-def _column(vector) -> np.ndarray:
+def _column(vector: ArrayLike) -> np.ndarray:
     return np.asarray(vector, np.float32).reshape(3, 1, 1, 1)
 
 
@@ -177,7 +180,7 @@ def _smooth(volume: np.ndarray, sigma: float) -> np.ndarray:
     return ndimage.gaussian_filter(volume, sigma, mode="constant", truncate=3) if sigma > 0 else volume
 
 
-def _rotation(angles) -> np.ndarray:
+def _rotation(angles: ArrayLike) -> np.ndarray:
     """Rotation matrix of angles (radians) about x, y, z."""
     (cx, cy, cz), (sx, sy, sz) = np.cos(angles), np.sin(angles)
     about_x = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
@@ -186,7 +189,7 @@ def _rotation(angles) -> np.ndarray:
     return about_z @ about_y @ about_x
 
 
-def _legendre(coefficients: np.ndarray, shape) -> np.ndarray:
+def _legendre(coefficients: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     """Sum of products of Legendre polynomials on [-1, 1]^3, float32."""
     bases = [np.polynomial.legendre.legvander(np.linspace(-1, 1, n), 3).astype(np.float32) for n in shape]
     return np.einsum("abc,xa,yb,zc->xyz", coefficients.astype(np.float32), *bases, optimize=True)

@@ -30,7 +30,9 @@ def make_shell(anatomy: Anatomy) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(20110101)  # one and the same shell for everybody; shape and contrast vary later
     affine = np.diag([STEP, STEP, STEP, 1.0])
     affine[:3, 3] = FIRST
-    x, y, z = (np.indices(SHAPE, np.float32) * STEP + np.float32(FIRST).reshape(3, 1, 1, 1)).astype(np.float32)
+    x, y, z = (np.indices(SHAPE, np.float32) * STEP + np.array(FIRST, np.float32).reshape(3, 1, 1, 1)).astype(
+        np.float32
+    )
     brain = _brain(anatomy)
     distance = ndimage.distance_transform_edt(~brain).astype(np.float32) * STEP
     noise = smooth_noise(SHAPE, (8, 8, 8), rng)

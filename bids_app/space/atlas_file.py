@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -88,7 +90,7 @@ def _table_file(path: Path, stem: str) -> Path:
 
 def _read_labels(path: Path) -> nib.Nifti1Image:
     try:
-        image = nib.load(path)
+        image: Any = nib.load(path)
         check_size(image.shape)
         data = np.asanyarray(image.dataobj)
         data = data if np.issubdtype(data.dtype, np.integer) else data.astype(np.float64)
@@ -179,5 +181,5 @@ def _is_index(cell: str) -> bool:
     return is_number(cell) and float(cell).is_integer() and abs(float(cell)) <= _LARGEST
 
 
-def _some(values) -> str:
+def _some(values: Iterable[float]) -> str:
     return listed([f"{value:g}" for value in values])

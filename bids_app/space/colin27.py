@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -24,7 +25,7 @@ FINER = 2  # the field is refined by cubic splines once, and read linearly at th
 @lru_cache(maxsize=1)
 def displacement() -> tuple[np.ndarray, np.ndarray]:
     """Displacements from the template to Colin27: (3, X, Y, Z) float32, mm, RAS; and their grid's (4, 4) affine."""
-    image = nib.load(FIELD)
+    image: Any = nib.load(FIELD)
     step = np.eye(3) / FINER
     shape = [FINER * (n - 1) + 1 for n in image.shape[:3]]
     field = np.moveaxis(np.asarray(image.dataobj, dtype=np.float32), -1, 0)

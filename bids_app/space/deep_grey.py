@@ -73,7 +73,7 @@ class _Regions:
     def on(cls, shape: tuple[int, ...], affine: np.ndarray) -> _Regions:
         labels, table, _ = bundled_aal2()
         mirrored = np.diag([-1.0, 1, 1, 1]) @ affine
-        sides = tuple(sample_labels(labels, shape, grid) for grid in (affine, mirrored))
+        sides = sample_labels(labels, shape, affine), sample_labels(labels, shape, mirrored)
         return cls(sides, dict(zip(table["name"], table["index"], strict=True)))
 
     def both(self, name: str) -> list[int]:
@@ -87,7 +87,7 @@ def _nuclei(relative: np.ndarray, regions: _Regions, zooms: np.ndarray) -> np.nd
     contrast *= np.clip((relative - FLUID_TO) / 0.1, 0, 1)
     prior = np.zeros(relative.shape, np.float32)
     for name, (agreeing, margin) in NUCLEI.items():
-        votes = sum(np.isin(side, regions.both(name)).astype(np.uint8) for side in regions.sides)
+        votes = np.sum([np.isin(side, regions.both(name)) for side in regions.sides], axis=0)
         core = _depth(votes >= agreeing, zooms) > margin
         prior = np.maximum(prior, core * contrast)
     return ndimage.gaussian_filter(prior, BLUR_MM / zooms).astype(np.float32)

@@ -9,15 +9,17 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
+from numpy.typing import DTypeLike
 from scipy import ndimage
 
 from bids_app.errors import ConfigError, UnavailableError
 from bids_app.space.deep_grey import deep_grey
+from bids_app.space.package_data import package_folder
 
 logger = logging.getLogger("latentatlas")
 
@@ -82,7 +84,8 @@ class Template:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        return self.t1w.shape
+        x, y, z = self.t1w.shape
+        return x, y, z
 
 
 @lru_cache(maxsize=2)
@@ -111,20 +114,21 @@ def get_template(name: str = BUNDLED, resolution: float | None = None, *, fetch:
         TemplateFlow has no such template, or it is not cached and cannot be fetched.
     """
     _check_resolution(resolution)
-    t1w, brain, head, priors, deep = _native(name, fetch)
+    t1w, brain, head, native, depth = _native(name, fetch)
     resolution = float(resolution or np.min(t1w.header.get_zooms()[:3]))
     identifier, modifiers = parse_name(name)
     affine, shape = isotropic_grid(t1w, resolution)
     t1w_grid = _to_grid(head, t1w.affine, affine, shape)
     mask_grid = _to_grid(brain.astype(np.float32), t1w.affine, affine, shape) > 0.5
-    priors = np.stack([_to_grid(prior, t1w.affine, affine, shape) for prior in priors])
+    priors = np.stack([_to_grid(prior, t1w.affine, affine, shape) for prior in native])
     priors = np.clip(priors, 0, None)
     # A voxel of the mask where no prior says anything (a rim at most) is fluid.
     priors[2] += priors.sum(0) < 1e-3
     priors = np.where(mask_grid, priors / priors.sum(0), 0)
     gm, wm, csf = (_image(prior, affine) for prior in priors)
-    if deep is not None:
-        deep = _image(_to_grid(deep, t1w.affine, affine, shape) * mask_grid, affine)
+    deep = None
+    if depth is not None:
+        deep = _image(_to_grid(depth, t1w.affine, affine, shape) * mask_grid, affine)
     return Template(
         name=identifier,
         resolution=resolution,
@@ -158,7 +162,9 @@ def _check_resolution(resolution: float | None) -> None:
 
 
 @lru_cache(maxsize=1)
-def _native(name: str, fetch: bool = True):
+def _native(
+    name: str, fetch: bool = True
+) -> tuple[nib.Nifti1Image, np.ndarray, np.ndarray, list[np.ndarray], np.ndarray | None]:
     """A template on its own grid: T1w, brain mask, brain, the GM, WM and CSF priors, and the deep prior or None."""
     identifier, modifiers = parse_name(name)
     if identifier == BUNDLED and not modifiers:
@@ -214,7 +220,7 @@ def isotropic_grid(image: nib.Nifti1Image, resolution: float) -> tuple[np.ndarra
     return affine, shape
 
 
-def _to_grid(data: np.ndarray, source: np.ndarray, target: np.ndarray, shape) -> np.ndarray:
+def _to_grid(data: np.ndarray, source: np.ndarray, target: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Resample by linear interpolation after the blur that the coarser grid needs (FWHMs add in quadrature)."""
     old = np.linalg.norm(source[:3, :3], axis=0)
     new = np.linalg.norm(target[:3, :3], axis=0)
@@ -233,7 +239,7 @@ def _to_grid(data: np.ndarray, source: np.ndarray, target: np.ndarray, shape) ->
         return ndimage.affine_transform(data, linear, matrix[:3, 3], output_shape=shape, order=1, mode="constant")
 
 
-def _image(data: np.ndarray, affine: np.ndarray, dtype=np.float32) -> nib.Nifti1Image:
+def _image(data: np.ndarray, affine: np.ndarray, dtype: DTypeLike = np.float32) -> nib.Nifti1Image:
     image = nib.Nifti1Image(np.ascontiguousarray(data, dtype=dtype), affine)
     image.set_sform(affine, code=4)
     image.set_qform(affine, code=4)
@@ -243,10 +249,11 @@ def _image(data: np.ndarray, affine: np.ndarray, dtype=np.float32) -> nib.Nifti1
 def _load_bundled() -> tuple[nib.Nifti1Image, ...]:
     """The ICBM 152 symmetric template (Fonov et al. 2011) in nilearn: brain, GM and WM priors; CSF is the rest."""
     # Only the data is wanted: to import nilearn takes a second.
-    folder = Path(find_spec("nilearn").submodule_search_locations[0]) / "datasets" / "data"
-    t1w, gm, wm = (
+    folder = package_folder("nilearn") / "datasets" / "data"
+    found: list[Any] = [
         nib.load(folder / f"mni_icbm152_{part}_tal_nlin_sym_09a_converted.nii.gz") for part in ("t1", "gm", "wm")
-    )
+    ]
+    t1w, gm, wm = found
     mask = np.asarray(t1w.dataobj) > 0
     gm_data, wm_data = (np.asarray(image.dataobj, dtype=np.float32) / 255 * mask for image in (gm, wm))
     csf_data = np.clip(mask - gm_data - wm_data, 0, None)
@@ -279,7 +286,7 @@ def _load_templateflow(identifier: str, modifiers: dict[str, str], fetch: bool =
             file=home,
             remedy=f"Check the spelling (see templateflow.org). {remedy}",
         )
-    query = {"extension": ".nii.gz"}
+    query: dict[str, Any] = {"extension": ".nii.gz"}
     if "cohort" in modifiers:
         query["cohort"] = modifiers["cohort"]
     resolutions = sorted({_entity(path, "res") for path in client.ls(identifier, suffix="T1w", desc=None, **query)})
@@ -304,7 +311,7 @@ def _load_templateflow(identifier: str, modifiers: dict[str, str], fetch: bool =
     res = chosen[0]  # by convention the finest has the lowest index
     if res:
         query["resolution"] = int(res) if res.isdigit() else res
-    parts = [
+    parts: list[dict[str, Any]] = [
         {"suffix": "T1w", "desc": None},
         {"suffix": "mask", "desc": "brain"},
         {"suffix": "probseg", "label": "GM"},
@@ -323,14 +330,16 @@ def _is_cached(identifier: str) -> bool:
     return any(path.stat().st_size for path in (home / f"tpl-{identifier}").rglob("*_T1w.nii*") if path.is_file())
 
 
-def _cached(client, identifier: str, **query) -> list[Path]:
+def _cached(client: Any, identifier: str, **query: Any) -> list[Path]:
     found = client.ls(identifier, **query)
     if not all(path.is_file() and path.stat().st_size for path in found):  # TemplateFlow keeps places free for files
         raise FileNotFoundError("nothing is to be downloaded")
     return found
 
 
-def _fetch(client, identifier: str, query: dict, remedy: str, get: Callable) -> nib.Nifti1Image:
+def _fetch(
+    client: Any, identifier: str, query: dict[str, Any], remedy: str, get: Callable[..., Any]
+) -> nib.Nifti1Image:
     what = " ".join(str(query[key]) for key in ("label", "desc", "suffix") if query.get(key))
     try:
         found = get(identifier, **query)
@@ -349,7 +358,7 @@ def _fetch(client, identifier: str, query: dict, remedy: str, get: Callable) -> 
             )
         found = found[0]
     try:
-        image = nib.load(found)
+        image: Any = nib.load(found)
         return nib.Nifti1Image(np.asarray(image.dataobj, dtype=np.float32), image.affine)
     except Exception as error:
         raise UnavailableError(

@@ -18,10 +18,9 @@ import yaml
 
 from ..config import Config
 from ..errors import ConfigError
+from .failures import FAILURE_FILE
 
 logger = logging.getLogger("latentatlas")
-
-FAILURE_FILE = "failure.json"
 
 
 @dataclass(frozen=True)
@@ -109,14 +108,8 @@ def execute(
             return failures or [Failure("the run", type(plugin).__name__, f"{type(error).__name__}: {error}")]
 
 
-def record_failure(folder: Path, error: Exception) -> None:
-    """Leave word of a failed step in its folder, where :func:`execute` finds it whatever the plugin."""
-    kind = "" if hasattr(error, "exit_code") else f"{type(error).__name__}: "
-    (folder / FAILURE_FILE).write_text(json.dumps({"message": f"{kind}{error}"}))
-
-
 def readable(branch: str) -> str:
-    """A scan's name from that of its steps (:func:`bids_app.workflows.participant.branch_name`)."""
+    """A scan's name from that of its steps (:func:`bids_app.workflows.scan_identity.branch_name`)."""
     return branch.replace("__", "+").replace("_", "-")
 
 

@@ -243,10 +243,10 @@ def _check(config: Config, maps: Sequence[GreyMatterMap], table: pd.DataFrame, d
     if not design.group_column:
         logger.warning("no --group-column: the latent space is described, nothing is compared")
     load_atlas(config.atlas, nib.load(maps[0].path))
-    known = named(config.atlas)
-    if known and not maps[0].space.startswith(known.space):
+    atlas = named(config.atlas)
+    if atlas and not maps[0].space.startswith(atlas.space):
         logger.warning(
-            "%s is brought to %s space, the maps are in %s: it fits roughly", known.name, known.space, maps[0].space
+            "%s is brought to %s space, the maps are in %s: it fits roughly", atlas.name, atlas.space, maps[0].space
         )
     if config.model:
         load_model(config.model_dir)

@@ -212,7 +212,7 @@ def apply_model(
     every = np.arange(len(table))
     products = {"Z": encode_all(stored, loaded, every), "fold": folds}
     products["err"], products["ev_ae"] = reconstruction_error(stored, loaded, every)
-    products["err_linear"], products["ev_linear"] = reconstruction_error(linear_of(stored), loaded, every)
+    products["ev_linear"] = reconstruction_error(linear_of(stored), loaded, every)[1]
     products["epochs"] = np.full(len(every), stored.card["training"]["choices"].get("epochs", 0))
     products["Zpca_f"], products["ev_pca"] = [], np.zeros(len(every))
     for number in np.unique(folds):

@@ -14,7 +14,7 @@ from ..schema.segmenters import BY_NAME
 from ..space.templates import parse_name
 from . import participant_steps as steps
 from .memory import count_voxels, memory_gb
-from .participant import adopted_kind, adopted_labels, branch_name, fingerprint
+from .scan_identity import adopted_kind, adopted_labels, branch_name, fingerprint
 
 
 def init_participant_wf(

@@ -23,7 +23,7 @@ from nipype.pipeline.plugins.multiproc import MultiProcPlugin, process_initializ
 
 from ..errors import ScanError
 from .environment import start_logging
-from .execute import record_failure
+from .failures import record_failure
 
 
 def _begin(folder: str, verbose: int, monitored: bool) -> None:

@@ -10,7 +10,7 @@ from typing import get_type_hints
 from nipype.interfaces.base import BaseInterfaceInputSpec, File, SimpleInterface, TraitedSpec, isdefined, traits
 
 from .. import __version__
-from .execute import record_failure
+from .failures import record_failure
 
 
 class Stage(SimpleInterface):

