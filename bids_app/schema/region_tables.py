@@ -95,7 +95,7 @@ LRCP_PROFILE = Table(
     (
         INDEX,
         NAME,
-        Column("latent", "Name of the latent, as in `phenotype/latents.tsv`"),
+        Column("latent", "Name of the latent, as in `group/latents_full.tsv`"),
         Column("rho", "Correlation of region and latent, covariates removed"),
         Column("p_fwe", "Its p value, family-wise over all regions and latents"),
         Column("q", "Its false-discovery rate (Benjamini and Hochberg)"),
