@@ -52,7 +52,7 @@ def test_the_page_and_the_methods_call_it_what_it_is(trained):
 
 
 def test_its_model_encodes_another_cohort_and_a_single_scan(trained, tmp_path):
-    other = maps(tmp_path / "others", 12, 6)
+    other = maps(tmp_path / "others", 24, 6)
     description = other / "dataset_description.json"
     description.write_text(json.dumps(json.loads(description.read_text()) | {"Name": "another dataset"}))
     out = run(other, "out", "--model", str(trained))
