@@ -9,7 +9,7 @@ OUTPUT := $(DEMO)/derivatives/latentatlas
 # setuptools warns of every editable installation.
 PIP := PYTHONWARNINGS=ignore:Editable $(BIN)/python -m pip install --quiet
 
-.PHONY: help install demo test fuzz test-real test-container test-apptainer test-slurm coverage lint format docs outputs pictures licences clean \
+.PHONY: help install demo test fuzz test-kill test-real test-container test-apptainer test-slurm coverage lint format docs outputs pictures licences clean \
 	measure benchmark-tissues
 help:
 	@echo "make demo    install, simulate a cohort, run both levels, say where the report is"
@@ -64,12 +64,16 @@ demo: install $(DEMO)/.simulated
 
 # As many processes as processors, one thread each. What shares something costly stays together (tests/conftest.py).
 test: $(VENV)/.installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not real and not engine and not fuzz" \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not real and not engine and not fuzz and not kill" \
 		-n $(NPROCS) --dist loadgroup --no-loadscope-reorder
 
 # Random input: 2,000 examples up to the built graph, and 40 whole commands.
 fuzz: $(VENV)/.installed-dev
 	LATENTATLAS_FUZZ=10 $(BIN)/python -m pytest --show-capture=no tests/fuzz
+
+# Both levels killed in every step, and full disks (small file systems are mounted, which root alone can do).
+test-kill: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -rs tests/kill
 
 # The scans are those of the folder named by LATENTATLAS_TEST_DATA.
 test-real: $(VENV)/.installed-dev

@@ -9,10 +9,12 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import os
 import re
 import tomllib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -67,8 +69,8 @@ def _label(prefix: str) -> Read:
 def _positive(kind: Callable[[Any], float]) -> Read:
     def check(text: Any) -> float:
         value = kind(text)
-        if value <= 0:
-            raise ValueError(f"'{text}' has to be above zero")
+        if not 0 < value < math.inf:
+            raise ValueError(f"'{text}' has to be a number above zero")
         return value
 
     check.__name__ = f"positive {getattr(kind, '__name__', 'number')}"
@@ -83,18 +85,23 @@ def _folds(text: Any) -> int:
 
 def _not_negative(text: Any) -> float:
     value = float(text)
-    if value < 0:
-        raise ValueError(f"'{text}' must not be negative")
+    if not 0 <= value < math.inf:
+        raise ValueError(f"'{text}' has to be a number, and must not be negative")
     return value
 
 
 def _path(text: Any) -> Path:
     try:
-        return Path(os.path.abspath(os.path.expanduser(str(text))))
+        path = Path(os.path.abspath(os.path.expanduser(str(text))))
+        with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+            path.lstat()
+        return path
     except FileNotFoundError:
         raise ValueError(
             f"'{text}' is relative to the current folder, which is gone: go to another one, or give the whole path"
         ) from None
+    except (OSError, ValueError) as error:  # too long, or a character that no path can have
+        raise ValueError(f"'{str(text)[:200]}' is no path ({getattr(error, 'strerror', None) or error})") from None
 
 
 def _atlas(text: Any) -> str:
@@ -457,5 +464,5 @@ def make_config(positional: Mapping[str, Any], given: Mapping[str, Any]) -> Conf
         paths = {name: _path(positional[name]) for name in ("bids_dir", "output_dir")}
         paths |= {} if "work_dir" in values else {"work_dir": _path(Config.work_dir)}
     except ValueError as error:
-        raise ConfigError(str(error), remedy="work in a folder that is there, or choose one with -w") from None
+        raise ConfigError(str(error), remedy="name folders that can be there, the work folder with -w") from None
     return Config(analysis_level=positional["analysis_level"], **{**paths, **values})

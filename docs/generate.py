@@ -17,7 +17,19 @@ from pathlib import Path
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 PACKAGE = ROOT / "bids_app"
-PACKAGES = ("schema", "bids", "space", "participant", "model", "stats", "group", "simulate", "workflows", "reports")
+PACKAGES = (
+    "schema",
+    "bids",
+    "space",
+    "participant",
+    "model",
+    "stats",
+    "group",
+    "simulate",
+    "workflows",
+    "reports",
+    "planning",
+)
 # What a wheel of a package holds besides code, or where its licence asks for something.
 REMARKS = {
     "antspyx": "ANTs and ITK inside",

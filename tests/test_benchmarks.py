@@ -12,6 +12,7 @@ sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 
 import recovery
 import references
+import scale
 
 
 def test_a_line_with_an_intercept_each_group_is_that_of_least_squares():
@@ -47,3 +48,14 @@ def test_components_from_inner_products_are_those_of_the_maps():
     latents, regions = recovery.learn(maps @ maps.T, maps @ member, np.flatnonzero(train), 4)
     np.testing.assert_allclose(regions, expected, atol=1e-8)
     np.testing.assert_allclose(np.abs(latents[:, ::-1]), np.abs(pca.transform(maps)), atol=1e-8)
+
+
+def test_the_least_of_the_runs_stands_for_a_step():
+    runs = [{"fit": (3.0, 1.0), "all": (9.0, 2.0)}, {"fit": (2.0, 1.5), "all": (8.0, 1.9), "new": (1.0, 0.1)}]
+    assert scale.best(runs) == {"fit": (2.0, 1.0), "all": (8.0, 1.9), "new": (1.0, 0.1)}
+    lines = (
+        "13:17:14 latentatlas_group.fit-all: started",
+        "13:17:14 agnostic-map: done",
+        "13:17:14 8 of 19 steps done",
+    )
+    assert [bool(scale.STEP.match(line)) for line in lines] == [True, True, False]

@@ -247,9 +247,12 @@ def check_alike(maps: Sequence[GreyMatterMap], remedy: str, *, modulating: bool 
     DatasetError
         Names the kinds with their numbers of scans, and the scans of the rarest.
     """
+    labels = {m.resolution for m in maps if m.resolution}
+    # A map without the label may well have the resolution of the others, which its grid tells.
+    unlabelled = f"res-{min(labels)}" if len(labels) == 1 else "without res-"
     kinds: dict[str, Callable[[GreyMatterMap], str]] = {
         "spaces": lambda m: m.template,
-        "resolutions": lambda m: f"res-{m.resolution}" if m.resolution else "without res-",
+        "resolutions": lambda m: f"res-{m.resolution}" if m.resolution else unlabelled,
         "grids": _grid,
         "kinds": lambda m: "modulated" if m.modulated or (modulating and m.transform) else "not modulated",
     }

@@ -136,7 +136,7 @@ def check_dataset(root: Path, *, strict: bool = True) -> dict[str, Any]:
             file=root,
             remedy=f"point at the folder that holds dataset_description.json and sub-*, {skip}",
         ) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         if not strict:
             return {}
         raise DatasetError(f"the dataset description is not readable JSON ({error})", file=file, remedy=skip) from None

@@ -22,6 +22,7 @@ _NEARLY = re.compile(
 # Runs of nines (eights, sevens) that stand for "not measured" in questionnaires and statistics programs.
 _CODE = re.compile(r"-?(9{2,}|8{3,}|7{3,})|-(9|8|7|88|77)")
 _OLDEST = 125  # years
+_CENTRED = 0.25  # share of ages below zero from which on they are none in years
 
 
 def as_text(series: pd.Series) -> list[str | None]:
@@ -77,7 +78,9 @@ def as_numbers(table: pd.DataFrame, name: str, file: str | Path) -> np.ndarray |
     numbers = np.where(np.isfinite(numbers), numbers, np.nan)
     codes = _codes(cells, numbers)
     if name.lower() in ("age", "age_years"):  # BIDS: in years
-        codes |= (numbers < 0) | (numbers > _OLDEST)
+        odd = (numbers < 0) | (numbers > _OLDEST)
+        # A column of which a good part lies below zero was centred on purpose.
+        codes |= odd & (np.mean(odd[np.isfinite(numbers)]) < _CENTRED)
     if codes.any():
         doubtful = [(cell, label) for cell, label, code in zip(cells, who, codes, strict=True) if code and cell]
         raise DatasetError(

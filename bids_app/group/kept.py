@@ -125,7 +125,7 @@ def split_differences(
     table |= {"difference_p_fwe": found.p_fwe, "kept_p_fwe": gain.p_fwe, "lost_p_fwe": loss.p_fwe}
     table["kept_share"] = np.where(there, kept / np.where(there, difference, 1.0), np.nan)
     shares = samples.kept / np.where(np.abs(samples.difference) > 1e-300, samples.difference, np.nan)
-    low, high = np.nanquantile(shares, [0.025, 0.975], axis=0) if len(shares) else np.full((2, len(difference)), np.nan)
+    low, high = _percentiles(shares)
     table["kept_share_low"], table["kept_share_high"] = np.where(there, low, np.nan), np.where(there, high, np.nan)
     table["r2"] = explained(observed, reconstructed, covariates)
     table |= _within(observed, reconstructed, y, covariates, blocks, n_permutations, seed + 3)
@@ -285,8 +285,16 @@ def _interval(name: str, value: np.ndarray, draws: np.ndarray, y: np.ndarray) ->
         return dict.fromkeys((f"{name}_low", f"{name}_high"), np.full(value.shape, np.nan))
     smallest = np.unique(y, return_counts=True)[1].min() if _grouped(y) else len(y)
     wider = np.sqrt(smallest / max(smallest - 1, 1))
-    low, high = np.nanquantile(draws, [0.025, 0.975], axis=0)
+    low, high = _percentiles(draws)
     return {f"{name}_low": value + wider * (low - value), f"{name}_high": value + wider * (high - value)}
+
+
+def _percentiles(draws: np.ndarray) -> np.ndarray:
+    """2.5th and 97.5th percentile (2, R) of draws (B, R); NaN for columns without a number."""
+    out, known = np.full((2, draws.shape[1]), np.nan), np.isfinite(draws).any(axis=0)
+    if known.any():
+        out[:, known] = np.nanquantile(draws[:, known], [0.025, 0.975], axis=0)
+    return out
 
 
 def _within(observed, reconstructed, y, covariates, blocks, n_permutations, seed) -> dict[str, np.ndarray]:

@@ -99,9 +99,11 @@ def lrcp(study: Study, settings: AnalysisSettings) -> LRCPResult:
         table["higher_in"] = _higher_in(table["difference_ml"], contrast)
         table["lrcp_literal"] = literally(association, residualise(rows.mean(Z), c), y, contrast.kind, alpha)
         samples = bootstrap(observed, reconstructed, y, c, settings.n_rank_samples, seed + 977)
-        ranks = stats.rankdata(-np.abs(samples.kept), axis=1)
-        table["rank_median"] = np.nanmedian(ranks, axis=0)
-        table["rank_iqr"] = np.subtract(*np.nanpercentile(ranks, [75, 25], axis=0))
+        kept = np.abs(samples.kept)[np.isfinite(samples.kept).all(axis=1)]
+        if len(kept):
+            ranks = stats.rankdata(-kept, axis=1)
+            table["rank_median"] = np.median(ranks, axis=0)
+            table["rank_iqr"] = np.subtract(*np.percentile(ranks, [75, 25], axis=0))
         tables[contrast.name] = pd.DataFrame(shared).join(table)
     least = pd.Series({name: table["p_fwe"].min() for name, table in tables.items()}, dtype=float)
     for name, level in test_levels(least, settings).items():

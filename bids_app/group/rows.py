@@ -71,8 +71,7 @@ def rows_of(
         Labels; NaN for scans that take no part.
     choice : {"first", "mean"}
         "first": a participant's earliest scan that takes part. "mean": the mean of all that take part and have the
-        same label as that one; numbers of a converter's later scans stay out, but for latents and regions, which do
-        not know the label, they would be another state of the same person.
+        same label as that one.
 
     Raises
     ------

@@ -218,7 +218,8 @@ def _lrcp_rows(regions, contrast, alpha) -> list[dict]:
     counts = mine["label"].value_counts()
     known = [f"{counts.get(label, 0)} {label}" for label in (KEPT, PARTLY, LOST, NOT_CARRIED)]
     note = f"of {len(mine)} regions: {'; '.join(known)} (family-wise)"
-    return [_row(claim, "permutation", contrast, n=int(mine["n"].iloc[0]), p=p, alpha=alpha, note=note)]
+    more = {"p": p, "alpha": alpha, "sample": HELD_OUT, "note": note}
+    return [_row(claim, "permutation", contrast, n=int(mine["n"].iloc[0]), **more)]
 
 
 def _sam_rows(regions, contrast, alpha, levels) -> list[dict]:
@@ -285,7 +286,7 @@ def _convolutions_row(found: Convolutions, alpha: float) -> dict:
     if found.reason:
         return _row(CONVOLUTIONS, "not testable", None, n=found.n, alpha=alpha, note=found.reason)
     note = f"error of unseen maps {found.ratio:.3f} times the linear model's; signs flipped by participant"
-    return _row(CONVOLUTIONS, "permutation", None, n=found.n, p=found.p, alpha=alpha, note=note)
+    return _row(CONVOLUTIONS, "permutation", None, n=found.n, p=found.p, alpha=alpha, sample=HELD_OUT, note=note)
 
 
 def _of(regions, contrast):

@@ -245,12 +245,16 @@ def forest_figure(validation: pd.DataFrame) -> Figure:
                 stop = min(bound[i], edge)
                 axes.plot([error[i], stop], [y, y], color=colour, lw=2.2, solid_capstyle="butt")
                 axes.plot(stop, y, ">" if bound[i] > edge else "|", color=colour, ms=8, mew=2, clip_on=False)
-            axes.plot(error[i], y, "o", color=colour if np.isfinite(bound[i]) else FAINT, ms=5.5)
+            colour = colour if np.isfinite(bound[i]) else FAINT
+            inside = "white" if "sample" in table and table["sample"][i] == "in-sample" else colour
+            axes.plot(error[i], y, "o", color=colour, mfc=inside, ms=5.5)
             if np.isfinite(chance[i]):
                 axes.plot([chance[i]] * 2, [y - 0.42, y + 0.42], color="black", lw=1.6)
             note = f"n = {int(table['n'][i])}" if "n" in table and np.isfinite(table["n"][i]) else ""
             p = numeric(table, "p")[i]
             note += f",  p {'= ' if p >= 0.001 else ''}{p_value(p)}" if np.isfinite(p) else ""
+            adjusted = numeric(table, "p_adjusted")[i]
+            note += f", adjusted {p_value(adjusted)}" if adjusted > p else ""
             area = numeric(table, "auc")[i]
             note += f",  AUC {area:.2f}" if np.isfinite(area) else ""
             axes.text(edge * 1.02, y, note, va="center", fontsize=8, color=FAINT)

@@ -85,7 +85,7 @@ PRIMARY = "primary contrast"
 
 #: Measured on 400 cohorts of three groups that differ in nothing (`benchmarks/calibration.py`): share of cohorts in
 #: which any claim of any kind and contrast is supported. None where that has not been measured for this version.
-OVERALL: float | None = None
+OVERALL: float | None = 0.0725
 
 #: Level of every test, and one minus the confidence of every bound.
 ALPHA = 0.05

@@ -136,14 +136,14 @@ def _plugin(config: Config, nprocs: int, memory_gb: float) -> Any:
         settings = yaml.safe_load(config.use_plugin.read_text())
         name, arguments = settings["plugin"], dict(settings.get("plugin_args") or {})
         kind = SturdyMultiProc if name == "MultiProc" else getattr(plugins, f"{name}Plugin")
-    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+        os.environ.setdefault("LOGNAME", "latentatlas")  # Nipype names jobs after it; a container may not have it
+        return kind(plugin_args=arguments)
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise ConfigError(
-            f"the plugin configuration is not readable ({type(error).__name__}: {error})",
+            f"the plugin configuration cannot be used ({type(error).__name__}: {error})",
             file=config.use_plugin,
             remedy="write YAML such as: {plugin: SLURM, plugin_args: {sbatch_args: '--time 1:00:00'}}",
         ) from None
-    os.environ.setdefault("LOGNAME", "latentatlas")  # Nipype names jobs after it; a container may not have it
-    return kind(plugin_args=arguments)
 
 
 def _fit(workflow: Any, plugin: Any) -> None:

@@ -52,6 +52,7 @@ def run_group(config: Config, logs: Path) -> list[Failure]:
         Of the stages that failed; what the others made is kept.
     """
     failures: list[Failure] = []
+    planted = _ground_truth(config)
     with claim(["group"], lock_folders(config)) as taken:
         if taken:
             raise refuse("the group level", taken["group"])
@@ -61,7 +62,7 @@ def run_group(config: Config, logs: Path) -> list[Failure]:
         if not config.boilerplate_only:
             from ..reports.group import build_group_report
 
-            build_group_report(config.output_dir, ground_truth=_ground_truth(config))
+            build_group_report(config.output_dir, ground_truth=planted)
     return failures
 
 
@@ -278,6 +279,8 @@ def _write_if_new(path: Path, table: pd.DataFrame) -> Path:
 
 
 def _ground_truth(config: Config) -> Path | None:
+    if config.ground_truth and not config.ground_truth.is_file():
+        raise NoInputError("the file of --ground-truth does not exist", file=config.ground_truth)
     planted = config.ground_truth or config.bids_dir / "code" / "ground_truth.tsv"
     return planted if planted.exists() else None
 

@@ -46,6 +46,10 @@ def run_participant(config: Config, logs: Path) -> list[Failure]:
     NoInputError
         Nothing that was asked for can be worked on.
     """
+    if config.model_dir:
+        from ..model.files import read_card  # needs torch
+
+        read_card(config.model_dir)  # a wrong one is refused before hours of work, not in every scan
     sources, unusable = _sources(config)
     failures = [Failure(item.name, "input", item.reason) for item in unusable]
     for failure in failures:  # at once: who has mistyped a label need not wait for the others to end
@@ -252,7 +256,19 @@ def _finished(config: Config, scan: Scan, labels: dict[str, str]) -> bool:
         kinds.append("smoothed")
     if config.model:
         kinds.append("recon")
-    return finished(config.output_dir, scan, kinds, fingerprint(config, scan), **naming)
+    if not finished(config.output_dir, scan, kinds, fingerprint(config, scan), **naming):
+        return False
+    return not config.model_dir or _encoded_by(
+        config.model_dir, output_path(config.output_dir, scan, "recon", **naming)
+    )
+
+
+def _encoded_by(model_dir: Path, reconstruction: Path) -> bool:
+    """Whether a reconstruction was made by the model that is in a folder now."""
+    from ..model.files import read_card  # needs torch
+
+    weights = read_card(model_dir).get("weights_sha256")
+    return bool(read_sidecar(reconstruction).get("ModelWeights") == weights)
 
 
 def _write_reports(config: Config, participants: Sequence[str]) -> None:

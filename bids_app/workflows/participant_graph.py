@@ -88,12 +88,16 @@ def init_adopted_wf(config: Config, scan: GreyMatterMap) -> pe.Workflow:
 def _add_encoding(
     workflow: pe.Workflow, config: Config, scan: Scan, space: str, *, source: tuple[pe.Node, str], write: pe.Node
 ) -> None:
-    from ..model.files import qualified  # needs torch
+    from ..model.files import qualified, read_card  # needs torch
 
     # Named as the group level named whom it trained on.
     dataset = check_dataset(config.bids_dir, strict=False).get("Name", "unnamed")
     who = qualified(dataset, f"sub-{scan.subject}")
-    encode = pe.Node(steps.encode(model=str(config.model_dir), space=space, participant=who), "encode", mem_gb=2.0)
+    assert config.model_dir is not None  # asked for with --model
+    weights = str(read_card(config.model_dir).get("weights_sha256"))
+    encode = pe.Node(
+        steps.encode(model=str(config.model_dir), weights=weights, space=space, participant=who), "encode", mem_gb=2.0
+    )
     node, output = source
     workflow.connect(
         [

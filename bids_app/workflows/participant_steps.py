@@ -171,8 +171,11 @@ def quality(
 
 
 @stage("recon", "encoded")
-def encode(folder: Path, modulated: Path, model: str, space: str, participant: str) -> dict[str, Any]:
-    """Encode the map with a trained model, and see how well the model knows such a brain."""
+def encode(folder: Path, modulated: Path, model: str, weights: str, space: str, participant: str) -> dict[str, Any]:
+    """Encode the map with a trained model, and see how well the model knows such a brain.
+
+    ``weights`` is the hash of the model's: another model in the same folder is another one.
+    """
     from ..participant.encode import encode_scan
 
     found = encode_scan(_load(modulated), model, space, participant)
@@ -182,6 +185,7 @@ def encode(folder: Path, modulated: Path, model: str, space: str, participant: s
         "ReconstructionErrorPercentile": found.error_percentile,
         "ExplainedVariance": found.explained_variance,
         "InTrainingCohort": found.in_training,
+        "ModelWeights": weights,
     }
     return {"recon": _save(found.reconstruction, folder / "recon.nii.gz"), "encoded": encoded}
 

@@ -7,8 +7,10 @@ import json
 from typing import Any
 
 from .. import __version__
+from ..bids.files import sidecar_path
 from ..bids.maps import GreyMatterMap
 from ..bids.query import Scan
+from ..bids.source import hash_content
 from ..bids.versions import generation
 from ..config import Config
 
@@ -21,6 +23,12 @@ def branch_name(scan: Scan) -> str:
 def fingerprint(config: Config, scan: Scan) -> str:
     """What a scan's maps depend on beside the file they are made from: the method and the scientific options."""
     facts = [generation(__version__), config.scientific_hash(), scan.path.name]
+    if isinstance(scan, GreyMatterMap):
+        sidecar = sidecar_path(scan.path)
+        facts.append(hash_content(sidecar) if sidecar.is_file() else None)
+        if scan.transform and not scan.modulated:  # a file too large to be read for every rerun
+            found = scan.transform.stat()
+            facts += [found.st_size, found.st_mtime_ns]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 

@@ -199,3 +199,15 @@ def test_people_of_one_label_in_two_datasets_are_never_made_one(tmp_path):
     (tmp_path / "b" / name.format("02")).unlink()
     found = find_maps([tmp_path / "a", tmp_path / "b"]).maps
     assert [(m.subject, m.home.name) for m in found] == [("01", "a"), ("02", "a"), ("03", "b")]
+
+
+def test_a_map_without_a_res_label_is_judged_by_its_grid(tmp_path):
+    map_file(tmp_path / "sub-01/anat/sub-01_space-MNI152NLin6Asym_res-2_label-GM_probseg.nii.gz")
+    other = map_file(tmp_path / "sub-02/anat/sub-02_space-MNI152NLin6Asym_label-GM_probseg.nii.gz")
+    check_alike(find_maps([tmp_path]).maps, "")
+    map_file(other, size=3.0)
+    with pytest.raises(DatasetError, match=r"different grids.*sub-0"):
+        check_alike(find_maps([tmp_path]).maps, "")
+    map_file(tmp_path / "sub-03/anat/sub-03_space-MNI152NLin6Asym_res-3_label-GM_probseg.nii.gz")
+    with pytest.raises(DatasetError, match="different resolutions"):
+        check_alike(find_maps([tmp_path]).maps, "")

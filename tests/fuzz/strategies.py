@@ -31,7 +31,7 @@ def image_bytes(shape=(4, 4, 4), dtype=np.float32, affine=None, seed=0) -> bytes
     return nib.Nifti1Image(data, np.eye(4) if affine is None else affine).to_bytes()
 
 
-WHOLE = image_bytes((24, 24, 24), np.int16, np.diag([8.0, 8, 8, 1]))  # 192 mm: a head would fit
+WHOLE = image_bytes((30, 30, 30), np.int16, np.diag([5.0, 5, 5, 1]))  # 150 mm: a head would fit
 
 
 @st.composite

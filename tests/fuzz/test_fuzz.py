@@ -18,7 +18,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from strategies import (
     DESCRIPTION,
@@ -259,8 +259,14 @@ def test_any_maps_up_to_the_graph(made, tree):
 
 @pytest.mark.fuzz
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
-@given(derivatives(), trees(), damaged_images(), st.one_of(st.none(), FILTERS))
-def test_whole_commands(made, tree, image, filters):
+@given(
+    derivatives(),
+    trees(),
+    damaged_images(),
+    st.one_of(*[st.none()] * 4, FILTERS),
+    st.sampled_from([True] * 4 + [False]),
+)
+def test_whole_commands(made, tree, image, filters, skip):
     with folder(200) as place:
         roots = plant_maps(made, place)
         plant(tree, place / "bids")
@@ -269,9 +275,13 @@ def test_whole_commands(made, tree, image, filters):
             if first.is_file() and os.access(first, os.W_OK):
                 first.write_bytes(image[1])
         command = [place / "bids", place / "out", "participant", "--sloppy", "-w", place / "w", "--nprocs", "1"]
+        if skip:
+            command += ["--skip-bids-validation"]
         if made[0]["files"]:
             command += ["-d", roots[0]]
         if filters:
             (place / "filter.json").write_bytes(filters)
             command += ["--bids-filter-file", place / "filter.json"]
-        assert main([str(a) for a in command]) in (0, *CODES)
+        code = main([str(a) for a in command])
+        event(f"exit code {code}")
+        assert code in (0, *CODES)

@@ -52,6 +52,8 @@ def test_a_file_brings_back_the_whole_study(cohort, scans, tmp_path):
     assert read.covariates.names == made.covariates.names == ("sex[M]", "site[b]")
     np.testing.assert_array_equal(read.covariates.matrix, made.covariates.matrix)
     np.testing.assert_array_equal(np.flatnonzero(~read.covariates.complete), [3, 4])
+    np.testing.assert_array_equal(read.blocks, made.blocks)
+    np.testing.assert_array_equal(read.blocks, scans["site"].fillna("").to_numpy(str))
     assert read.groups == made.groups
     assert read.groups[5] is None
 
@@ -63,6 +65,7 @@ def test_what_is_absent_stays_absent(cohort, tmp_path):
     read = read_study(write_study(tmp_path / "study.npz", made))
     assert (read.pca, read.groups, read.contrasts, read.latents.by_fold) == (None, None, (), None)
     assert (read.error_linear, read.epochs) == (None, None)
+    assert read.blocks is None
     assert read.covariates.none
     assert read.latents.cross_fitted is read.latents.full
 
@@ -91,6 +94,14 @@ def test_latents_components_and_regions_are_harmonised_without_the_held_out_scan
         assert features.cross_fitted is features.by_fold
     assert study.raw_latents.full is cohort.Z
     assert study.raw_latents.by_fold is cohort.Zf
+
+
+@pytest.mark.parametrize("harmonize", ["covariate", "combat"])
+def test_people_belong_to_their_site_however_it_is_used(scans, harmonize):
+    found = build_questions(scans, Design("dx", site_column="site", harmonize=harmonize))
+    assert found.blocks[[0, 1, 3]].tolist() == ["a", "b", ""]
+    assert (found.sites is None) == (harmonize == "covariate")
+    assert build_questions(scans, Design("dx", covariates=("site",))).blocks is None
 
 
 def test_the_groups_have_no_part_in_the_harmonisation(cohort, scans):

@@ -19,7 +19,7 @@ from bids_app.reports.group_results import read_group_results
 from bids_app.reports.reconstructions import epochs_figure, epochs_shown, error_figure, error_map_names
 from bids_app.reports.sections_overview import quality_outliers
 from bids_app.reports.sections_regions import split_values
-from bids_app.schema.claims import GRADES
+from bids_app.schema.claims import GRADES, OVERALL
 from bids_app.schema.labels import KEPT, LOST, NEITHER, NOT_CARRIED, PARTLY
 
 
@@ -111,9 +111,14 @@ def test_verdicts_come_first_and_are_graded(cohort, own_cohort):
     first = page[page.index("<main") : page.index('<section id="cohort"')]
     for grade in set(read_tsv(cohort / "group" / "verdicts.tsv")["verdict"]):
         assert f'<span class="grade {grade.replace(" ", "-")}">{grade}</span></td>' in first
+    assert "held to 5 % over all its contrasts (Holm). Different kinds" in first
+    assert f"supported in {100 * OVERALL:.0f} % of cohorts" in first
+    summary = own_cohort / "group" / "summary.json"
+    summary.write_text(json.dumps({**json.loads(summary.read_text()), "primary": "AD-CN"}))
     grades = [grade.name for grade in GRADES] * 4
     change(own_cohort / "group" / "verdicts.tsv", verdict=lambda column: grades[: len(column)])
     page = build_group_report(own_cohort).read_text()
+    assert "AD-CN, named beforehand, to 5 % by itself" in page
     for grade in GRADES:
         assert f'<span class="grade {grade.style}">{grade.name}</span></td>' in page
 

@@ -74,7 +74,7 @@ def processed(cohort):
 def test_bad_scans_fail_alone(processed):
     root, code = processed
     assert code == 1
-    done = {m.subject for m in find_maps([root / "out"])}
+    done = {m.subject for m in find_maps([root / "out"]).maps}
     assert done == {"01", "02", "03"}
     for label in done:
         assert (root / "out" / f"sub-{label}.html").stat().st_size > 5000

@@ -32,7 +32,7 @@ def cohort(tmp_path_factory):
 
 def test_volumes_that_the_scans_know_are_covariates(cohort):
     config = Config(bids_dir=cohort / "maps", output_dir=cohort / "out", analysis_level="group")
-    maps = find_maps([cohort / "maps"])
+    maps = find_maps([cohort / "maps"]).maps
     facts = [read_sidecar(one.path) for one in maps]
     table = group._cohort(config, maps, facts)
     assert table["tiv"].tolist() == [one["TIV"] for one in facts]

@@ -143,6 +143,60 @@ def test_a_model_that_does_not_fit_says_what_to_do(tmp_path, card, said):
     assert re.search(said, str(caught.value), re.DOTALL)
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--resolution", "nan"], "above zero"),
+        (["--smoothing-fwhm", "inf"], "has to be a number"),
+        (["-w", "x" * 300], "is no path"),
+        (["-d", "a\0b"], "is no path"),
+    ],
+)
+def test_values_that_mean_nothing_are_refused(options, said, capsys):
+    with pytest.raises(SystemExit):
+        parse(["bids", "out", "participant", *options])
+    assert said in capsys.readouterr().err
+
+
+def test_a_dataset_whose_name_is_too_long(tmp_path, capsys):
+    assert main(["x" * 300, str(tmp_path / "out"), "participant"]) == 78
+    assert "is no path" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "code"),
+    [
+        ("dataset_description.json", "[" * 100_000, 65),
+        ("plugin.yml", b"\xff\xfe{", 78),
+        ("plugin.yml", "plugin: MultiProc\nplugin_args: {n_procs: x}", 78),
+        ("plugin.yml", "plugin: Nope", 78),
+        ("plugin.yml", "[1, 2]", 78),
+    ],
+)
+def test_files_that_cannot_be_read_as_meant(tmp_path, name, content, code, capsys):
+    bids = described(tmp_path / "bids")
+    anat = bids / "sub-01" / "anat"
+    anat.mkdir(parents=True)
+    (anat / "sub-01_T1w.nii").write_bytes(b"no image" * 99)
+    file = (bids if name.endswith("json") else tmp_path) / name
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    more = [] if name.endswith("json") else ["--use-plugin", str(file)]
+    assert main([str(bids), str(tmp_path / "out"), "participant", "-w", str(tmp_path / "w"), *more]) == code
+    assert name in capsys.readouterr().err
+
+
+def test_what_is_named_and_not_there_is_said_at_once(tmp_path, capsys):
+    bids = described(tmp_path / "bids")
+    common = [str(tmp_path / "out"), "-w", str(tmp_path / "w")]
+    for options, code, said in (
+        (["group", "--ground-truth", str(tmp_path / "none")], 66, "--ground-truth"),
+        (["participant", "--model", str(tmp_path / "none")], 65, "model.json"),
+        (["participant", "-d", str(tmp_path / "none")], 66, "--derivatives"),
+    ):
+        assert main([str(bids), common[0], options[0], *common[1:], *options[1:]]) == code
+        assert said in capsys.readouterr().err
+
+
 def test_help_names_the_exit_code_of_an_interrupted_run(capsys):
     with pytest.raises(SystemExit):
         parse(["--help"])

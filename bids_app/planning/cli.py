@@ -1,0 +1,134 @@
+"""The command ``latentatlas-plan``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from .. import __version__
+from ..errors import ConfigError, LatentAtlasError, UsageError
+
+PATTERNS = ("scattered", "medial-temporal", "widespread")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="latentatlas-plan",
+        description="Before the study: how often would each claim be supported? Cohorts are drawn from simulated "
+        "grey-matter maps of people of 55 to 90 years, the linear path learns its latents from them, and every claim "
+        "is graded as in a real run. Age, sex and head size are covariates.",
+        epilog="The power of a claim is the share of simulated studies in which it is supported. Real patients differ "
+        "from simulated ones: take it as an upper limit.",
+    )
+    parser.add_argument(
+        "--groups", type=int, nargs="+", required=True, metavar="N", help="people per group, patients first"
+    )
+    parser.add_argument(
+        "--effect-sd",
+        type=float,
+        required=True,
+        metavar="SD",
+        help="how much less grey matter patients have in the affected regions, in standard deviations of a region "
+        "(covariates removed); 0 shows the false positives",
+    )
+    affected = "affected regions: 8 anywhere, 8 of the medial temporal lobe, or 40 (default: %(default)s)"
+    parser.add_argument("--pattern", choices=PATTERNS, default=PATTERNS[0], help=affected)
+    parser.add_argument("--atlas", choices=("AAL2",), default="AAL2", help="default: %(default)s")
+    parser.add_argument(
+        "--latent-dim", type=int, default=64, help="asked for; few maps allow fewer (default: %(default)s)"
+    )
+    parser.add_argument("--sites", type=int, default=1, help="scanners, dealt out unevenly (default: %(default)s)")
+    parser.add_argument(
+        "--covariates", type=int, default=0, metavar="N", help="further covariates (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--spread", type=float, default=1.0, help="spread of the patients, times the others' (default: 1)"
+    )
+    enough = "simulated studies (default: %(default)s, standard error below .04)"
+    parser.add_argument("--studies", type=int, default=200, metavar="N", help=enough)
+    parser.add_argument("--nprocs", type=int, help="processes (default: all processors)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there, too")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw them (.png, .svg or .pdf)")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    parser.add_argument("--version", action="version", version=f"latentatlas-plan {__version__}")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; returns its exit status."""
+    options = build_parser().parse_args(argv)
+    try:
+        _plan(options)
+    except KeyboardInterrupt:
+        print("latentatlas-plan: interrupted", file=sys.stderr)
+        return 130
+    except LatentAtlasError as error:
+        print(f"latentatlas-plan: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def _plan(options: argparse.Namespace) -> None:
+    if len(options.groups) < 2 or min(options.groups) < 2:
+        raise UsageError("--groups needs two groups or more, of two people or more each", remedy="e.g. --groups 50 50")
+    if min(options.studies, options.latent_dim, options.sites) < 1 or options.covariates < 0 or options.spread <= 0:
+        raise UsageError("--studies, --latent-dim, --sites and --spread are positive, --covariates is 0 or more")
+    if options.nprocs is not None and options.nprocs < 1:
+        raise UsageError("--nprocs is 1 or more")
+    from tqdm import tqdm
+
+    from ..workflows.environment import processors
+    from .bank import Scenario, load_bank
+    from .power import run, summarise
+
+    if sum(options.groups) > len(load_bank()):
+        raise ConfigError(
+            f"{sum(options.groups)} people are more than the {len(load_bank())} simulated ones", remedy="plan fewer"
+        )
+    scenario = Scenario(tuple(options.groups), options.effect_sd, options.pattern, options.spread, options.sites,
+                        options.covariates, options.latent_dim)  # fmt: skip
+    studies = run(scenario, range(options.studies), options.nprocs or processors())
+    found = list(tqdm(studies, total=options.studies, unit="study", disable=options.quiet, desc="Simulating studies"))
+    table = summarise(found)
+    print(describe(scenario, table, found))
+    if options.json:
+        record = {"scenario": asdict(scenario), "studies": len(found), "claims": table.to_dict("records")}
+        options.json.write_text(json.dumps({**record, "version": __version__}, indent=2) + "\n", encoding="utf-8")
+    if options.picture:
+        from .picture import draw_power
+
+        draw_power(table, scenario, len(found)).savefig(options.picture, bbox_inches="tight", dpi=150)
+
+
+def describe(scenario, table, found: list[dict[str, float]]) -> str:
+    """The table in words and columns."""
+    from .power import TITLES
+
+    groups = " + ".join(map(str, scenario.sizes))
+    lines = [
+        f"{len(found)} simulated studies of {groups} people, {scenario.effect_sd:g} SD less grey matter "
+        f"({scenario.pattern}), {found[0]['latents']:.0f} latents",
+        "",
+        f"{'claim':<52}{'supported':>16}{'in the worst case':>22}",
+    ]
+    for row in table.itertuples():
+        supported = f"{100 * row.supported:.0f} % (± {100 * row.supported_se:.0f})"
+        worst = f"{100 * row.worst_case:.0f} % (± {100 * row.worst_case_se:.0f})"
+        lines.append(f"{TITLES[row.claim_id]:<52}{supported:>16}{worst:>22}")
+    if "planted differ" in found[0]:
+        differ, kept = (sum(one[f"planted {name}"] for one in found) / len(found) for name in ("differ", "kept"))
+        lines += [
+            "",
+            f"Of the affected regions {100 * differ:.0f} % are found to differ and {100 * kept:.0f} % are kept.",
+        ]
+    if len(scenario.sizes) > 2:
+        lines.append("A claim counts where it is supported for any pair of groups.")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,75 @@
+"""Make ``bids_app/planning/bank.npz``: simulated maps in few coordinates, from which the planner draws its cohorts.
+
+    python tools/planning_bank.py [--bank work/bank.npz]
+
+The bank of maps is that of ``benchmarks/bank.py`` (600 maps of 4 mm, made here if it is not there: ten minutes). Maps
+are smoothed by 8 mm; deviations from their mean, three patterns of loss and the map of standard deviations are put into
+one orthonormal basis, in half precision. Inner products of maps, and with them everything that a linear model learns,
+are those of the coordinates.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+
+HERE = Path(__file__).resolve().parent
+sys.path.append(str(HERE.parent / "benchmarks"))
+
+from bank import VOXEL_ML, make_bank, pick, read_bank, region_sums, smooth  # noqa: E402
+
+PATTERNS = ("scattered", "medial temporal", "widespread")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bank", type=Path, default=Path("work/bank.npz"))
+    options = parser.parse_args()
+    if not options.bank.exists():
+        options.bank.parent.mkdir(parents=True, exist_ok=True)
+        make_bank(options.bank, 600, 1)
+    bank, rng = read_bank(options.bank), np.random.default_rng(1)
+    smoothed = np.stack([smooth(one, bank["mask"]) for one in bank["maps"]]).astype(float)
+    mean_map, centre = bank["maps"].mean(axis=0, dtype=np.float64), smoothed.mean(axis=0)
+    deviations = smoothed - centre
+    design = np.column_stack([np.ones(len(smoothed)), bank["age"], bank["sex"], bank["tiv"]])
+    left = deviations - design @ np.linalg.lstsq(design, deviations, rcond=None)[0]
+    spread = region_sums(left, bank).std(axis=0)
+    patterns, planted = [], []
+    for name in PATTERNS:
+        share = pick(rng, bank, name, 1.0)
+        whole = np.zeros(bank["labels"].shape)
+        whole[bank["mask"]] = np.append(share, 0.0)[bank["member"]]
+        loss = smooth(mean_map * whole, bank["mask"]).astype(float)
+        inside = share > 0
+        patterns.append(loss / (region_sums(loss[None], bank)[0] / spread)[inside].mean())
+        planted.append(inside)
+    everything = np.vstack([deviations, *[p[None] for p in patterns], left.std(axis=0)[None]])
+    gram = everything @ everything.T
+    values, vectors = np.linalg.eigh(gram)
+    keep = values > 1e-9 * values.max()
+    coordinates = vectors[:, keep] * np.sqrt(values[keep])
+    basis = (vectors[:, keep] / np.sqrt(values[keep])).T @ everything
+    n = len(smoothed)
+    np.savez_compressed(
+        HERE.parent / "bids_app" / "planning" / "bank.npz",
+        maps=coordinates[:n].astype(np.float16),
+        loadings=region_sums(basis, bank).astype(np.float32),
+        mean=region_sums(centre[None], bank)[0].astype(np.float32),
+        patterns=coordinates[n:-1].astype(np.float32),
+        spread=coordinates[-1].astype(np.float32),
+        planted=np.array(planted),
+        index=bank["index"],
+        names=bank["names"],
+        age=bank["age"],
+        sex=bank["sex"],
+        tiv=bank["tiv"],
+    )
+    print(f"{n} maps in {coordinates.shape[1]} coordinates; a voxel is {VOXEL_ML} ml")
+
+
+if __name__ == "__main__":
+    main()
