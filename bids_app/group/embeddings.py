@@ -44,7 +44,8 @@ def pacmap(x: np.ndarray, dims: int, seed: int, n_threads: int) -> np.ndarray:
     from pacmap import PaCMAP  # compiles on import: only where it is used
 
     logging.getLogger("pacmap").setLevel(logging.ERROR)  # it warns of the seed, and of pairs that few scans do not have
-    numba.set_num_threads(min(n_threads, numba.config.NUMBA_NUM_THREADS))
+    most: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]  # set when numba is imported
+    numba.set_num_threads(min(n_threads, most))
     neighbours = int(min(10, max(2, len(x) // 3)))
     x = np.pad(x, ((0, 0), (0, max(0, dims - x.shape[1]))))  # it refuses fewer columns than dimensions
     model = PaCMAP(n_components=dims, n_neighbors=neighbours, random_state=seed, apply_pca=False)

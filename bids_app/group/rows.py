@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
 
@@ -37,6 +38,12 @@ class Rows:
     def __len__(self) -> int:
         return len(self.first)
 
+    @overload
+    def mean(self, x: np.ndarray) -> np.ndarray: ...
+
+    @overload
+    def mean(self, x: None) -> None: ...
+
     def mean(self, x: np.ndarray | None) -> np.ndarray | None:
         """Average (N, ...) arrays, and (F, N, K) arrays along their second axis, over each participant's scans."""
         if x is None:
@@ -50,6 +57,12 @@ class Rows:
         np.add.at(total, self.row, x[self.scans])
         counts = np.bincount(self.row, minlength=len(self))
         return total / counts.reshape(-1, *[1] * (x.ndim - 1))
+
+    @overload
+    def take(self, x: np.ndarray) -> np.ndarray: ...
+
+    @overload
+    def take(self, x: None) -> None: ...
 
     def take(self, x: np.ndarray | None) -> np.ndarray | None:
         """Value of the first scan of every participant (labels, folds, sites)."""

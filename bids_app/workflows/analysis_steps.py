@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,7 +26,7 @@ def study(
     labels: Path,
     design: Design,
     scan_choice: str,
-) -> dict:
+) -> dict[str, Any]:
     """Put the cohort together, harmonised where that was asked for: what every analysis starts from."""
     from ..group.study import build_questions, build_study, describe_scans, write_study
     from ..space.atlases import read_dseg
@@ -53,7 +54,7 @@ def _paint(values: np.ndarray, labels: Path, path: Path) -> None:
 
 
 @stage("done")
-def project(folder: Path, study: Path, seed: int, n_jobs: int) -> dict:
+def project(folder: Path, study: Path, seed: int, n_jobs: int) -> dict[str, Any]:
     """Project the latent space to two and three dimensions."""
     from ..group.project import project as compute
 
@@ -69,7 +70,7 @@ def project(folder: Path, study: Path, seed: int, n_jobs: int) -> dict:
 @stage("regions", "notes")
 def profile(
     folder: Path, study: Path, labels: Path, permutations: int, seed: int, scan_choice: str, primary: str | None
-) -> dict:
+) -> dict[str, Any]:
     """LRCP: which regional differences the latent space keeps, and which it loses."""
     from ..group.lrcp import lrcp
 
@@ -90,8 +91,8 @@ def profile(
 
 @stage("done")
 def disease_axis(
-    folder: Path, study: Path, models: list, labels: Path, harmonised: bool, seed: int, scan_choice: str
-) -> dict:
+    folder: Path, study: Path, models: list[Any], labels: Path, harmonised: bool, seed: int, scan_choice: str
+) -> dict[str, Any]:
     """Each person's place on the axis of each contrast, and the grey matter that goes with it."""
     from ..group.disease_axis import disease_axis as compute
     from ..model.files import load_model
@@ -109,7 +110,9 @@ def disease_axis(
 
 
 @stage("done")
-def compare_parcels(folder: Path, study: Path, volumes: Path, labels: Path, seed: int, scan_choice: str) -> dict:
+def compare_parcels(
+    folder: Path, study: Path, volumes: Path, labels: Path, seed: int, scan_choice: str
+) -> dict[str, Any]:
     """Whether a contrast's pattern follows the atlas's regions better than random parcels of their sizes."""
     from ..group.parcels import compare_parcels as compute
     from ..model.volumes import load_volumes
@@ -122,7 +125,7 @@ def compare_parcels(folder: Path, study: Path, volumes: Path, labels: Path, seed
 
 
 @stage("relation", "shap")
-def explain(folder: Path, study: Path, labels: Path, permutations: int, seed: int, scan_choice: str) -> dict:
+def explain(folder: Path, study: Path, labels: Path, permutations: int, seed: int, scan_choice: str) -> dict[str, Any]:
     """SHAP values of a regression of the reconstruction error on regional grey matter."""
     from ..group.explain import explain as compute
     from ..group.explain import write_relation
@@ -140,7 +143,7 @@ def explain(folder: Path, study: Path, labels: Path, permutations: int, seed: in
 @stage("regions")
 def agnostic_map(
     folder: Path, study: Path, labels: Path, permutations: int, seed: int, scan_choice: str, primary: str | None
-) -> dict:
+) -> dict[str, Any]:
     """SAM: the regions where a classifier's worst-case error stays below chance."""
     from ..group.sam import sam
 
@@ -155,7 +158,7 @@ def agnostic_map(
 
 
 @stage("done")
-def predictions(folder: Path, study: Path, permutations: int, seed: int, scan_choice: str) -> dict:
+def predictions(folder: Path, study: Path, permutations: int, seed: int, scan_choice: str) -> dict[str, Any]:
     """Out-of-fold predictions of every contrast, and how good they are."""
     from ..group.predictions import predict
 
@@ -169,7 +172,7 @@ def predictions(folder: Path, study: Path, permutations: int, seed: int, scan_ch
 
 
 @stage("done")
-def norms(folder: Path, study: Path, reference: str) -> dict:
+def norms(folder: Path, study: Path, reference: str) -> dict[str, Any]:
     """How far each scan lies from what the reference group leads one to expect."""
     from ..group.norms import deviations
 
@@ -183,7 +186,7 @@ def vbm(
     folder: Path,
     study: Path,
     maps: list[Path],
-    kept: list,
+    kept: list[Any],
     labels: Path,
     fwhm: float,
     voxelwise: str,
@@ -191,7 +194,7 @@ def vbm(
     seed: int,
     n_jobs: int,
     scan_choice: str,
-) -> dict:
+) -> dict[str, Any]:
     """The t test at each voxel of the smoothed maps, family-wise; with "tfce" also cluster enhancement at 3 mm."""
     from tqdm import tqdm
 
@@ -243,7 +246,7 @@ def validate(
     lrcp_regions: Path,
     sam_regions: Path,
     relation: Path,
-) -> dict:
+) -> dict[str, Any]:
     """Bounds and permutation tests for every claim."""
     from ..group.explain import read_relation
     from ..group.validate import validate as compute
@@ -255,7 +258,7 @@ def validate(
 
 
 @stage("baselines")
-def baselines(folder: Path, study: Path, scan_choice: str, primary: str | None) -> dict:
+def baselines(folder: Path, study: Path, scan_choice: str, primary: str | None) -> dict[str, Any]:
     """What a sceptic would use instead of the latents, in the same folds."""
     from ..group.baselines import baselines as compute
 
@@ -266,7 +269,7 @@ def baselines(folder: Path, study: Path, scan_choice: str, primary: str | None) 
 @stage("verdicts")
 def verdicts(
     folder: Path, study: Path, validation: Path, baselines: Path, lrcp_regions: Path, sam_regions: Path
-) -> dict:
+) -> dict[str, Any]:
     """Grade every claim by the tables as they are written: a reader can check each verdict against them."""
     from ..group.verdicts import verdicts as compute
 

@@ -60,7 +60,7 @@ def shorten_socket_paths() -> None:
         with suppress(OSError):
             short = tempfile.mkdtemp(prefix="la-", dir=place)
             # Where multiprocessing looks for its temporary folder; there is no public way to name another one.
-            current_process()._config["tempdir"] = short
+            current_process()._config["tempdir"] = short  # type: ignore[attr-defined]  # not public
             atexit.register(shutil.rmtree, short, ignore_errors=True)
             return
     logger.warning("TMPDIR (%s) may be too long for sockets, and no short folder can be written", own)
@@ -173,7 +173,7 @@ def _writable_caches(config: Config) -> None:
 
 def _usable(variable: str) -> bool:
     value = os.environ.get(variable)
-    return bool(value) and os.access(value, os.W_OK)
+    return value is not None and value != "" and os.access(value, os.W_OK)
 
 
 def _configure_nipype(config: Config) -> None:

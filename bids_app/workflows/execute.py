@@ -52,7 +52,7 @@ class Finished:
 
 
 def execute(
-    workflow,
+    workflow: Any,
     config: Config,
     *,
     nprocs: int,
@@ -123,7 +123,7 @@ def _read_failure(file: Path, root: Path) -> Failure:
     return Failure(where, parts[-1], json.loads(file.read_text())["message"])
 
 
-def _plugin(config: Config, nprocs: int, memory_gb: float):
+def _plugin(config: Config, nprocs: int, memory_gb: float) -> Any:
     """The plugin that runs the steps: on this machine's processors, or the one of ``--use-plugin``."""
     from nipype.pipeline import plugins
 
@@ -146,7 +146,7 @@ def _plugin(config: Config, nprocs: int, memory_gb: float):
         ) from None
 
 
-def _fit(workflow, plugin) -> None:
+def _fit(workflow: Any, plugin: Any) -> None:
     """Let no step ask for more than there is in all: Nipype would wait for it for ever."""
     memory, processors = getattr(plugin, "memory_gb", None), getattr(plugin, "processors", None)
     greedy = set()
@@ -162,7 +162,7 @@ def _fit(workflow, plugin) -> None:
         )
 
 
-def _write_graph(workflow, logs: Path) -> None:
+def _write_graph(workflow: Any, logs: Path) -> None:
     from shutil import which
 
     target = logs / f"{workflow.name}_graph.dot"
@@ -170,7 +170,7 @@ def _write_graph(workflow, logs: Path) -> None:
 
 
 @contextmanager
-def _progress(workflow, finished: dict[str, Finished]) -> Iterator[Any]:
+def _progress(workflow: Any, finished: dict[str, Finished]) -> Iterator[Any]:
     """A bar over the steps on a terminal, a line every tenth of them elsewhere; keeps the time each step took."""
     from rich.console import Console
     from rich.progress import (
@@ -196,7 +196,7 @@ def _progress(workflow, finished: dict[str, Finished]) -> Iterator[Any]:
         task = bar.add_task("starting", total=total)
         started: dict[str, float] = {}
 
-        def callback(node, status):
+        def callback(node: Any, status: str) -> None:
             step = node.fullname.split(".", 1)[-1]
             name = readable(step)
             if status == "start":

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -131,7 +132,8 @@ def _analyse(config: Config, logs: Path) -> list[Failure]:
 def _voxel_size(item: GreyMatterMap) -> float:
     import nibabel as nib
 
-    return round(float(min(nib.load(item.path).header.get_zooms()[:3])), 3)
+    image: Any = nib.load(item.path)
+    return round(float(min(image.header.get_zooms()[:3])), 3)
 
 
 def _maps(config: Config) -> tuple[list[GreyMatterMap], list[Unusable]]:
@@ -160,7 +162,7 @@ def _maps(config: Config) -> tuple[list[GreyMatterMap], list[Unusable]]:
     return maps, unusable
 
 
-def _trusted(maps: list[GreyMatterMap]) -> tuple[list[GreyMatterMap], list[dict], list[dict]]:
+def _trusted(maps: list[GreyMatterMap]) -> tuple[list[GreyMatterMap], list[dict[str, Any]], list[dict[str, Any]]]:
     """Leave out the maps that the participant level's quality gate has failed; also the sidecars of the others."""
     kept, sidecars, left_out = [], [], []
     for item in maps:
@@ -181,12 +183,12 @@ def _trusted(maps: list[GreyMatterMap]) -> tuple[list[GreyMatterMap], list[dict]
     return kept, sidecars, left_out
 
 
-def _left_out(prefix: str, reason: str) -> dict:
+def _left_out(prefix: str, reason: str) -> dict[str, Any]:
     named = dict(part.split("-", 1) for part in prefix.split("_") if "-" in part)
     return {"participant_id": f"sub-{named.get('sub', prefix)}", "session_id": named.get("ses"), "reason": reason}
 
 
-def _cohort(config: Config, maps: Sequence[GreyMatterMap], quality: Sequence[dict]) -> pd.DataFrame:
+def _cohort(config: Config, maps: Sequence[GreyMatterMap], quality: Sequence[dict[str, Any]]) -> pd.DataFrame:
     """One row a scan: identifiers, what participants.tsv knows, and the volumes in ``KNOWN`` from the scans."""
     roots = [config.bids_dir, config.output_dir]
     table = read_participants(roots, [m.subject for m in maps], [m.session for m in maps], [m.home for m in maps])
@@ -229,7 +231,7 @@ def _check(config: Config, maps: Sequence[GreyMatterMap], table: pd.DataFrame, d
             logger.warning("%s is not testable: %s", contrast.name, contrast.problem)
     if config.reference_group:
         column = design.group_column
-        known = sorted(set(read_categories(table, column, design.file)) - {None}) if column else []
+        known = sorted({name for name in read_categories(table, column, design.file) if name}) if column else []
         if config.reference_group not in known:
             raise DatasetError(
                 f"there is no group '{config.reference_group}' to be the reference",
@@ -242,16 +244,17 @@ def _check(config: Config, maps: Sequence[GreyMatterMap], table: pd.DataFrame, d
         logger.warning("%s", warning)
     if not design.group_column:
         logger.warning("no --group-column: the latent space is described, nothing is compared")
-    load_atlas(config.atlas, nib.load(maps[0].path))
+    grid: Any = nib.load(maps[0].path)
+    load_atlas(config.atlas, grid)
     atlas = named(config.atlas)
     if atlas and not maps[0].space.startswith(atlas.space):
         logger.warning(
             "%s is brought to %s space, the maps are in %s: it fits roughly", atlas.name, atlas.space, maps[0].space
         )
-    if config.model:
+    if config.model_dir:
         load_model(config.model_dir)
     else:
-        make_plan(table["participant_id"], None, latent_dim=1)
+        make_plan(table["participant_id"].tolist(), None, latent_dim=1)
 
 
 def _head_size(maps: Sequence[GreyMatterMap], design: Design) -> list[str]:
@@ -300,7 +303,7 @@ def _publish(work: Path, finished: set[str], output_dir: Path, *, complete: bool
                 stale.unlink()
 
 
-def _write_quality(config: Config, table: pd.DataFrame, quality: Sequence[dict]) -> None:
+def _write_quality(config: Config, table: pd.DataFrame, quality: Sequence[dict[str, Any]]) -> None:
     """The scans' quality numbers, judged once more by those of the cohort, which is known only now."""
     from ..group.spread import with_cohort
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import nipype.interfaces.utility as niu
 import nipype.pipeline.engine as pe
@@ -56,8 +57,8 @@ def init_group_wf(
     """
     workflow = pe.Workflow(name="latentatlas_group")
 
-    def node(interface, name, *, threads=n_threads, memory_gb=2.0, kind=pe.Node, **more):
-        return kind(interface, name=name, n_procs=threads, mem_gb=memory_gb, **more)
+    def node(interface: Any, name: str, *, threads: int = n_threads, memory_gb: float = 2.0, **more: Any) -> pe.Node:
+        return pe.Node(interface, name=name, n_procs=threads, mem_gb=memory_gb, **more)
 
     paths = [str(p) for p in maps]
     model = str(config.model_dir) if config.model else None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +16,7 @@ from .stage import stage
 
 
 @stage("volumes", "kept", "rejected")
-def volumes(folder: Path, maps: list[Path], fwhm: float, n_jobs: int, model: str | None) -> dict:
+def volumes(folder: Path, maps: list[Path], fwhm: float, n_jobs: int, model: str | None) -> dict[str, Any]:
     """Read every map once into a memory-mapped array on the model's grid (that of ``model`` where one is given)."""
     from ..model.files import load_model
     from ..model.volumes import build_volumes
@@ -27,7 +29,7 @@ def volumes(folder: Path, maps: list[Path], fwhm: float, n_jobs: int, model: str
 
 
 @stage("cohort")
-def cohort(folder: Path, kept: list, table: Path, dictionary: dict) -> dict:
+def cohort(folder: Path, kept: list[Any], table: Path, dictionary: dict[str, Any]) -> dict[str, Any]:
     """The table that goes with the kept scans row by row. Apart from the regions: another atlas trains nothing anew."""
     found = read_tsv(table).iloc[kept].reset_index(drop=True)
     write_tsv(folder / "cohort.tsv", found)
@@ -37,13 +39,14 @@ def cohort(folder: Path, kept: list, table: Path, dictionary: dict) -> dict:
 
 
 @stage("regional", "labels", "atlas")
-def regions(folder: Path, maps: list[Path], kept: list, cohort: Path, atlas: str, space: str) -> dict:
+def regions(folder: Path, maps: list[Path], kept: list[Any], cohort: Path, atlas: str, space: str) -> dict[str, Any]:
     """Regional grey matter of the kept scans."""
     import nibabel as nib
 
     from ..space.atlases import load_atlas, regional_volumes
 
-    found = load_atlas(atlas, nib.load(maps[kept[0]]))
+    grid: Any = nib.load(maps[kept[0]])
+    found = load_atlas(atlas, grid)
     regional = regional_volumes([maps[row] for row in kept], found)
     anat = folder / "out" / f"tpl-{space}" / "anat"
     labels = anat / f"tpl-{space}_atlas-{found.name}_dseg.nii.gz"
@@ -60,16 +63,17 @@ def regions(folder: Path, maps: list[Path], kept: list, cohort: Path, atlas: str
 
 @stage("plan", "fold", "latent_dim")
 def plan(folder: Path, cohort: Path, architecture: str, latent_dim: int, epochs: int | None, folds: int,
-         group_column: str | None, seed: int) -> dict:  # fmt: skip
+         group_column: str | None, seed: int) -> dict[str, Any]:  # fmt: skip
     """Decide the folds and the training plan from the size of the cohort."""
     from ..model.crossfit import split_participants
     from ..model.plan import make_plan
 
     table = read_tsv(cohort)
-    strata = table[group_column] if group_column else None
-    fold = split_participants(table["participant_id"], folds, seed, strata)
-    settings = {"architecture": architecture, **({"max_epochs": epochs} if epochs else {})}
-    made = make_plan(table["participant_id"], fold, latent_dim=latent_dim, **settings)
+    strata = table[group_column].tolist() if group_column else None
+    ids = table["participant_id"].tolist()
+    fold = split_participants(ids, folds, seed, strata)
+    settings: dict[str, Any] = {"architecture": architecture, **({"max_epochs": epochs} if epochs else {})}
+    made = make_plan(ids, fold, latent_dim=latent_dim, **settings)
     made.write(folder / "plan.json")
     np.save(folder / "fold.npy", fold)
     return {"plan": folder / "plan.json", "fold": folder / "fold.npy", "latent_dim": made.latent_dim}
@@ -77,7 +81,7 @@ def plan(folder: Path, cohort: Path, architecture: str, latent_dim: int, epochs:
 
 @stage("fitted", "model")
 def fit(folder: Path, volumes: Path, cohort: Path, plan: Path, fold: Path, number: int, seed: int, device: str,
-        n_threads: int) -> dict:  # fmt: skip
+        n_threads: int) -> dict[str, Any]:  # fmt: skip
     """Train without the participants of one fold (all of them where ``number`` is -1), and apply to every scan."""
     from ..model import crossfit, files
     from ..model.plan import Plan
@@ -86,7 +90,7 @@ def fit(folder: Path, volumes: Path, cohort: Path, plan: Path, fold: Path, numbe
     scans = identifiers(read_tsv(cohort))
     arrays, fitted = crossfit.cross_fit_one(
         load_volumes(volumes),
-        scans["participant_id"],
+        scans["participant_id"].tolist(),
         np.load(fold),
         None if number < 0 else number,
         Plan.read(plan),
@@ -95,7 +99,7 @@ def fit(folder: Path, volumes: Path, cohort: Path, plan: Path, fold: Path, numbe
         n_threads=n_threads,
         folder=folder / "checkpoints",
     )
-    np.savez(folder / "fitted.npz", **arrays)
+    _savez(folder / "fitted.npz", arrays)
     fitted.history.assign(fold="all" if number < 0 else number).to_csv(folder / "history.tsv", sep="\t", index=False)
     files.save_model(fitted.model, folder / "model", files.make_card(fitted.model, choices=fitted.choices))
     if number < 0:
@@ -109,20 +113,20 @@ def collect(
     volumes: Path,
     cohort: Path,
     fitted: list[Path],
-    models: list,
+    models: list[Any],
     group_column: str | None,
     seed: int,
     space: str,
     dataset: str,
     licence: str,
-) -> dict:
+) -> dict[str, Any]:
     """Put the folds together: out-of-fold numbers, and the full model with its card. The full model comes first."""
     from ..model import crossfit, files
     from ..model.volumes import load_volumes
 
     full, *parts = [dict(np.load(path)) for path in fitted]
     products = crossfit.collect(full, parts)
-    np.savez(folder / "products.npz", **products)
+    _savez(folder / "products.npz", products)
     model = files.load_model(models[0])
     means = {name: float(np.mean(products[name])) for name in ("ev_ae", "ev_linear", "ev_pca")}
     table = read_tsv(cohort)
@@ -150,13 +154,13 @@ def collect(
     write_table(folder / "out", training, pd.concat(history)[[column.name for column in training.columns]])
     write_table(folder / "out", model_tables.CROSS_FIT, crossfit.cross_fit_table(products))
     _write_latents(folder, table, products)
-    groups = table[group_column].fillna("unknown") if group_column else ["all"] * len(table)
+    groups = table[group_column].fillna("unknown").tolist() if group_column else ["all"] * len(table)
     _write_pictures(out, [files.load_model(m) for m in models[1:]], load_volumes(volumes), products, table, groups)
     return {"products": folder / "products.npz", "model": out / "model"}
 
 
 @stage("held_out")
-def held_out_regions(folder: Path, volumes: Path, models: list, fold: Path, labels: Path) -> dict:
+def held_out_regions(folder: Path, volumes: Path, models: list[Any], fold: Path, labels: Path) -> dict[str, Any]:
     """Regional grey matter of every map and of its held-out reconstruction, on the model's grid.
 
     ``models`` are the full model and those of the folds, or one that was made beforehand.
@@ -172,7 +176,7 @@ def held_out_regions(folder: Path, volumes: Path, models: list, fold: Path, labe
     return {"held_out": folder / "held_out.npz"}
 
 
-def weights_of(labels: Path, grid):
+def weights_of(labels: Path, grid: Any) -> Any:
     """`model.regions.region_weights` of an atlas of the output."""
     from ..model.regions import region_weights
     from ..space.atlases import read_dseg
@@ -184,7 +188,7 @@ def weights_of(labels: Path, grid):
 @stage("products", "model")
 def apply_model(
     folder: Path, volumes: Path, cohort: Path, model: str, fold: Path, dataset: str, space: str, seed: int
-) -> dict:
+) -> dict[str, Any]:
     """Encode a cohort with a model trained elsewhere; PCA of the same size is still fitted fold by fold.
 
     Raises
@@ -226,7 +230,7 @@ def apply_model(
     return {"products": folder / "products.npz", "model": Path(model)}
 
 
-def _write_latents(folder: Path, table: pd.DataFrame, products: dict) -> None:
+def _write_latents(folder: Path, table: pd.DataFrame, products: dict[str, Any]) -> None:
     from ..stats.alignment import align_held_out
 
     width = max(2, len(str(products["Z"].shape[1])))
@@ -250,14 +254,16 @@ def _write_latents(folder: Path, table: pd.DataFrame, products: dict) -> None:
 
 
 def write_phenotype(
-    folder: Path, kind: Table, cohort: pd.DataFrame, values: pd.DataFrame, described: dict | None = None
+    folder: Path, kind: Table, cohort: pd.DataFrame, values: pd.DataFrame, described: dict[str, Any] | None = None
 ) -> Path:
     """Write a table of one row per scan: the identifiers of each scan, then its values."""
     table = pd.concat([identifiers(cohort), values.reset_index(drop=True)], axis=1)
     return write_table(folder / "out", kind, table, described)
 
 
-def _write_pictures(out: Path, models: list, maps, products: dict, table: pd.DataFrame, groups) -> None:
+def _write_pictures(
+    out: Path, models: list[Any], maps: Any, products: dict[str, Any], table: pd.DataFrame, groups: Sequence[str]
+) -> None:
     from ..model.examples import example_reconstructions, mean_error_maps
     from ..reports.reconstructions import error_map_names
 
@@ -270,7 +276,7 @@ def _write_pictures(out: Path, models: list, maps, products: dict, table: pd.Dat
         means[group].to_filename(out / name)
 
 
-def _write_learning(out: Path, fitted, maps, scans: pd.DataFrame) -> None:
+def _write_learning(out: Path, fitted: Any, maps: Any, scans: pd.DataFrame) -> None:
     from ..model.examples import reconstructions_by_epoch
 
     out.mkdir(parents=True, exist_ok=True)
@@ -279,7 +285,7 @@ def _write_learning(out: Path, fitted, maps, scans: pd.DataFrame) -> None:
     write_table(out.parent, model_tables.RECONSTRUCTIONS_BY_EPOCH, table)
 
 
-def _write_traversals(out: Path, model) -> None:
+def _write_traversals(out: Path, model: Any) -> None:
     from ..model.examples import latent_traversals
 
     out.mkdir(parents=True, exist_ok=True)
@@ -288,7 +294,11 @@ def _write_traversals(out: Path, model) -> None:
     write_table(out.parent, model_tables.TRAVERSALS, table)
 
 
-def _json(path: Path, content: dict) -> None:
+def _savez(path: Path, arrays: dict[str, Any]) -> None:
+    np.savez(path, **arrays)
+
+
+def _json(path: Path, content: dict[str, Any]) -> None:
     from ..bids.files import write_json
 
     write_json(path, content)

@@ -52,7 +52,7 @@ class MapFacts:
     table: pd.DataFrame
     template: str
     resolution: float
-    left_out: list[dict]
+    left_out: list[dict[str, Any]]
     sloppy: bool
     visits: str = ""
     warnings: Sequence[str] = ()
@@ -78,7 +78,7 @@ def summarise(
     atlas: str | None,
     notes: list[str] | None,
     scans: list[str] | None,
-    shap: dict | None,
+    shap: dict[str, Any] | None,
 ) -> dict[str, Any]:
     """Settings, sample and what the analyses have to say of themselves.
 
@@ -97,7 +97,7 @@ def summarise(
         Of the profile.
     scans : list of str, or None
         On the scans that the contrasts have no use for.
-    shap : dict or None
+    shap : dict[str, Any] or None
         What the SHAP values rest on.
     """
     kept = read_tsv(Path(cohort)) if cohort else maps.table

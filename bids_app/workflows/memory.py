@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 from ..content import check_size
 from ..schema.segmenters import SEGMENTERS
@@ -36,8 +37,8 @@ def count_voxels(image: Path) -> int:
     import nibabel as nib
 
     try:
-        shape = nib.load(image).shape
-        check_size(shape)
-        return math.prod(map(int, shape))
+        found: Any = nib.load(image)
+        check_size(found.shape)
+        return math.prod(map(int, found.shape))
     except Exception:  # nibabel, gzip and zlib each raise their own kinds for damage
         return USUAL_VOXELS

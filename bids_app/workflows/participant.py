@@ -6,6 +6,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -123,8 +124,12 @@ def _precomputed(config: Config) -> tuple[list[GreyMatterMap], list[Unusable]]:
     """Maps of ``--derivatives``: those in the space of ``--template`` if there are any, else in their own."""
     for root in config.derivatives:
         check_derivatives(root)
-    chosen = {"participants": config.participant_label, "sessions": config.session_label}
-    maps, unusable = find_maps(config.derivatives, **chosen, wanted=wanted_maps(config))
+    maps, unusable = find_maps(
+        config.derivatives,
+        participants=config.participant_label,
+        sessions=config.session_label,
+        wanted=wanted_maps(config),
+    )
     if maps:
         check_alike(
             maps,
@@ -182,7 +187,8 @@ def _differ(config: Config, maps: Sequence[GreyMatterMap], scans: Sequence[Scan]
             f"there is no precomputed map of it; a map computed here, by LatentAtlas {__version__}, must not be mixed "
             f"with those of version {', '.join(other)}\n  what to do: {remedy}"
         )
-    here, grid = config.template, nib.load(given.path)
+    here = config.template
+    grid: Any = nib.load(given.path)
     alike = here.split(":res-")[0] == given.template
     if alike:
         template = get_template(config.template, config.grid_mm)

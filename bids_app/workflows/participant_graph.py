@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import nipype.pipeline.engine as pe
 
@@ -92,6 +93,7 @@ def _add_encoding(
     # Named as the group level named whom it trained on.
     dataset = check_dataset(config.bids_dir, strict=False).get("Name", "unnamed")
     who = qualified(dataset, f"sub-{scan.subject}")
+    assert config.model_dir is not None  # asked for with --model
     weights = str(read_card(config.model_dir).get("weights_sha256"))
     encode = pe.Node(
         steps.encode(model=str(config.model_dir), weights=weights, space=space, participant=who), "encode", mem_gb=2.0
@@ -127,7 +129,9 @@ def init_scan_wf(config: Config, scan: Scan, *, labels: Mapping[str, str], n_thr
     engine, segmenter = {"segmentation": config.segmentation}, BY_NAME[config.segmentation]
     voxels = count_voxels(scan.path)
 
-    def node(interface, name, *, threads=1, needs=None, **more):
+    def node(
+        interface: Any, name: str, *, threads: int = 1, needs: tuple[float, float] | None = None, **more: Any
+    ) -> pe.Node:
         return pe.Node(interface, name=name, n_procs=threads, mem_gb=memory_gb(name, voxels, needs), **more)
 
     conform = node(steps.conform(image=str(scan.path), source=describe_source(scan.path)), "conform")
@@ -198,6 +202,6 @@ def init_scan_wf(config: Config, scan: Scan, *, labels: Mapping[str, str], n_thr
         ]
     )
     if config.model:
-        space = parse_name(config.template)[0]
-        _add_encoding(workflow, config, scan, space, source=(modulate, "modulated"), write=write)
+        name = parse_name(config.template)[0]
+        _add_encoding(workflow, config, scan, name, source=(modulate, "modulated"), write=write)
     return workflow

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from ..schema.segmenters import KEY, SEGMENTERS
 from .stage import stage
 
 
 @stage("t1w", "facts")
-def conform(folder: Path, image: Path, source: dict) -> dict:
+def conform(folder: Path, image: Path, source: dict[str, Any]) -> dict[str, Any]:
     """Check a T1w image and bring it to RAS, float32, air at zero.
 
     ``source`` says what the image was when the run began: with another one the step is another, too.
@@ -18,7 +19,7 @@ def conform(folder: Path, image: Path, source: dict) -> dict:
     from ..participant.inputs import read_t1w
 
     t1w, scale, uncertain = read_t1w(image)
-    facts = {"SourceFile": {**source, "SHA256": hash_content(image)}}
+    facts: dict[str, Any] = {"SourceFile": {**source, "SHA256": hash_content(image)}}
     facts |= {"IntensityZero": scale.zero, "IntensityFactor": scale.factor, "SidesUncertain": uncertain}
     if scale.fill is not None:
         facts["IntensityFill"] = scale.fill
@@ -26,7 +27,7 @@ def conform(folder: Path, image: Path, source: dict) -> dict:
 
 
 @stage("mask", "facts")
-def brain_mask(folder: Path, t1w: Path, mode: str, n_threads: int) -> dict:
+def brain_mask(folder: Path, t1w: Path, mode: str, n_threads: int) -> dict[str, Any]:
     """Strip the skull, or find that it was stripped."""
     from ..participant.skullstrip import cut_area, extract_brain
 
@@ -39,7 +40,7 @@ def brain_mask(folder: Path, t1w: Path, mode: str, n_threads: int) -> dict:
 
 
 @stage("corrected", "field")
-def bias_field(folder: Path, t1w: Path, mask: Path, sloppy: bool) -> dict:
+def bias_field(folder: Path, t1w: Path, mask: Path, sloppy: bool) -> dict[str, Any]:
     """Correct the bias field."""
     from ..participant.bias import correct_bias
 
@@ -57,7 +58,7 @@ def normalise(
     segmentation: str,
     seed: int,
     sloppy: bool,
-) -> dict:
+) -> dict[str, Any]:
     """Register the brain to the template."""
     from ..participant.normalize import register
     from ..space.templates import get_template
@@ -85,7 +86,7 @@ def tissues(
     resolution: float,
     segmentation: str,
     sloppy: bool,
-) -> dict:
+) -> dict[str, Any]:
     """Segment grey matter, white matter and fluid with the template's priors."""
     from ..participant.segmenters import segmenter
     from ..participant.transforms import Transforms, in_mask, warp_priors, whole
@@ -112,7 +113,7 @@ def modulate(
     template: str,
     resolution: float,
     fwhm: float,
-) -> dict:
+) -> dict[str, Any]:
     """Bring everything to the template, and scale grey matter by the Jacobian."""
     from ..participant import modulate as science
     from ..participant.transforms import Transforms, warp
@@ -142,11 +143,11 @@ def quality(
     modulated: Path,
     jacobian: Path,
     mask_std: Path,
-    facts: dict,
-    conformed: dict,
+    facts: dict[str, Any],
+    conformed: dict[str, Any],
     template: str,
     resolution: float,
-) -> dict:
+) -> dict[str, Any]:
     """Measure what says whether the map can be trusted, and judge it."""
     from ..participant.modulate import Modulated
     from ..participant.quality import judge, measure, usual_ranges
@@ -170,7 +171,7 @@ def quality(
 
 
 @stage("recon", "encoded")
-def encode(folder: Path, modulated: Path, model: str, weights: str, space: str, participant: str) -> dict:
+def encode(folder: Path, modulated: Path, model: str, weights: str, space: str, participant: str) -> dict[str, Any]:
     """Encode the map with a trained model, and see how well the model knows such a brain.
 
     ``weights`` is the hash of the model's: another model in the same folder is another one.
@@ -192,12 +193,12 @@ def encode(folder: Path, modulated: Path, model: str, weights: str, space: str, 
 @stage("written")
 def write(
     folder: Path,
-    scan: object,
+    scan: Any,
     output_dir: str,
-    labels: dict,
+    labels: dict[str, Any],
     fingerprint: str,
-    conformed: dict,
-    quality: dict,
+    conformed: dict[str, Any],
+    quality: dict[str, Any],
     t1w: Path,
     mask: Path,
     gm: Path,
@@ -214,11 +215,11 @@ def write(
     modulated: Path,
     smoothed: Path | None = None,
     recon: Path | None = None,
-    encoded: dict | None = None,
+    encoded: dict[str, Any] | None = None,
     fwhm: float = 0.0,
     segmentation: str = SEGMENTERS[0].name,
     sloppy: bool = False,
-) -> dict:
+) -> dict[str, Any]:
     """Copy the results into the output dataset, with their sidecars."""
     from ..bids.anat import NAMES, write_outputs
 
@@ -252,13 +253,13 @@ def write(
 def adopt(
     folder: Path,
     image: Path,
-    source: dict,
+    source: dict[str, Any],
     dataset: str,
     space: str,
     modulated: bool,
     transform: Path | None = None,
     tiv: float | None = None,
-) -> dict:
+) -> dict[str, Any]:
     """Take a precomputed grey-matter map as it stands; modulate it where its transform lies beside it.
 
     It is measured like any other. What its sidecar says of its quality, if LatentAtlas made it, still holds: a map
@@ -289,26 +290,25 @@ def adopt(
 @stage("written")
 def write_adopted(
     folder: Path,
-    scan: object,
+    scan: Any,
     output_dir: str,
-    labels: dict,
+    labels: dict[str, Any],
     fingerprint: str,
     kind: str,
     map: Path,
-    facts: dict,
+    facts: dict[str, Any],
     fwhm: float,
     recon: Path | None = None,
-    encoded: dict | None = None,
-) -> dict:
+    encoded: dict[str, Any] | None = None,
+) -> dict[str, Any]:
     """Copy a precomputed map into the output dataset, with what is known of it."""
-    import nibabel as nib
 
     from ..bids.anat import write_outputs
     from ..participant.modulate import smooth
 
     files = {kind: map}
     if kind == "modulated" and fwhm > 0:
-        files["smoothed"] = _save(smooth(nib.load(map), fwhm), folder / "smoothed.nii.gz")
+        files["smoothed"] = _save(smooth(_load(map), fwhm), folder / "smoothed.nii.gz")
     if recon is not None:
         files["recon"] = recon
     metadata = {
@@ -323,7 +323,7 @@ def write_adopted(
 @stage("figures")
 def figures(
     folder: Path, prefix: str, output_dir: str, template: str, written: str, jacobian: Path | None = None
-) -> dict:
+) -> dict[str, Any]:
     """Draw the reportlets of a scan from what was written."""
     from ..reports.participant_figures import make_scan_figures, template_or_none
     from ..reports.scans import find_scans
@@ -339,12 +339,12 @@ def _zipped(path: Path, folder: Path) -> Path:
     return path if path.suffix != ".nii" else _save(_load(path), folder / f"{path.name}.gz")
 
 
-def _load(path: Path):
+def _load(path: Path) -> Any:
     import nibabel as nib
 
     return nib.load(path)
 
 
-def _save(image, path: Path) -> Path:
+def _save(image: Any, path: Path) -> Path:
     image.to_filename(path)
     return path

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import gc
 import os
+from collections.abc import Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from threading import Thread
 from traceback import format_exception
+from typing import Any
 
 import nipype
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, process_initializer, run_node
@@ -36,19 +38,21 @@ def _begin(folder: str, verbose: int, monitored: bool) -> None:
 
 def _end_with_the_run() -> None:
     """End this worker when the run that hired it is killed: the next run must find nobody at its steps."""
-    parent_process().join()
+    parent = parent_process()
+    assert parent is not None  # a worker has one
+    parent.join()
     os._exit(1)
 
 
-def _branch(node) -> str:
+def _branch(node: Any) -> str:
     """The scan of a step of the participant level; at the group level the step itself."""
     return ".".join(node.fullname.split(".")[:2])
 
 
-class SturdyMultiProc(MultiProcPlugin):
+class SturdyMultiProc(MultiProcPlugin):  # type: ignore[misc]  # Nipype has no annotations
     """MultiProc with one pool a worker, and scan by scan."""
 
-    def __init__(self, plugin_args=None):
+    def __init__(self, plugin_args: dict[str, Any] | None = None) -> None:
         super().__init__(plugin_args=plugin_args)
         self.pool.shutdown()
         gc.freeze()  # what is imported by now is no garbage: a search through it takes a tenth of a second
@@ -56,7 +60,7 @@ class SturdyMultiProc(MultiProcPlugin):
         self._verbose = self.plugin_args.get("verbose", 0)
         self._monitored = self.plugin_args.get("monitored", False)
 
-    def _sort_jobs(self, jobids, scheduler="tsort"):
+    def _sort_jobs(self, jobids: Iterable[int], scheduler: str | None = "tsort") -> Any:
         if scheduler != "tsort" and scheduler is not None:  # of --use-plugin
             return super()._sort_jobs(jobids, scheduler)
         first: dict[str, int] = {}  # where a scan's branch begins in the order of the graph
@@ -64,15 +68,15 @@ class SturdyMultiProc(MultiProcPlugin):
             first.setdefault(_branch(node), index)
         return sorted(jobids, key=lambda job: (first[_branch(self.procs[job])], job))
 
-    def _submit_job(self, node, updatehash=False):
-        self._taskid += 1
+    def _submit_job(self, node: Any, updatehash: bool = False) -> int:
+        self._taskid: int = self._taskid + 1
         worker = self._idle.pop() if self._idle else self._hire()
         future = worker.submit(run_node, node, updatehash, self._taskid)
         self._task_obj[self._taskid] = future
         future.add_done_callback(partial(self._collect, self._taskid, node, worker))
         return self._taskid
 
-    def _collect(self, task: int, node, worker: ProcessPoolExecutor, future: Future) -> None:
+    def _collect(self, task: int, node: Any, worker: ProcessPoolExecutor, future: Future[Any]) -> None:
         error = future.exception()
         if error is None:
             self._idle.append(worker)
@@ -98,6 +102,6 @@ class SturdyMultiProc(MultiProcPlugin):
             initargs=(os.getcwd(), self._verbose, self._monitored),
         )
 
-    def _postrun_check(self):
+    def _postrun_check(self) -> None:
         for worker in self._idle:
             worker.shutdown()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from typing import Any
 
 from .. import __version__
 from ..bids.files import sidecar_path
@@ -37,7 +38,8 @@ def adopted_labels(scan: GreyMatterMap) -> dict[str, str]:
 
     from ..space.templates import res_label
 
-    size = min(nib.load(scan.path).header.get_zooms()[:3])
+    image: Any = nib.load(scan.path)
+    size = min(image.header.get_zooms()[:3])
     labels = {"template": scan.space, "cohort": scan.cohort, "res": scan.resolution or res_label(round(float(size), 2))}
     return {**labels, "resolution": f"{size:g} mm"}
 

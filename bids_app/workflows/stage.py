@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import get_type_hints
+from typing import Any, get_type_hints
 
 from nipype.interfaces.base import BaseInterfaceInputSpec, File, SimpleInterface, TraitedSpec, isdefined, traits
 
@@ -13,12 +13,12 @@ from .. import __version__
 from .failures import record_failure
 
 
-class Stage(SimpleInterface):
+class Stage(SimpleInterface):  # type: ignore[misc]  # Nipype has no annotations
     """Calls its function in the node's folder and leaves word there when it fails."""
 
-    function: Callable[..., dict]
+    function: Callable[..., dict[str, Any]]
 
-    def _run_interface(self, runtime):
+    def _run_interface(self, runtime: Any) -> Any:
         folder = Path(runtime.cwd)
         names = [n for n in inspect.signature(self.function).parameters if n != "folder"]
         given = {n: getattr(self.inputs, n) for n in names if isdefined(getattr(self.inputs, n))}
@@ -31,7 +31,7 @@ class Stage(SimpleInterface):
         return runtime
 
 
-def stage(*outputs: str) -> Callable[[Callable[..., dict]], type[Stage]]:
+def stage(*outputs: str) -> Callable[[Callable[..., dict[str, Any]]], type[Stage]]:
     """Turn ``function(folder, **inputs) -> dict`` into an interface class of the same name.
 
     Inputs annotated as ``Path`` are files, whose change makes Nipype run the stage again; ``list[Path]`` are lists of
@@ -44,7 +44,7 @@ def stage(*outputs: str) -> Callable[[Callable[..., dict]], type[Stage]]:
         Keys of the dictionary that the function returns.
     """
 
-    def decorate(function: Callable[..., dict]) -> type[Stage]:
+    def decorate(function: Callable[..., dict[str, Any]]) -> type[Stage]:
         hints = get_type_hints(function)
         specs = {"version": traits.Str(" ".join((__version__, *outputs)), usedefault=True)}
         for name, parameter in inspect.signature(function).parameters.items():
@@ -56,7 +56,7 @@ def stage(*outputs: str) -> Callable[[Callable[..., dict]], type[Stage]]:
             specs[name] = _trait(hints[name], mandatory=mandatory, **more)
         name, module = function.__name__, function.__module__
 
-        def named(attribute: str, contents: dict) -> dict:
+        def named(attribute: str, contents: dict[str, Any]) -> dict[str, Any]:
             # Workers unpickle a class by its module and qualified name: here, an attribute of the stage's class.
             return {"__module__": module, "__qualname__": f"{name}.{attribute}", **contents}
 
@@ -75,14 +75,14 @@ def stage(*outputs: str) -> Callable[[Callable[..., dict]], type[Stage]]:
     return decorate
 
 
-def _plain(value):
+def _plain(value: Any) -> Any:
     """Paths as text, which is what Nipype's traits take."""
     if isinstance(value, list):
         return [_plain(item) for item in value]
     return str(value) if isinstance(value, Path) else value
 
 
-def _trait(hint, **metadata):
+def _trait(hint: Any, **metadata: Any) -> Any:
     if hint in (Path, Path | None):
         return File(exists=True, **metadata)
     if hint in (list[Path], list[Path] | None):
@@ -90,7 +90,7 @@ def _trait(hint, **metadata):
     return traits.Any(**metadata)
 
 
-def _with_paths(function: Callable[..., dict], given: dict) -> dict:
+def _with_paths(function: Callable[..., dict[str, Any]], given: dict[str, Any]) -> dict[str, Any]:
     hints = get_type_hints(function)
     paths = {n: Path(v) for n, v in given.items() if hints[n] in (Path, Path | None)}
     lists = {n: [Path(i) for i in v] for n, v in given.items() if hints[n] in (list[Path], list[Path] | None)}

@@ -52,13 +52,15 @@ def test_the_page_and_the_methods_call_it_what_it_is(trained):
 
 
 def test_its_model_encodes_another_cohort_and_a_single_scan(trained, tmp_path):
-    other = maps(tmp_path / "others", 12, 6)
+    other = maps(tmp_path / "others", 24, 6)
     description = other / "dataset_description.json"
     description.write_text(json.dumps(json.loads(description.read_text()) | {"Name": "another dataset"}))
     out = run(other, "out", "--model", str(trained))
     errors = pd.read_csv(out / "phenotype" / "reconstruction.tsv", sep="\t")
     path = next((other / "sub-01").rglob("*label-GM*_probseg.nii.gz"))
     scan = encode_scan(nib.load(path), trained / "group" / "model")
-    assert scan.error == pytest.approx(errors.loc[errors["participant_id"] == "sub-01", "error"].item(), rel=1e-3)
+    row = errors.set_index("participant_id").loc["sub-01"]
+    assert scan.error == pytest.approx(row["mean_squared_error"], rel=1e-3)
+    assert 1 - scan.explained_variance == pytest.approx(row["error"], rel=1e-3)
     latents = pd.read_csv(out / "phenotype" / "latents.tsv", sep="\t").set_index("participant_id")
     assert scan.latents == pytest.approx(latents.loc["sub-01"].filter(like="latent_").to_numpy(float), abs=1e-3)
