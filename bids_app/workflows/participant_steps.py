@@ -183,6 +183,7 @@ def encode(folder: Path, modulated: Path, model: str, weights: str, space: str, 
 def write(
     folder: Path,
     scan: object,
+    bids_dir: str,
     output_dir: str,
     labels: dict,
     fingerprint: str,
@@ -210,6 +211,7 @@ def write(
 ) -> dict:
     """Copy the results into the output dataset, with their sidecars."""
     from ..bids.anat import NAMES, write_outputs
+    from ..bids.participants import copy_participants
 
     given = locals()
     files = {kind: _zipped(given[kind], folder) for kind in NAMES if given[kind] is not None}
@@ -231,6 +233,7 @@ def write(
         "recon": {**(encoded or {}), "Units": "ml per ml"},
     }
     write_outputs(files, Path(output_dir), scan, labels, metadata)
+    copy_participants(Path(bids_dir), Path(output_dir))
     return {"written": str(folder)}
 
 
@@ -276,6 +279,7 @@ def adopt(
 def write_adopted(
     folder: Path,
     scan: object,
+    bids_dir: str,
     output_dir: str,
     labels: dict,
     fingerprint: str,
@@ -290,6 +294,7 @@ def write_adopted(
     import nibabel as nib
 
     from ..bids.anat import write_outputs
+    from ..bids.participants import copy_participants
     from ..participant.modulate import smooth
 
     files = {kind: map}
@@ -303,6 +308,7 @@ def write_adopted(
         "recon": {**(encoded or {}), "Units": "ml per ml"},
     }
     write_outputs(files, Path(output_dir), scan, labels, metadata)
+    copy_participants(Path(bids_dir), Path(output_dir))
     return {"written": str(folder)}
 
 
