@@ -15,6 +15,7 @@ help:
 	@echo "make demo    install, simulate a cohort, run both levels, say where the report is"
 	@echo "make test    install, run the tests"
 	@echo "make fuzz    random input: datasets, tables, headers, atlases, filters, whole commands"
+	@echo "make test-kill   both levels killed in every step, and full disks (as root)"
 	@echo "make lint    style, types, dead code, and the one-way rule of imports"
 	@echo "make docs    the documentation as HTML, in docs/_build/html"
 	@echo "make pictures    the documentation's pictures anew, from the demonstration (needs Chromium)"

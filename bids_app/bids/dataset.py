@@ -14,7 +14,6 @@ from typing import Any
 from .. import __version__
 from ..errors import ConfigError, DatasetError, OutputError
 from .files import write_json, write_text
-from .participants import copy_participants
 
 BIDS_VERSION = "1.10.0"
 
@@ -85,7 +84,7 @@ def check_work(bids_dir: Path, work_dir: Path) -> None:
         )
 
 
-def write_dataset_files(bids_dir: Path, output_dir: Path, source: dict[str, Any], *, participants: bool = True) -> None:
+def write_dataset_files(bids_dir: Path, output_dir: Path, source: dict[str, Any]) -> None:
     """Write what makes the output a BIDS derivative dataset of its own.
 
     Parameters
@@ -93,8 +92,6 @@ def write_dataset_files(bids_dir: Path, output_dir: Path, source: dict[str, Any]
     bids_dir, output_dir : Path
     source : dict
         The description of the input dataset.
-    participants : bool
-        Whether to copy the table of participants.
 
     Raises
     ------
@@ -128,11 +125,6 @@ def write_dataset_files(bids_dir: Path, output_dir: Path, source: dict[str, Any]
     }.items():
         if not (output_dir / name).exists():
             write_text(output_dir / name, text)
-    # With the participants beside the maps the group level needs nothing but this output. Without maps of its own a
-    # dataset must not list participants.
-    table = bids_dir / "participants.tsv"
-    if participants and os.path.lexists(table):
-        copy_participants(table, output_dir / table.name)
 
 
 def _description(source: dict[str, Any], link: str) -> dict[str, Any]:

@@ -6,14 +6,17 @@ import logging
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
+from filelock import FileLock, Timeout
 
 from ..delimited import MISSING, is_number, listed, read_delimited
 from ..errors import DatasetError, LatentAtlasError
-from .files import copy_file, write_json
+from .files import write_json
+from .listing import list_participants
 from .tables import IDENTIFIERS, fitting_dictionary, read_dictionary, read_tsv, write_tsv
 
 logger = logging.getLogger("latentatlas")
@@ -77,7 +80,7 @@ def read_participants_table(file: Path, *, as_text: bool = False, quiet: bool = 
     DatasetError
         There is no such column, or two rows of one participant differ.
     """
-    table = _all_text(file) if as_text else read_tsv(file, quiet=quiet)
+    table = _all_text(file, quiet) if as_text else read_tsv(file, quiet=quiet)
     if "participant_id" not in table:
         raise DatasetError(
             f"participants.tsv has no column participant_id; it has: {', '.join(map(str, table.columns))}",
@@ -101,9 +104,9 @@ def are_listed(file: Path, labels: Sequence[str]) -> list[bool]:
     return [label in found for label in labels]
 
 
-def _all_text(file: Path) -> pd.DataFrame:
+def _all_text(file: Path, quiet: bool) -> pd.DataFrame:
     names = read_delimited(file, quiet=True).columns
-    return read_delimited(file, text=names, quiet=True)
+    return read_delimited(file, text=names, quiet=quiet)
 
 
 def _check_once(labels: Sequence[str], file: Path, what: str) -> None:
@@ -250,25 +253,58 @@ def _read_caps(table: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def copy_participants(source: Path, target: Path) -> None:
-    """Copy ``participants.tsv``, and of its dictionary what holds.
+def copy_participants(bids_dir: Path, output_dir: Path, *, quiet: bool = True) -> None:
+    """Copy ``participants.tsv``, and of its dictionary what holds, for the participants who have a folder.
 
-    The copy is a valid table: one that deviates from BIDS is written anew. One that cannot be read is not copied; no
-    scan depends on it. A copy that is older than its source is replaced.
+    With the participants beside the maps the group level needs nothing but the output. A table and folders that do not
+    name the same participants make a dataset invalid: the table grows with them, whoever of several jobs comes last
+    names all. One that deviates from BIDS is mended, one that cannot be read is not copied; no scan depends on it.
+
+    Parameters
+    ----------
+    bids_dir, output_dir : Path
+    quiet : bool
+        Nothing in the log.
     """
-    if target.exists() and (not source.exists() or source.stat().st_mtime <= target.stat().st_mtime):
+    source, target = bids_dir / FILE, output_dir / FILE
+    if not os.path.lexists(source):
+        return
+    with _one_at_a_time(output_dir):
+        labels = [f"sub-{label}" for label in list_participants(output_dir)]
+        try:
+            table = read_participants_table(source, as_text=True, quiet=quiet)
+            rows = _matched(labels, list(table["participant_id"]))
+            order = sorted(labels, key=lambda label: (rows.get(label, len(table)), label))
+            found = table.iloc[[rows[label] for label in order if label in rows]].assign(
+                participant_id=[label for label in order if label in rows]
+            )
+            unknown = pd.DataFrame({"participant_id": [label for label in order if label not in rows]})
+            chosen = pd.concat([found, unknown], ignore_index=True) if len(unknown) else found
+        except LatentAtlasError as error:
+            if not quiet:
+                logger.warning("the table of participants is not copied: %s", str(error).replace("\n  ", "; "))
+            return
+        if not labels:
+            return
+        plain = chosen.to_csv(sep="\t", index=False, na_rep=MISSING)
+        if not target.exists() or target.read_bytes() != plain.encode():
+            write_tsv(target, chosen)
+        if dictionary := read_dictionary(source, quiet=quiet):
+            write_json(target.with_suffix(".json"), fitting_dictionary(chosen, dictionary))
+
+
+@contextmanager
+def _one_at_a_time(output_dir: Path) -> Iterator[None]:
+    file = output_dir / "logs" / "locks" / "participants.lock"
+    lock = FileLock(file, timeout=30)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except (OSError, Timeout, NotImplementedError):  # no locks here, or somebody died with one on another machine
+        yield
         return
     try:
-        table = read_participants_table(source, as_text=True)
-        plain = table.to_csv(sep="\t", index=False, na_rep=MISSING)
-        unchanged = source.read_bytes() == plain.encode()
-    except LatentAtlasError as error:
-        logger.warning("the table of participants is not copied: %s", str(error).replace("\n  ", "; "))
-        return
-    if unchanged:
-        copy_file(source, target)
-    else:
-        logger.warning("%s deviates from BIDS: its copy beside the maps is mended", source)
-        write_tsv(target, table)
-    if dictionary := read_dictionary(source):
-        write_json(target.with_suffix(".json"), fitting_dictionary(table, dictionary))
+        yield
+    finally:
+        file.unlink(missing_ok=True)
+        lock.release()

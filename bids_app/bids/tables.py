@@ -73,19 +73,20 @@ def write_table(
     return write_tsv(output_dir / kind.path, table, {**kind.dictionary(known), **(described or {})})
 
 
-def read_dictionary(path: Path) -> dict[str, Any]:
+def read_dictionary(path: Path, *, quiet: bool = False) -> dict[str, Any]:
     """The JSON dictionary beside a table, or an empty one; entries that are none are left out, and named."""
     file = path.with_suffix(".json")
     if not os.path.lexists(file):
         return {}
     try:
-        found = json.loads(decode(file))
+        found = json.loads(decode(file, quiet=quiet))
     except (LatentAtlasError, ValueError, RecursionError) as error:
-        logger.warning("%s is not readable and left out (%s)", file, str(error).splitlines()[0])
+        if not quiet:
+            logger.warning("%s is not readable and left out (%s)", file, str(error).splitlines()[0])
         return {}
     entries = found if isinstance(found, dict) else {}
     kept = {key: value for key, value in entries.items() if isinstance(value, dict)}
-    if wrong := sorted(set(entries) - set(kept)) or (not isinstance(found, dict) and ["all of it"]):
+    if not quiet and (wrong := sorted(set(entries) - set(kept)) or (not isinstance(found, dict) and ["all of it"])):
         logger.warning("%s: left out what describes no column: %s", file, ", ".join(wrong))
     return kept
 

@@ -108,7 +108,7 @@ def _two_groups(study: Study, rows: Rows, y: np.ndarray) -> pd.DataFrame:
         inner = min(_INNER, int(np.bincount(target, minlength=2).min()))
         plain = _discriminant().fit(x, target)
         out.loc[test, "score"] = plain.decision_function(held)
-        if inner < 2:
+        if inner < 3:  # an inner fold would be left with one of a group
             out.loc[test, "predicted"] = plain.predict(held)
             continue
         tuned = TunedThresholdClassifierCV(_discriminant(), scoring="balanced_accuracy", cv=inner).fit(x, target)
@@ -190,7 +190,8 @@ def _all_groups(study: Study, complete: np.ndarray, settings: AnalysisSettings) 
     code = np.array([names.index(group) if group else np.nan for group in groups], float)
     rows = rows_of(study.participants, complete, code, settings.scan_choice)
     y, fold = rows.take(code).astype(int), rows.take(study.fold)
-    if np.bincount(y, minlength=len(names)).min() < len(np.unique(fold)):
+    few = np.bincount(y, minlength=len(names)).min() < max(len(np.unique(fold)), 4)
+    if few or smallest_training_set(fold) < 3 * len(names):
         return empty, []  # a fold would have to predict a group that it has hardly seen
     parts = list(_folds(study, rows))
 

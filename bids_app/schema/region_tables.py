@@ -109,7 +109,7 @@ VBM_PEAKS = Table(
         Column("cluster", "Number of the cluster of significant voxels, the largest first", header="Cluster"),
         Column("cluster_ml", "Its volume", "ml", header="Size (ml)"),
         *(Column(axis, f"Coordinate {axis} of the peak in the template's space", "mm", header=axis) for axis in "xyz"),
-        Column("t", "t of the contrast there, covariates removed", header="t"),
+        Column("t", "The contrast's t there, covariates removed", header="t"),
         Column("p_fwe", "Its p value, family-wise over the voxels", header="p, family-wise"),
         Column("region", "Region of the atlas", header="Region"),
         N,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ import numpy as np
 from .. import __version__
 from ..bids.anat import finished, output_path, read_sidecar
 from ..bids.maps import GreyMatterMap, Wanted, check_alike, describe_contents, find_maps, has_maps
+from ..bids.participants import copy_participants
 from ..bids.query import Found, Scan, Unusable, find_t1w
 from ..bids.versions import generation, map_version
 from ..config import Config
-from ..errors import NoInputError
+from ..errors import LatentAtlasError, NoInputError
 from .claims import claim, lock_folders, refuse, write_citation
 from .environment import memory_limit_gb, prepare, processors, work_folder
 from .execute import Failure, execute
@@ -63,9 +65,8 @@ def run_participant(config: Config, logs: Path) -> list[Failure]:
         sources = [s for s in sources if s.subject in participants]
         if not (config.reports_only or config.boilerplate_only):
             failures += _process(config, sources, logs)
-        write_citation(config)
+        failures += _finish(config, participants)
         if not config.boilerplate_only:
-            _write_reports(config, participants)
             _name_doubtful(config, sources)
     return failures
 
@@ -271,12 +272,27 @@ def _encoded_by(model_dir: Path, reconstruction: Path) -> bool:
     return bool(read_sidecar(reconstruction).get("ModelWeights") == weights)
 
 
-def _write_reports(config: Config, participants: Sequence[str]) -> None:
+def _finish(config: Config, participants: Sequence[str]) -> list[Failure]:
+    """Write what tells of all scans: the table of participants, the methods text, a page each."""
     from ..reports.participant import build_participant_report
+    from ..reports.scans import find_scans
 
-    for participant in participants:
-        if (config.output_dir / f"sub-{participant}").is_dir():
-            build_participant_report(config.output_dir, participant)
+    def told(where: str, write: Callable[[], object]) -> list[Failure]:
+        try:
+            write()
+        except LatentAtlasError as error:
+            return [Failure(where, "report", str(error))]
+        except OSError as error:  # a full disk, mostly
+            return [Failure(where, "report", f"it cannot be written ({error.strerror or error})")]
+        return []
+
+    failures = told("participants.tsv", lambda: copy_participants(config.bids_dir, config.output_dir, quiet=False))
+    failures += told("the methods text", lambda: write_citation(config))
+    for participant in participants if not config.boilerplate_only else ():
+        if find_scans(config.output_dir, participant):
+            page = partial(build_participant_report, config.output_dir, participant)
+            failures += told(f"sub-{participant}", page)
+    return failures
 
 
 def _name_doubtful(config: Config, scans: Sequence[Scan]) -> None:

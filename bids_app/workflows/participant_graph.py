@@ -67,6 +67,7 @@ def init_adopted_wf(config: Config, scan: GreyMatterMap) -> pe.Workflow:
     write = pe.Node(
         steps.write_adopted(
             scan=scan,
+            bids_dir=str(config.bids_dir),
             output_dir=str(config.output_dir),
             labels=adopted_labels(scan),
             fingerprint=fingerprint(config, scan),
@@ -155,6 +156,7 @@ def init_scan_wf(config: Config, scan: Scan, *, labels: Mapping[str, str], n_thr
     write = node(
         steps.write(
             scan=scan,
+            bids_dir=str(config.bids_dir),
             output_dir=str(config.output_dir),
             labels=dict(labels),
             fingerprint=fingerprint(config, scan),

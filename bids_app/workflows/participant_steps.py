@@ -194,6 +194,7 @@ def encode(folder: Path, modulated: Path, model: str, weights: str, space: str, 
 def write(
     folder: Path,
     scan: Any,
+    bids_dir: str,
     output_dir: str,
     labels: dict[str, Any],
     fingerprint: str,
@@ -222,6 +223,7 @@ def write(
 ) -> dict[str, Any]:
     """Copy the results into the output dataset, with their sidecars."""
     from ..bids.anat import NAMES, write_outputs
+    from ..bids.participants import copy_participants
 
     given = locals()
     files = {kind: _zipped(given[kind], folder) for kind in NAMES if given[kind] is not None}
@@ -246,6 +248,7 @@ def write(
         "recon": {**(encoded or {}), "Units": "ml per ml"},
     }
     write_outputs(files, Path(output_dir), scan, labels, metadata)
+    copy_participants(Path(bids_dir), Path(output_dir))
     return {"written": str(folder)}
 
 
@@ -291,6 +294,7 @@ def adopt(
 def write_adopted(
     folder: Path,
     scan: Any,
+    bids_dir: str,
     output_dir: str,
     labels: dict[str, Any],
     fingerprint: str,
@@ -304,6 +308,7 @@ def write_adopted(
     """Copy a precomputed map into the output dataset, with what is known of it."""
 
     from ..bids.anat import write_outputs
+    from ..bids.participants import copy_participants
     from ..participant.modulate import smooth
 
     files = {kind: map}
@@ -317,6 +322,7 @@ def write_adopted(
         "recon": {**(encoded or {}), "Units": "ml per ml"},
     }
     write_outputs(files, Path(output_dir), scan, labels, metadata)
+    copy_participants(Path(bids_dir), Path(output_dir))
     return {"written": str(folder)}
 
 

@@ -12,7 +12,8 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Iterable
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
+from contextlib import suppress
 from functools import partial
 from multiprocessing import get_context, parent_process
 from pathlib import Path
@@ -49,6 +50,16 @@ def _branch(node: Any) -> str:
     return ".".join(node.fullname.split(".")[:2])
 
 
+def _explain(error: BaseException, folder: Path) -> ScanError:
+    """Why a step ended that could not say so itself."""
+    if isinstance(error, BrokenExecutor):
+        return ScanError(
+            f"the step was ended from outside ({type(error).__name__}), most likely for want of memory",
+            remedy="run fewer at a time (--nprocs), or on a machine with more memory; what is finished is kept",
+        )
+    return ScanError(f"the step could not be carried out ({type(error).__name__}: {error})", file=folder)
+
+
 class SturdyMultiProc(MultiProcPlugin):  # type: ignore[misc]  # Nipype has no annotations
     """MultiProc with one pool a worker, and scan by scan."""
 
@@ -83,13 +94,10 @@ class SturdyMultiProc(MultiProcPlugin):  # type: ignore[misc]  # Nipype has no a
             self._taskresult[task] = future.result()
             return
         worker.shutdown(wait=False)
-        lost = ScanError(
-            f"the step was ended from outside ({type(error).__name__}), most likely for want of memory",
-            remedy="run fewer at a time (--nprocs), or on a machine with more memory; what is finished is kept",
-        )
         folder = Path(node.output_dir())
-        folder.mkdir(parents=True, exist_ok=True)
-        record_failure(folder, lost)
+        with suppress(OSError):  # a disk without room for a message: the run tells what it can
+            folder.mkdir(parents=True, exist_ok=True)
+            record_failure(folder, _explain(error, folder))
         self._taskresult[task] = {"taskid": task, "result": None, "traceback": format_exception(error)}
 
     def _hire(self) -> ProcessPoolExecutor:

@@ -43,8 +43,7 @@ def run(config: Config) -> int:
     check_output(config.bids_dir, config.output_dir)
     check_work(config.bids_dir, config.work_dir)
     _leave_lost_folder(config.output_dir)
-    own_maps = config.analysis_level == "participant"
-    write_dataset_files(config.bids_dir, config.output_dir, description, participants=own_maps)
+    write_dataset_files(config.bids_dir, config.output_dir, description)
     run_name = f"{datetime.now():%Y%m%d-%H%M%S}_{config.analysis_level}_{uuid4().hex[:6]}"
     write_text(config.output_dir / "logs" / f"{run_name}.toml", config.to_toml())
     if config.analysis_level == "participant":

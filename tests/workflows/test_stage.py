@@ -75,7 +75,8 @@ def test_another_atlas_trains_nothing_anew(config, tmp_path):
     said = {"space": "MNI152NLin2009aSym", "dataset": "d", "licence": "none", "n_folds": 2, "n_threads": 1, "n_jobs": 1}
     graph = init_group_wf(config, paths[:1], cohort=paths[1], design=Design(), **said)._graph
     after = {node.name for node in nx.descendants(graph, next(n for n in graph if n.name == "regions"))}
-    assert after == {"study", "project", "profile", "explain", "agnostic_map", "validate", "baselines", "verdicts"}
+    assert not {name for name in after if name.startswith(("fit", "volumes", "collect"))}
+    assert {"held_out_regions", "study", "profile", "verdicts"} <= after
 
 
 def test_the_labels_of_another_atlas_are_dropped(tmp_path):

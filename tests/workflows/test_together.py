@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from bids_app.bids.dataset import write_dataset_files
+from bids_app.bids.participants import copy_participants
 from bids_app.cli import main
 from bids_app.config import make_config
 from bids_app.simulate.cli import main as simulate
@@ -103,6 +104,7 @@ def _begin_a_run(bids: Path, output: Path, label: str) -> None:
     anat = output / f"sub-{label}" / "anat"
     anat.mkdir(parents=True)
     (anat / f"sub-{label}_space-X_res-2_label-GM_desc-modulated_probseg.json").write_text("{}")
+    copy_participants(bids, output)
     write_citation(make_config({"bids_dir": bids, "output_dir": output, "analysis_level": "participant"}, {}))
 
 
