@@ -13,8 +13,9 @@ from dataclasses import Field
 from typing import Any
 
 from . import __version__
-from .config import LEVELS, Config, Read, make_config, options
+from .config import LEVELS, Config, make_config, options
 from .errors import LatentAtlasError
+from .option_values import Read
 
 EPILOG = """\
 examples:

@@ -9,104 +9,19 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import math
-import os
-import re
 import tomllib
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from . import option_values as to
 from .errors import ConfigError
 from .schema.architectures import ARCHITECTURES
 from .schema.atlases import ATLASES, CHOICE
 from .schema.segmenters import SEGMENTERS
 
 LEVELS = ("participant", "group")
-#: What the smallest step needs.
-LEAST_MEMORY_GB = 0.5
-#: Reads a value of the command line or of a TOML file; ValueError where it makes no sense.
-Read = Callable[[Any], Any]
-
-
-def memory_gb(text: str | float) -> float:
-    """Read a memory limit as fMRIPrep does: plain numbers are MB, and K, M, G, T suffixes are understood.
-
-    Examples
-    --------
-    >>> memory_gb("8000"), memory_gb("8GB"), memory_gb("500M")
-    (8.0, 8.0, 0.5)
-    """
-    match = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*([KMGT]?)(?:i?B)?\s*", str(text), re.IGNORECASE)
-    if not match:
-        raise ValueError(f"'{text}' is not an amount of memory; write 8000 (MB) or 8G")
-    return float(match[1]) * {"K": 1e-6, "M": 1e-3, "": 1e-3, "G": 1.0, "T": 1e3}[match[2].upper()]
-
-
-def _memory_limit(text: str | float) -> float:
-    amount = memory_gb(text)
-    if amount < LEAST_MEMORY_GB:
-        meant = f": did you mean {text}G?" if re.fullmatch(r"\s*\d{1,3}\s*", str(text)) else ""
-        raise ValueError(
-            f"'{text}' is {1000 * amount:g} MB, with which no step can run ({LEAST_MEMORY_GB:g} GB and more){meant}"
-        )
-    return amount
-
-
-def _label(prefix: str) -> Read:
-    def strip(text: str) -> str:
-        label = str(text).removeprefix(prefix)
-        if not re.fullmatch(r"[a-zA-Z0-9+]+", label):
-            raise ValueError(f"'{text}' is not a BIDS label (letters and digits only)")
-        return label
-
-    strip.__name__ = f"{prefix}label"
-    return strip
-
-
-def _positive(kind: Callable[[Any], float]) -> Read:
-    def check(text: Any) -> float:
-        value = kind(text)
-        if not 0 < value < math.inf:
-            raise ValueError(f"'{text}' has to be a number above zero")
-        return value
-
-    check.__name__ = f"positive {getattr(kind, '__name__', 'number')}"
-    return check
-
-
-def _folds(text: Any) -> int:
-    if int(text) < 2:
-        raise ValueError(f"'{text}' is too few: cross-fitting needs at least two folds")
-    return int(text)
-
-
-def _not_negative(text: Any) -> float:
-    value = float(text)
-    if not 0 <= value < math.inf:
-        raise ValueError(f"'{text}' has to be a number, and must not be negative")
-    return value
-
-
-def _path(text: Any) -> Path:
-    try:
-        path = Path(os.path.abspath(os.path.expanduser(str(text))))
-        with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
-            path.lstat()
-        return path
-    except FileNotFoundError:
-        raise ValueError(
-            f"'{text}' is relative to the current folder, which is gone: go to another one, or give the whole path"
-        ) from None
-    except (OSError, ValueError) as error:  # too long, or a character that no path can have
-        raise ValueError(f"'{str(text)[:200]}' is no path ({getattr(error, 'strerror', None) or error})") from None
-
-
-def _atlas(text: Any) -> str:
-    """A bundled name as it stands, a file as an absolute path."""
-    return str(_path(text)) if os.sep in str(text) or str(text).endswith((".nii", ".nii.gz")) else str(text)
 
 
 def _option(
@@ -114,7 +29,7 @@ def _option(
     help: str,
     section: str,
     *,
-    read: Read = str,
+    read: to.Read = str,
     many: bool = False,
     choices: tuple[str, ...] | None = None,
     short: str | None = None,
@@ -150,23 +65,31 @@ class Config:
     analysis_level: str
 
     participant_label: tuple[str, ...] = _option(
-        (), "participants to process, with or without sub- (default: all)", "which data", read=_label("sub-"), many=True
+        (),
+        "participants to process, with or without sub- (default: all)",
+        "which data",
+        read=to.label("sub-"),
+        many=True,
     )
     session_label: tuple[str, ...] = _option(
-        (), "sessions to process, with or without ses- (default: all)", "which data", read=_label("ses-"), many=True
+        (),
+        "sessions to process, with or without ses- (default: all)",
+        "which data",
+        read=to.label("ses-"),
+        many=True,
     )
     bids_filter_file: Path | None = _option(
         None,
         'JSON file that chooses T1w images, as for fMRIPrep, e.g. {"t1w": {"acquisition": "mprage"}}',
         "which data",
-        read=_path,
+        read=to.path,
         metavar="FILE",
     )
     bids_database_dir: Path | None = _option(
         None,
         "accepted for pipelines that name one, and not used: the dataset is listed anew, in seconds",
         "which data",
-        read=_path,
+        read=to.path,
         metavar="DIR",
     )
     skip_bids_validation: bool = _option(
@@ -176,7 +99,7 @@ class Config:
         (),
         "derivative datasets (sMRIPrep, fMRIPrep, CAT12 as BIDS) whose grey-matter maps are used as they stand",
         "which data",
-        read=_path,
+        read=to.path,
         many=True,
         short="-d",
         metavar="DIR",
@@ -193,7 +116,7 @@ class Config:
         None,
         "voxel size of the maps in mm (default: 1.5; 3 with --sloppy)",
         "participant level",
-        read=_positive(float),
+        read=to.positive(float),
         metavar="MM",
         scientific=True,
     )
@@ -215,7 +138,7 @@ class Config:
         8.0,
         "full width at half maximum of the Gaussian that smooths the maps, in mm; 0 for none",
         "participant level",
-        read=_not_negative,
+        read=to.not_negative,
         metavar="MM",
         scientific=True,
     )
@@ -227,7 +150,7 @@ class Config:
         None,
         "a trained model (a group output, or its group/model folder): encode with it instead of training",
         "model",
-        read=_path,
+        read=to.path,
         metavar="DIR",
     )
     architecture: str = _option(
@@ -236,15 +159,15 @@ class Config:
         "model",
         choices=tuple(a.name for a in ARCHITECTURES),
     )
-    latent_dim: int = _option(64, "number of latent variables", "model", read=_positive(int), metavar="K")
+    latent_dim: int = _option(64, "number of latent variables", "model", read=to.positive(int), metavar="K")
     epochs: int | None = _option(
         None,
         "upper limit of training epochs (default: by the plan; early stopping decides)",
         "model",
-        read=_positive(int),
+        read=to.positive(int),
         metavar="N",
     )
-    folds: int = _option(5, "folds of the cross-fitting", "model", read=_folds, metavar="N")
+    folds: int = _option(5, "folds of the cross-fitting", "model", read=to.folds, metavar="N")
     device: str = _option("auto", "where the model trains", "model", choices=("auto", "cpu", "cuda"))
 
     group_column: str | None = _option(
@@ -290,7 +213,7 @@ class Config:
         ATLASES[0].name,
         f"{CHOICE}, or a NIfTI image of labels with a .tsv beside it",
         "group level",
-        read=_atlas,
+        read=to.atlas,
     )
     reference_group: str | None = _option(
         None,
@@ -306,14 +229,14 @@ class Config:
         choices=("fwe", "tfce", "none"),
     )
     permutations: int = _option(
-        5000, "permutations of every permutation test", "group level", read=_positive(int), metavar="N"
+        5000, "permutations of every permutation test", "group level", read=to.positive(int), metavar="N"
     )
     ground_truth: Path | None = _option(
         None,
         "ground_truth.tsv of a simulated cohort, to compare the ranking of regions with (found by itself in "
         "BIDS_DIR/code)",
         "group level",
-        read=_path,
+        read=to.path,
         metavar="FILE",
     )
 
@@ -321,32 +244,35 @@ class Config:
         Path("work"),
         "where intermediate results are kept, so that an interrupted run goes on where it was",
         "running",
-        read=_path,
+        read=to.path,
         short="-w",
         metavar="DIR",
     )
     nprocs: int | None = _option(
-        None, "processors to use in all (default: those this process may use)", "running", read=_positive(int)
+        None, "processors to use in all (default: those this process may use)", "running", read=to.positive(int)
     )
     omp_nthreads: int | None = _option(
-        None, "processors a single step may use (default: shared out among the scans)", "running", read=_positive(int)
+        None,
+        "processors a single step may use (default: shared out among the scans)",
+        "running",
+        read=to.positive(int),
     )
     mem: float | None = _option(
         None,
         "memory to use in all: MB, or with a suffix, e.g. 8G (default: 90 %% of this machine's)",
         "running",
-        read=_memory_limit,
+        read=to.memory_limit,
         metavar="MEM",
     )
     use_plugin: Path | None = _option(
-        None, "Nipype plugin configuration (YAML), for Slurm, PBS, SGE", "running", read=_path, metavar="FILE"
+        None, "Nipype plugin configuration (YAML), for Slurm, PBS, SGE", "running", read=to.path, metavar="FILE"
     )
     random_seed: int = _option(0, "seed of everything random", "running", read=int, metavar="SEED", scientific=True)
     config_file: Path | None = _option(
         None,
         "TOML file with any of these options (as saved in logs/); the command line wins",
         "running",
-        read=_path,
+        read=to.path,
         metavar="FILE",
     )
     stop_on_first_crash: bool = _option(False, "stop everything at the first failure", "running")
@@ -461,8 +387,13 @@ def make_config(positional: Mapping[str, Any], given: Mapping[str, Any]) -> Conf
     from_file = read_toml(given["config_file"]) if given.get("config_file") else {}
     values = {**from_file, **given}
     try:
-        paths = {name: _path(positional[name]) for name in ("bids_dir", "output_dir")}
-        paths |= {} if "work_dir" in values else {"work_dir": _path(Config.work_dir)}
+        paths = {name: to.path(positional[name]) for name in ("bids_dir", "output_dir")}
+        paths |= {} if "work_dir" in values else {"work_dir": to.path(Config.work_dir)}
     except ValueError as error:
         raise ConfigError(str(error), remedy="name folders that can be there, the work folder with -w") from None
+    if values.get("model") and "architecture" in given:  # a saved configuration names both
+        raise ConfigError(
+            "--model brings its own architecture, so that --architecture has nothing to decide",
+            remedy="leave --architecture out, or leave --model out to train anew",
+        )
     return Config(analysis_level=positional["analysis_level"], **{**paths, **values})

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bids_app.cli import build_parser, main, parse
-from bids_app.config import memory_gb, options
+from bids_app.config import options
 from bids_app.errors import ConfigError, ScanError
+from bids_app.option_values import memory_gb
 
 POSITIONAL = ["/data/bids", "/data/out", "participant"]
 
@@ -140,3 +141,18 @@ def test_help_is_quick_and_imports_nothing_heavy():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[1])
     assert done.returncode == 0, done.stderr
     assert time.perf_counter() - start < 5  # generous: the import list above is the real guard
+
+
+def test_a_model_brings_its_architecture(tmp_path, capsys):
+    (tmp_path / "bids").mkdir()
+    command = [
+        str(tmp_path / "bids"),
+        str(tmp_path / "out"),
+        "group",
+        "--model",
+        str(tmp_path),
+        "--architecture",
+        "conv",
+    ]
+    assert main(command) == 78
+    assert "leave --architecture out" in capsys.readouterr().err
