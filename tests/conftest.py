@@ -1,12 +1,16 @@
 """Shared by all tests: where the real scans are, and a cohort that the program itself has analysed."""
 
 import json
+import logging
 import os
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+# ITK fixes its threads when it is first imported, by whichever test that is; results repeat with one thread only.
+os.environ.setdefault("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "1")
 
 
 def pytest_collection_modifyitems(items):
@@ -19,9 +23,11 @@ def pytest_collection_modifyitems(items):
 
 @contextmanager
 def same_environment():
-    """A run sizes its thread pools and places its caches through the environment, which outlives it in this process."""
-    before, folder = dict(os.environ), tempfile.tempdir
+    """What a run leaves in this process: thread pools and caches through the environment, and where messages go."""
+    before, folder, log = dict(os.environ), tempfile.tempdir, logging.getLogger("latentatlas")
+    messages = log.propagate, log.level, list(log.handlers)
     yield
+    log.propagate, log.level, log.handlers = messages
     os.environ.clear()
     os.environ.update(before)
     tempfile.tempdir = folder

@@ -13,8 +13,8 @@ import pandas as pd
 from scipy import stats
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from sklearn.metrics import confusion_matrix
-from sklearn.model_selection import TunedThresholdClassifierCV
+from sklearn.metrics import confusion_matrix, roc_curve
+from sklearn.model_selection import cross_val_predict
 from statsmodels.stats.proportion import proportion_confint
 
 from bids_app.group.lrcp import contrast_rows
@@ -111,9 +111,13 @@ def _two_groups(study: Study, rows: Rows, y: np.ndarray) -> pd.DataFrame:
         if inner < 3:  # an inner fold would be left with one of a group
             out.loc[test, "predicted"] = plain.predict(held)
             continue
-        tuned = TunedThresholdClassifierCV(_discriminant(), scoring="balanced_accuracy", cv=inner).fit(x, target)
-        out.loc[test, "predicted"] = tuned.predict(held)
-        out.loc[test, "threshold"] = tuned.best_threshold_
+        # Not by scikit-learn's TunedThresholdClassifierCV, which gives up where one inner fold predicts a constant.
+        inside = cross_val_predict(_discriminant(), x, target, cv=inner, method="predict_proba")[:, 1]
+        fall_out, hits, thresholds = roc_curve(target, inside, drop_intermediate=False)
+        best = thresholds[np.argmax(hits - fall_out)]
+        threshold = float(best) if np.isfinite(best) else 0.5
+        out.loc[test, "threshold"] = threshold
+        out.loc[test, "predicted"] = (plain.predict_proba(held)[:, 1] >= threshold).astype(float)
         calibrated = CalibratedClassifierCV(_discriminant(), method="sigmoid", cv=inner, ensemble=False).fit(x, target)
         out.loc[test, "probability"] = calibrated.predict_proba(held)[:, 1]
     return out
