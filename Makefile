@@ -52,7 +52,7 @@ install: $(VENV)/.installed
 
 # A stamp, because an interrupted simulation leaves a dataset that the same command goes on with.
 $(DEMO)/.simulated: | install
-	$(BIN)/latentatlas-simulate $(DEMO)/bids --n-participants 30 --effect 0.35 --nprocs $(NPROCS) --seed 1
+	$(BIN)/latentatlas-simulate $(DEMO)/bids --n-participants 30 --effect 0.5 --nprocs $(NPROCS) --seed 1
 	@touch $@
 
 demo: install $(DEMO)/.simulated
