@@ -83,7 +83,8 @@ DISPERSION, SMALL_GROUP, DISPERSION_RATIO = "dispersion differs", 30, 1.5
 #: The same for the contrast that was named beforehand.
 PRIMARY = "primary contrast"
 
-#: Measured on 400 simulated cohorts of three groups that differ in nothing (vectors in place of maps): share in which any claim of any kind and contrast is supported. None where that has not been measured for this version.
+#: Measured on 400 simulated cohorts of three groups that differ in nothing (vectors in place of maps): share in which
+#: any claim of any kind and contrast is supported. None where that has not been measured for this version.
 OVERALL: float | None = 0.0725
 
 #: Level of every test, and one minus the confidence of every bound.
