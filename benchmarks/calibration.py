@@ -29,7 +29,7 @@ from pathlib import Path
 import numpy as np
 
 from bids_app.planning.bank import Scenario
-from bids_app.planning.power import TITLES, simulate
+from bids_app.planning.power import TITLES, share_error, simulate
 
 SIZES = ((30, 30), (60, 60), (15, 60), (20, 80), (30, 120), (60, 240))
 CELLS = {
@@ -79,8 +79,8 @@ def read_done(path: Path) -> dict[tuple[str, str], dict[int, dict]]:
 
 def percent(values: list[float]) -> str:
     """Percent and its binomial standard error."""
-    p, n = float(np.mean(values)), len(values)
-    return f"{100 * p:.1f} ± {100 * np.sqrt((p * n + 0.5) * ((1 - p) * n + 0.5) / (n + 1) ** 2 / n):.1f}"
+    p = float(np.mean(values))
+    return f"{100 * p:.1f} ± {100 * share_error(p, len(values)):.1f}"
 
 
 def tables(done: dict[tuple[str, str], dict[int, dict]]) -> str:

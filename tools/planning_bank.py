@@ -19,9 +19,7 @@ import numpy as np
 HERE = Path(__file__).resolve().parent
 sys.path.append(str(HERE.parent / "benchmarks"))
 
-from bank import VOXEL_ML, make_bank, pick, read_bank, region_sums, smooth  # noqa: E402
-
-PATTERNS = ("scattered", "medial temporal", "widespread")
+from bank import PATTERNS, VOXEL_ML, make_bank, pick, read_bank, region_sums, smooth  # noqa: E402
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ from bids_app.schema.region_tables import DISEASE_AXIS
 from bids_app.stats.crossfit import residual_folds, smallest_training_set
 from bids_app.stats.linear import nuisance_basis, residualise, standardise
 from bids_app.stats.resampling import bootstrap_rows
+from bids_app.stats.studentised import has_groups
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ def find_axis(latents: np.ndarray, y: np.ndarray, fold: np.ndarray, covariates: 
         centres.append(x[train].mean(axis=0))
         place[test] = z_test @ w / max(spread, 1e-12)
     within = residualise(place, y[:, None]).std()
-    zero = place[y == y.min()].mean() if len(np.unique(y)) <= max(2, n // 8) else place.mean()
+    zero = place[y == y.min()].mean() if has_groups(y) else place.mean()
     return Axis((place - zero) / max(within, 1e-12), np.array(steps), np.array(centres))
 
 
@@ -176,7 +177,7 @@ def axis_profile(
     n, r = observed.shape
     both = np.hstack([observed, reconstructed])
     nuisance = y[:, None] if covariates is None else np.column_stack([covariates, y])
-    grouped = len(np.unique(y)) <= max(2, n // 8)
+    grouped = has_groups(y)
 
     def slopes(rows: np.ndarray) -> np.ndarray:
         basis = nuisance_basis(nuisance[rows], n)

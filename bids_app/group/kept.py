@@ -29,7 +29,7 @@ from bids_app.stats.crossfit import features_of_fold, fold_rows
 from bids_app.stats.linear import nuisance_basis, ridge_predict
 from bids_app.stats.permutation import p_value, permutation_chunks
 from bids_app.stats.resampling import bootstrap_rows
-from bids_app.stats.studentised import studentised_test
+from bids_app.stats.studentised import has_groups, studentised_test
 
 MOST, NEARLY_ALL = 0.5, 0.8  # shares of a difference
 _PENALTIES = np.geomspace(1e-3, 1e2, 11)
@@ -262,7 +262,7 @@ def bootstrap(
 ) -> Intervals:
     """Coefficients and g in bootstrap samples of participants, covariates removed again in each."""
     n, r = observed.shape
-    strata = y if _grouped(y) else None
+    strata = y if has_groups(y) else None
     both = np.hstack([observed, reconstructed])
     coefficient, size = np.full((n_bootstrap, 2 * r), np.nan), np.full((n_bootstrap, r), np.nan)
     for b, rows in enumerate(bootstrap_rows(n, n_bootstrap, seed, strata)):
@@ -283,7 +283,7 @@ def _interval(name: str, value: np.ndarray, draws: np.ndarray, y: np.ndarray) ->
     """
     if not len(draws):
         return dict.fromkeys((f"{name}_low", f"{name}_high"), np.full(value.shape, np.nan))
-    smallest = np.unique(y, return_counts=True)[1].min() if _grouped(y) else len(y)
+    smallest = np.unique(y, return_counts=True)[1].min() if has_groups(y) else len(y)
     wider = np.sqrt(smallest / max(smallest - 1, 1))
     low, high = _percentiles(draws)
     return {f"{name}_low": value + wider * (low - value), f"{name}_high": value + wider * (high - value)}
@@ -335,7 +335,7 @@ def _spread(x: np.ndarray, y: np.ndarray, covariates: np.ndarray | None) -> np.n
     """Pooled standard deviation given group and covariates; for a score in units of its own standard deviation."""
     basis = nuisance_basis(_join(covariates, y), len(y))
     sd = np.sqrt((_without(x, basis) ** 2).sum(axis=0) / (len(y) - basis.shape[1]))
-    return np.maximum(sd if _grouped(y) else sd / y.std(), 1e-300)
+    return np.maximum(sd if has_groups(y) else sd / y.std(), 1e-300)
 
 
 def _small_sample(y: np.ndarray, covariates: np.ndarray | None) -> float:
@@ -343,18 +343,14 @@ def _small_sample(y: np.ndarray, covariates: np.ndarray | None) -> float:
     return 1 - 3 / (4 * (len(y) - nuisance_basis(_join(covariates, y), len(y)).shape[1]) - 1)
 
 
-def _grouped(y: np.ndarray) -> bool:
-    return len(np.unique(y)) <= max(2, len(y) // 8)
-
-
 def _levels(y: np.ndarray) -> np.ndarray:
     """Columns that hold the groups, an order's steps not taken as equal: what is left is within the groups."""
-    return (y[:, None] == np.unique(y)[1:]).astype(float) if _grouped(y) else y[:, None]
+    return (y[:, None] == np.unique(y)[1:]).astype(float) if has_groups(y) else y[:, None]
 
 
 def _cells(y: np.ndarray, blocks: np.ndarray | None) -> np.ndarray | None:
     """Rows that may be exchanged: those of one group and one block."""
-    known = ([y] if _grouped(y) else []) + ([blocks] if blocks is not None else [])
+    known = ([y] if has_groups(y) else []) + ([blocks] if blocks is not None else [])
     keys = [np.unique(one, return_inverse=True)[1] for one in known]
     return np.unique(np.column_stack(keys), axis=0, return_inverse=True)[1].ravel() if keys else None
 

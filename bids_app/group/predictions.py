@@ -90,8 +90,8 @@ def predict(study: Study, settings: AnalysisSettings) -> Predictions:
     return Predictions(table, pd.DataFrame(quality, columns=COLUMNS), confusion)
 
 
-def _discriminant() -> LinearDiscriminantAnalysis:
-    return LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto", priors=None)
+def _discriminant(priors: np.ndarray | None = None) -> LinearDiscriminantAnalysis:
+    return LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto", priors=priors)
 
 
 def _folds(study: Study, rows: Rows):
@@ -203,8 +203,7 @@ def _all_groups(study: Study, complete: np.ndarray, settings: AnalysisSettings) 
         out = np.zeros(len(labels), int)
         for train, test, x, held in parts:
             present = len(np.unique(labels[train]))
-            model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto", priors=np.full(present, 1 / present))
-            out[test] = model.fit(x, labels[train]).predict(held)
+            out[test] = _discriminant(np.full(present, 1 / present)).fit(x, labels[train]).predict(held)
         return out
 
     guess = predicted(y)

@@ -19,11 +19,10 @@ from bids_app.errors import ConfigError
 from bids_app.group.study import Design, Study, build_questions, build_study
 from bids_app.model.crossfit import split_participants
 from bids_app.model.plan import make_plan
+from bids_app.planning import PATTERNS
 
 FOLDS, ASKED = 5, 64
 COVARIATES = ("age", "sex", "tiv")
-#: Patterns of loss: a few regions here and there, those of Alzheimer's disease, a third of the brain.
-PATTERNS = ("scattered", "medial-temporal", "widespread")
 _SEVERITY = 0.25  # standard deviation of the loss between patients, as a share of it
 
 

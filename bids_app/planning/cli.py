@@ -10,8 +10,7 @@ from pathlib import Path
 
 from .. import __version__
 from ..errors import ConfigError, LatentAtlasError, UsageError
-
-PATTERNS = ("scattered", "medial-temporal", "widespread")
+from . import PATTERNS
 
 
 def build_parser() -> argparse.ArgumentParser:

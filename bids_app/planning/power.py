@@ -86,13 +86,17 @@ def run(scenario: Scenario, numbers: Iterable[int], processes: int = 1) -> Itera
         yield from pool.map(partial(simulate, scenario=scenario), numbers, chunksize=2)
 
 
+def share_error(p: float, n: int) -> float:
+    """Standard error of a share of n; with half a study more on either side, as 0 and 1 are not known exactly."""
+    return float(np.sqrt((p * n + 0.5) * ((1 - p) * n + 0.5) / (n + 1) ** 2 / n))
+
+
 def summarise(found: list[dict[str, float]]) -> pd.DataFrame:
     """``claim_id, supported, supported_se, worst_case, worst_case_se``: shares and their binomial standard errors."""
     table, n = pd.DataFrame(found), len(found)
     rows = []
     for claim in CLAIMS:
         shares = [float(table[name].mean()) for name in (claim.id, f"{claim.id}, worst case")]
-        # Half a study more on either side: a share of 0 or 1 is not known exactly.
-        errors = [float(np.sqrt((p * n + 0.5) * ((1 - p) * n + 0.5) / (n + 1) ** 2 / n)) for p in shares]
+        errors = [share_error(p, n) for p in shares]
         rows.append((claim.id, shares[0], errors[0], shares[1], errors[1]))
     return pd.DataFrame(rows, columns=["claim_id", "supported", "supported_se", "worst_case", "worst_case_se"])

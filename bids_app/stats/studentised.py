@@ -239,10 +239,15 @@ def studentised_crossfit(
     return z, float(p_value(z, np.concatenate(null)))
 
 
+def has_groups(y: np.ndarray) -> bool:
+    """Whether the values are groups or steps, and not a score: they repeat, eight rows each or more on average."""
+    return len(np.unique(y)) <= max(2, len(y) // 8)
+
+
 def _groups(y: np.ndarray) -> np.ndarray:
     """Membership (levels, n) of groups whose variances may differ; all are one where values hardly repeat."""
     levels = np.unique(y)
-    if len(levels) > max(2, len(y) // 8):
+    if not has_groups(y):
         return np.ones((1, len(y)))
     return (y == levels[:, None]).astype(float)
 

@@ -12,7 +12,7 @@ from ..bids.tables import identifiers, read_tsv, write_table
 from ..group.settings import AnalysisSettings
 from ..group.study import Design, read_study
 from ..schema import model_tables, region_tables, scan_tables, verdict_tables
-from .group_steps import weights_of, write_phenotype
+from .group_steps import held_out_models, weights_of, write_phenotype
 from .stage import stage
 
 
@@ -95,12 +95,11 @@ def disease_axis(
 ) -> dict[str, Any]:
     """Each person's place on the axis of each contrast, and the grey matter that goes with it."""
     from ..group.disease_axis import disease_axis as compute
-    from ..model.files import load_model
     from ..model.regions import region_decoder
 
     cohort, decoders = read_study(study), []
     if not harmonised:
-        held_out = [load_model(path) for path in (models[1:] or models)]
+        held_out = held_out_models(models)
         weights = weights_of(labels, held_out[0].grid)
         decoders = [region_decoder(model, weights) for model in held_out]
     found = compute(cohort, AnalysisSettings(seed=seed, scan_choice=scan_choice), decoders)

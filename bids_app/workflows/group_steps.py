@@ -161,19 +161,22 @@ def collect(
 
 @stage("held_out")
 def held_out_regions(folder: Path, volumes: Path, models: list[Any], fold: Path, labels: Path) -> dict[str, Any]:
-    """Regional grey matter of every map and of its held-out reconstruction, on the model's grid.
-
-    ``models`` are the full model and those of the folds, or one that was made beforehand.
-    """
-    from ..model.files import load_model
+    """Regional grey matter of every map and of its held-out reconstruction, on the model's grid."""
     from ..model.regions import sum_regions
     from ..model.volumes import load_volumes
 
     maps = load_volumes(volumes)
-    held_out = [load_model(path) for path in (models[1:] or models)]
+    held_out = held_out_models(models)
     observed, reconstructed = sum_regions(held_out, maps, np.load(fold), weights_of(labels, maps.grid))
     np.savez(folder / "held_out.npz", observed=observed, reconstructed=reconstructed)
     return {"held_out": folder / "held_out.npz"}
+
+
+def held_out_models(models: list[str]) -> list[Any]:
+    """Those of the folds, of the full model and these; the one there is where it was made beforehand."""
+    from ..model.files import load_model
+
+    return [load_model(path) for path in (models[1:] or models)]
 
 
 def weights_of(labels: Path, grid: Any) -> Any:

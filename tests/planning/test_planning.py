@@ -10,7 +10,8 @@ from scipy import stats
 from sklearn.decomposition import PCA
 
 from bids_app.errors import ConfigError
-from bids_app.planning.bank import PATTERNS, Scenario, build, draw, load_bank
+from bids_app.planning import PATTERNS
+from bids_app.planning.bank import Scenario, build, draw, load_bank
 from bids_app.planning.cli import main
 from bids_app.planning.power import CLAIMS, run, simulate, summarise
 
