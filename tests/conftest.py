@@ -39,6 +39,14 @@ def _same_environment():
         yield
 
 
+@pytest.fixture
+def told(caplog):
+    """What the program says, from information upwards, whatever a run before has set (``told.text``)."""
+    logging.getLogger("latentatlas").propagate = True
+    caplog.set_level(logging.INFO, logger="latentatlas")
+    return caplog
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real scans named by LATENTATLAS_TEST_DATA."""
@@ -59,7 +67,8 @@ def analysed(tmp_path_factory) -> Path:
 
     root = tmp_path_factory.mktemp("group")
     cohort = "--maps-only --n-participants 49 --resolution 4 --seed 5 --effect 0.35 --quiet"
-    assert simulate([str(root / "maps"), *cohort.split()]) == 0
+    with same_environment():
+        assert simulate([str(root / "maps"), *cohort.split()]) == 0
     for label, verdict, reason in (
         ("49", "fail", "half <img src=x> is missing"),
         ("48", "look", "<b>low</b> contrast"),

@@ -1,6 +1,5 @@
 """The reader of tables: every cell is what the file says, or an error that names the line."""
 
-import logging
 import os
 
 import numpy as np
@@ -56,11 +55,10 @@ def test_line_ends_and_tabs_behind_the_last_column(read, end):
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "cp1252", "latin-1"])
-def test_encodings(read, encoding, caplog):
-    logging.getLogger("latentatlas").propagate = True
+def test_encodings(read, encoding, told):
     table = read("participant_id\tort\nsub-01\tKöln\n".encode(encoding))
     assert table.to_dict("list") == {"participant_id": ["sub-01"], "ort": ["Köln"]}
-    assert ("not in UTF-8" in caplog.text) == (encoding != "utf-8-sig")
+    assert ("not in UTF-8" in told.text) == (encoding != "utf-8-sig")
 
 
 def test_numbers_are_told_column_by_column(read):

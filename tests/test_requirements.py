@@ -51,7 +51,7 @@ def test_the_pythons_are_the_same_everywhere():
         fake = check.replace("sys.version_info", repr((*version, 0)))
         assert eval(fake) is wrong, version
     done = subprocess.run(
-        ["make", "install", "PYTHON=false", f"VENV={ROOT / 'no-such-environment'}"],
+        ["make", "--no-print-directory", "install", "PYTHON=false", f"VENV={ROOT / 'no-such-environment'}"],
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode

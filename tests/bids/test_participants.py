@@ -1,7 +1,6 @@
 """What participants.tsv and the sessions' tables say of the scans."""
 
 import json
-import logging
 
 import numpy as np
 import pytest
@@ -9,12 +8,6 @@ import pytest
 from bids_app.bids.participants import are_listed, copy_participants, read_participants
 from bids_app.bids.tables import read_dictionary
 from bids_app.errors import DatasetError
-
-
-@pytest.fixture(autouse=True)
-def told(caplog):
-    logging.getLogger("latentatlas").propagate = True
-    return caplog
 
 
 @pytest.fixture

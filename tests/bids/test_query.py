@@ -1,7 +1,6 @@
 """Finding inputs: only what is asked for, and a clear word where there is nothing."""
 
 import json
-import logging
 import re
 from pathlib import Path
 
@@ -10,14 +9,6 @@ from folders import make
 
 from bids_app.bids.query import check_dataset, find_t1w
 from bids_app.errors import DatasetError, NoInputError
-
-
-@pytest.fixture
-def told(caplog):
-    log = logging.getLogger("latentatlas")
-    log.propagate = True
-    caplog.set_level(logging.INFO, logger="latentatlas")
-    return caplog
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Atlases that users bring: whatever programs save, used as meant or refused in words before anything is trained."""
 
 import gzip
-import logging
 
 import nibabel as nib
 import numpy as np
@@ -119,16 +118,15 @@ def test_tables_with_other_separators(atlas, separator):
     assert load_atlas(atlas(LABELS.astype(np.int16), table, ".csv"), GRID).table["name"].tolist() == NAMES
 
 
-def test_absent_and_extra_labels_are_named(atlas, caplog):
-    logging.getLogger("latentatlas").propagate = True
+def test_absent_and_extra_labels_are_named(atlas, told):
     table = TABLE.replace("8\tregion 8\n", "9\tnobody\n0\tbackground\n")
     found = load_atlas(atlas(LABELS.astype(np.int16), table), GRID)
     assert found.table["name"].tolist() == NAMES[:7]
-    assert "no voxel of nobody" in caplog.text
-    assert "labels without a name are no regions: 8" in caplog.text
+    assert "no voxel of nobody" in told.text
+    assert "labels without a name are no regions: 8" in told.text
     half = nib.Nifti1Image(np.ones((8, 20, 20), np.float32), AFFINE)
     assert load_atlas(atlas(LABELS.astype(np.int16)), half).table["name"].tolist() == NAMES[:4]
-    assert "left out: region 5, region 6" in caplog.text
+    assert "left out: region 5, region 6" in told.text
 
 
 def test_files_without_content(tmp_path, atlas):
