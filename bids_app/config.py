@@ -200,6 +200,13 @@ class Config:
         "group level",
         choices=("covariate", "combat"),
     )
+    site_checks: str = _option(
+        "all",
+        "with --site-column: all, every model anew without each site (one more training per site) and whether the "
+        "latents tell the sites apart; latents, the second alone; none",
+        "group level",
+        choices=("all", "latents", "none"),
+    )
     primary: str | None = _option(
         None, "the contrast planned beforehand: outside the correction for several", "group level", metavar="CONTRAST"
     )

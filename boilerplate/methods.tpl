@@ -47,6 +47,9 @@ Maps were not smoothed.
 {% if encoded_by %}
 Each map was encoded with a model that had been trained before ({{ encoded_by }}), and its reconstruction error compared with that of the model's training cohort.
 {% endif %}
+{% if conformal %}
+How unusual the reconstruction error of a map is was told by a cross-conformal p value [@vovk2015]: models of the cross-fitting's folds compared it with the errors of the people whom they had not seen. At a level a, people like those of the training cohort reach it with a probability of at most 2a + 2(K - 1)/(n + K), for n people in K folds [@barber2021].
+{% endif %}
 
 {% if group_level %}
 ## Latent space
@@ -144,6 +147,12 @@ Bounds hold with probability {{ confidence }}. An effect is called *supported in
 {% if supervised %}
 Baselines were the principal components, the regional volumes{% if covariates %}, and the covariates alone, and what the latent variables add to the covariates was asked in nested models{% endif %}.
 Areas under the ROC curve have DeLong's standard error [@delong1988], widened by 1.3 because several models gave the predictions.
+{% endif %}
+{% if sites_left_out %}
+Every model was also trained anew without each site (*{{ sites }}*), and the reconstruction error of that site's people compared with their error in the ordinary folds.
+{% endif %}
+{% if sites_told %}
+Whether the latent variables know the site was asked with a support vector machine (Gaussian kernel), out of fold, before and after ComBat [@johnson2007; @fortin2018] fitted to the training participants of each fold, by {{ sites_told }} relabellings of the sites.
 {% endif %}
 
 {% endif %}

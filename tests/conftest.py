@@ -78,7 +78,7 @@ def analysed(tmp_path_factory) -> Path:
         sidecar.write_text(json.dumps(json.loads(sidecar.read_text()) | judged))
     command = [root / "maps", root / "out", "group", "-w", root / "work", "--group-column", "diagnosis",
                "--contrast", "AD-CN", "mmse", "--covariates", "age", "sex", "--latent-dim", "8", "--epochs", "2",
-               "--folds", "3", "--permutations", "500", "--reference-group", "CN"]  # fmt: skip
+               "--folds", "3", "--permutations", "500", "--reference-group", "CN", "--site-column", "site"]  # fmt: skip
     with same_environment():
         assert main([str(c) for c in command]) == 0
     return root

@@ -11,6 +11,8 @@ from nibabel.processing import resample_from_to
 
 from bids_app.errors import ModelError
 from bids_app.model import files
+from bids_app.model.calibration import read_calibration, relative_error
+from bids_app.stats.conformal import conformal_p
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,10 @@ class EncodedScan:
         1 - error / (mean squared distance to the training mean map).
     error_percentile : float
         Where ``error`` lies among the out-of-fold errors of the training cohort, 0 to 100 (NaN if unknown).
+    error_p, error_p_bound : float
+        How strange the error, as a share of the map's sum of squares, is beside that of people whom the models of the
+        folds did not see (`model.calibration`, `stats.conformal`); NaN where the model has no models of its folds, or
+        was trained on this participant.
     in_training : bool
         Whether the model was trained on this participant: error and percentile then flatter.
     """
@@ -38,6 +44,8 @@ class EncodedScan:
     error: float
     explained_variance: float
     error_percentile: float
+    error_p: float
+    error_p_bound: float
     in_training: bool
 
 
@@ -79,11 +87,19 @@ def encode_scan(
     decoded = model.decode(z)
     error = float(np.mean((decoded - x) ** 2, dtype=np.float64))
     spread = float(np.mean((x - model.mean) ** 2, dtype=np.float64))
+    in_training = participant is not None and files.was_trained_on(model.card, participant)
+    p = bound = np.nan
+    if not in_training and (folds := read_calibration(model_dir)):
+        known = [errors for _, errors in folds]
+        found = conformal_p(known, np.stack([relative_error(fold, x) for fold, _ in folds]))
+        p, bound = (float(value[0]) for value in found)
     return EncodedScan(
         latents=np.asarray(z[0], dtype=np.float64),
         reconstruction=resample_from_to(model.grid.to_image(decoded[0]), modulated, order=1),
         error=error,
         explained_variance=1 - error / max(spread, 1e-12),
         error_percentile=files.error_percentile(model.card, error),
-        in_training=participant is not None and files.was_trained_on(model.card, participant),
+        error_p=p,
+        error_p_bound=bound,
+        in_training=in_training,
     )

@@ -24,7 +24,9 @@ from ..schema.architectures import BY_KIND, BY_NAME, Architecture
 from ..schema.atlases import named
 from ..schema.claims import ALPHA
 from ..schema.methods import EMBEDDINGS
+from ..schema.scan_tables import DEVIATIONS
 from ..schema.segmenters import BY_NAME as SEGMENTERS
+from ..schema.site_tables import SITE_ERRORS, SITE_LATENTS
 from .citations import cited, html_page, read_bibliography, tex_document, with_references
 from .group_results import error_is_explained
 from .style import join_words, number
@@ -163,6 +165,7 @@ def describe_run(output_dir: Path, config: Config | Mapping[str, Any] | None = N
         "all_stripped": bool(computed) and all(_kept_its_outline(meta) for meta in computed),
         "smoothing_fwhm": f"{float(fwhm):g}" if fwhm else "",
         "model_given": model,
+        "conformal": _conformal(output_dir),
         "encoded_by": model if any(output_dir.glob("sub-*/**/*_desc-recon_probseg.json")) else "",
         "model_mm": f"{card['grid']['resolution']:g}" if "grid" in card else "",
         "latent_dim": (latent_dim := summary.get("latent_dim", options["latent_dim"])),
@@ -188,6 +191,8 @@ def describe_run(output_dir: Path, config: Config | Mapping[str, Any] | None = N
         "primary": summary.get("primary", options["primary"]) or "",
         "scan_choice": summary.get("scan_choice", options["scan_choice"]),
         "sites": site or "",
+        "sites_left_out": (output_dir / SITE_ERRORS.path).exists(),
+        "sites_told": _relabellings(output_dir / SITE_LATENTS.path),
         "n_permutations": f"{int(summary.get('n_permutations', options['permutations'])):,}",
         "voxelwise": _voxelwise(output_dir / "group"),
         "shap": bool(shap) or (output_dir / "group" / "shap_regions.tsv").exists(),
@@ -301,6 +306,21 @@ def _contrasts(output_dir: Path) -> list[str]:
     return (
         list(pd.read_csv(path, sep="\t", usecols=["contrast"])["contrast"].dropna().unique()) if path.exists() else []
     )
+
+
+def _conformal(output_dir: Path) -> bool:
+    """Whether errors were compared with those of people whom the models of the folds did not see."""
+    path = output_dir / DEVIATIONS.path
+    if path.exists() and "error_p" in pd.read_csv(path, sep="\t", nrows=1):
+        return True
+    sidecars = output_dir.glob("sub-*/**/*_desc-recon_probseg.json")
+    return any(read_json(path).get("ReconstructionErrorP") is not None for path in sidecars)
+
+
+def _relabellings(path: Path) -> str:
+    """How many relabellings the latents' knowledge of the sites was tested by; empty where it was not."""
+    known = pd.read_csv(path, sep="\t")["permutations"].dropna() if path.exists() else pd.Series(dtype=float)
+    return f"{int(known.iloc[0]):,}" if len(known) else ""
 
 
 def _count_regions(output_dir: Path, atlas: str) -> int | str:

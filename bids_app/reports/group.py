@@ -9,7 +9,14 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from ..errors import NoInputError
-from . import sections_model, sections_overview, sections_predictions, sections_projections, sections_regions
+from . import (
+    sections_model,
+    sections_overview,
+    sections_predictions,
+    sections_projections,
+    sections_regions,
+    sections_sites,
+)
 from .assemble import Reportlet, Section, build_page
 from .group_results import GroupResults, read_group_results
 from .interactive import plotly_script
@@ -28,16 +35,18 @@ PARTS: tuple[tuple[str, str, Callable[[GroupResults], Iterator[Item]]], ...] = (
     ("lrcp", "Regions encoded (LRCP)", sections_regions.lrcp),
     ("maps", "Maps", sections_regions.maps),
     ("norms", "Each person beside the reference group", sections_regions.norms),
+    ("strangeness", "Each person beside the model's training cohort", sections_model.strangeness),
     ("shap", "Regions that explain the error (SHAP)", sections_regions.shap),
     ("validation", "Validation in the worst case", sections_overview.validation),
     ("sam", "Agnostic map (SAM)", sections_regions.sam),
     ("vbm", "Voxelwise test (VBM)", sections_regions.voxels),
     ("predictions", "Predictions", sections_predictions.predictions),
     ("baselines", "Baselines", sections_overview.baselines),
+    ("sites", "Sites", sections_sites.sites),
 )
 
 #: Sections that are there only where someone asked for them.
-ASKED_FOR = ("truth", "norms", "vbm")
+ASKED_FOR = ("truth", "norms", "strangeness", "vbm", "sites")
 
 
 def build_group_report(output_dir: str | Path, ground_truth: str | Path | None = None) -> Path:

@@ -170,7 +170,7 @@ def read_group_results(output_dir: str | Path) -> GroupResults:
 
 def read_tsv(path: Path) -> pd.DataFrame:
     """A BIDS table: ``n/a`` is missing, identifiers and names stay text, control characters become blanks."""
-    text = (*IDENTIFIERS, "name", "contrast", "claim", "group", "method", "verdict")
+    text = (*IDENTIFIERS, "name", "contrast", "claim", "group", "method", "verdict", "site")
     table = read_delimited(path, text=text, quiet=True)
     # XML has no place for control characters: one in the name of a group would break every SVG that shows it.
     for column in map(str, table.select_dtypes("str").columns):

@@ -1,4 +1,4 @@
-"""Section of the group report: the model."""
+"""Sections of the group report: the model, and how strange it finds each brain."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from ..bids.tables import IDENTIFIERS
 from ..schema.architectures import Architecture
 from . import charts
 from .group_results import GroupResults
 from .items import Item, item
 from .reconstructions import epochs_figure, error_figure, reconstruction_figure, traversal_figure
-from .style import join_words, number
+from .style import html_table, join_words, number, p_value
 
 
 def training(results: GroupResults) -> Iterator[Item]:
@@ -35,6 +36,22 @@ def training(results: GroupResults) -> Iterator[Item]:
         figure = make(results)
         if figure is not None:
             yield item(key, figure, picture=True)
+
+
+def strangeness(results: GroupResults) -> Iterator[Item]:
+    """How large the error of each map is among people whom the model's folds did not see."""
+    table = results.table("deviations")
+    if table is None or "error_p" not in table:
+        return
+    keys = [column for column in IDENTIFIERS if column in table]
+    shown = table[[*keys, "error_p", "error_p_bound"]].sort_values("error_p", kind="stable")
+    headers, formats = (
+        {"error_p": "p", "error_p_bound": "guaranteed p"},
+        dict.fromkeys(("error_p", "error_p_bound"), p_value),
+    )
+    yield item(
+        "strangeness", html_table(shown, headers=headers, formats=formats, sortable=True, max_height=len(shown) > 14)
+    )
 
 
 def _compared(cross_fit: pd.DataFrame, architecture: Architecture) -> str:

@@ -32,6 +32,7 @@ SETTINGS = {
     "covariates": "covariates",
     "site_column": "site",
     "harmonize": "site handled by",
+    "site_checks": "checks of the sites",
     "contrasts": "contrasts",
     "primary": "primary contrast",
     "scan_choice": "scan of a participant with several",

@@ -16,6 +16,7 @@ from ..schema.claims import ALPHA, ERROR_EXPLAINED
 from ..schema.labels import DIFFERING, KEPT, LABELS, LOST, MEANINGS, PARTLY
 from ..schema.names import contrast_slug
 from ..schema.region_tables import LRCP_REGIONS, SHAP_REGIONS, VBM_PEAKS
+from ..schema.scan_tables import DEVIATIONS
 from . import charts
 from .brain_maps import glass_figure, region_figure, viewer_html
 from .group_results import GroupResults, error_is_explained, rows_of_claim
@@ -285,11 +286,14 @@ def norms(results: GroupResults) -> Iterator[Item]:
     if table is None:
         return
     keys = [column for column in IDENTIFIERS if column in table]
-    regions = [column for column in table if column not in (*keys, "error")]
+    regions = [c for c in table if c not in keys and DEVIATIONS.column(str(c)) is DEVIATIONS.others]
+    if not regions:  # no reference group, a model from elsewhere alone
+        return
     scores = table[regions].apply(pd.to_numeric, errors="coerce")
     shown = table[keys].assign(group=group_of(results, table))
     shown["less"], shown["more"] = (scores <= -UNUSUAL).sum(axis=1), (scores >= UNUSUAL).sum(axis=1)
-    shown["error"] = table["error"]
+    latents = table.filter(like="latent_").apply(pd.to_numeric, errors="coerce")
+    shown["latents"], shown["error"] = (latents.abs() >= UNUSUAL).sum(axis=1), table["error"]
     shown["lowest"] = [_lowest(row) for _, row in scores.iterrows()]
     shown = shown[scores.notna().any(axis=1)].sort_values("less", ascending=False, kind="stable")
     if shown.empty:
@@ -301,6 +305,7 @@ def norms(results: GroupResults) -> Iterator[Item]:
         "group": "Group",
         "less": f"Regions with W ≤ −{UNUSUAL:g}",
         "more": f"W ≥ {UNUSUAL:g}",
+        "latents": f"Latents beyond {UNUSUAL:g}, of {latents.shape[1]}",
         "error": "W of the reconstruction error",
         "lowest": "Lowest regions (W)",
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import model_tables, region_tables, scan_tables, verdict_tables
+from . import model_tables, region_tables, scan_tables, site_tables, verdict_tables
 from .columns import Table
 
 #: In the order of the documentation.
@@ -21,6 +21,8 @@ TABLES: tuple[Table, ...] = (
     region_tables.VBM_PEAKS,
     region_tables.SHAP_REGIONS,
     region_tables.SHAP_VALUES,
+    site_tables.SITE_ERRORS,
+    site_tables.SITE_LATENTS,
     model_tables.TRAINING,
     model_tables.CROSS_FIT,
     model_tables.PROJECTION_QUALITY,

@@ -142,6 +142,13 @@ ENCODED = (
     Measure("ReconstructionErrorPercentile", "Reconstruction error within the training cohort",
             "Where the error lies in the training cohort", "percentile", (0, 100)),
     Measure("ReconstructionError", "Reconstruction error", "Mean squared error of the reconstruction, in the mask"),
+    Measure("ReconstructionErrorP", "p of the reconstruction error among unseen people",
+            "Share of the training cohort's people, this one counted in, whose unexplained share of the map's sum of "
+            "squares is as large by models that did not see them (conformal; P(p ≤ a) is at most 2a + 2 (K - 1) / (n + "
+            "K)); none for a participant of the training"),
+    Measure("ReconstructionErrorPBound", "the same p, guaranteed for any cohort and model",
+            "Twice the weighted mean of the folds' p values: a p value without approximation, at least "
+            "2 / (1 + n / K)"),
     Measure("ExplainedVariance", "Explained variance",
             "Share of the map's variance about the training mean that the reconstruction explains"),
 )  # fmt: skip

@@ -99,7 +99,21 @@ AXIS_PLACES = Table(
 DEVIATIONS = Table(
     "phenotype/deviations.tsv",
     "scan",
-    (*SCAN, Column("error", "W-score of the reconstruction error beside the reference group, covariates removed")),
+    (
+        *SCAN,
+        Column("error", "W-score of the reconstruction error beside the reference group, covariates removed"),
+        Column(
+            "error_p",
+            "With `--model`: share of the training cohort's people, this one counted in, whose reconstruction error "
+            "(of the map's own sum of squares) is as large by models that did not see them (conformal; P(p ≤ a) is at most "
+            "2a + 2 (K - 1) / (n + K))",
+        ),
+        Column(
+            "error_p_bound",
+            "Twice the weighted mean of the folds' p values: a p value without approximation, at least 2 / (1 + n / K)",
+        ),
+        Column("latent_<number>", "W-score of the held-out latent beside the reference group, covariates removed"),
+    ),
     Column("<region>", "W-score of the grey matter of <region> beside the reference group, covariates removed"),
 )
 QUALITY = Table(

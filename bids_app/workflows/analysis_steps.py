@@ -171,12 +171,15 @@ def predictions(folder: Path, study: Path, permutations: int, seed: int, scan_ch
 
 
 @stage("done")
-def norms(folder: Path, study: Path, reference: str) -> dict[str, Any]:
-    """How far each scan lies from what the reference group leads one to expect."""
+def norms(folder: Path, study: Path, products: Path, reference: str | None) -> dict[str, Any]:
+    """How far each scan lies from the reference group, and how strange a model from elsewhere finds it."""
     from ..group.norms import deviations
 
-    cohort = read_study(study)
-    write_phenotype(folder, scan_tables.DEVIATIONS, cohort.scans, deviations(cohort, reference))
+    cohort, made = read_study(study), np.load(products)
+    table = deviations(cohort, reference) if reference else pd.DataFrame(index=range(len(cohort.scans)))
+    for place, name in enumerate(name for name in ("error_p", "error_p_bound") if name in made):
+        table.insert(place + bool(reference), name, made[name])
+    write_phenotype(folder, scan_tables.DEVIATIONS, cohort.scans, table)
     return {"done": True}
 
 

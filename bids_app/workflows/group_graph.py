@@ -12,8 +12,10 @@ import nipype.pipeline.engine as pe
 from ..bids.tables import read_dictionary
 from ..config import Config
 from ..group.study import Design
+from ..model.calibration import is_calibrated
 from . import analysis_steps as analyses
 from . import group_steps as steps
+from . import site_steps
 
 
 def init_group_wf(
@@ -28,6 +30,7 @@ def init_group_wf(
     n_folds: int,
     n_threads: int,
     n_jobs: int,
+    left_out: Sequence[str] = (),
 ) -> pe.Workflow:
     """From maps to verdicts.
 
@@ -54,6 +57,8 @@ def init_group_wf(
         Folds of the cross-fitting.
     n_threads, n_jobs : int
         Threads of one stage; processes that read maps.
+    left_out : sequence of str
+        Sites without which every model is trained anew, one after the other.
     """
     workflow = pe.Workflow(name="latentatlas_group")
 
@@ -123,6 +128,8 @@ def init_group_wf(
         )
     workflow.connect([(volumes, products, [("volumes", "volumes")]), (rows, products, [("cohort", "cohort")])])
 
+    if left_out:
+        _without_sites(workflow, node, config, left_out, n_threads, (volumes, rows, plan, products))
     held_out = node(steps.held_out_regions(), "held_out_regions")
     study = node(analyses.study(design=design, scan_choice=config.scan_choice), "study")
     workflow.connect(
@@ -148,8 +155,12 @@ def init_group_wf(
     predictions = node(analyses.predictions(**tested, **people), "predictions")
     explain = node(analyses.explain(**tested, **people), "explain")
     agnostic = node(analyses.agnostic_map(**tested, **asked), "agnostic_map")
-    if config.reference_group:
-        workflow.connect(study, "study", node(analyses.norms(reference=config.reference_group), "norms"), "study")
+    if config.reference_group or (config.model_dir and is_calibrated(config.model_dir)):
+        norms = node(analyses.norms(reference=config.reference_group), "norms")
+        workflow.connect([(study, norms, [("study", "study")]), (products, norms, [("products", "products")])])
+    if design.site_column and config.site_checks != "none":
+        told = node(site_steps.site_latents(design=design, **tested), "site_latents")
+        workflow.connect([(study, told, [("study", "study")]), (rows, told, [("cohort", "cohort")])])
     if config.voxelwise != "none" and config.group_column:
         vbm = node(
             analyses.vbm(
@@ -190,3 +201,38 @@ def init_group_wf(
         ]
     )
     return workflow
+
+
+def _without_sites(
+    workflow: pe.Workflow, node: Any, config: Config, sites: Sequence[str], n_threads: int, made: tuple[pe.Node, ...]
+) -> None:
+    """One training without each site, and the table of their errors."""
+    volumes, rows, plan, products = made
+    gathered = pe.Node(niu.Merge(len(sites)), name="all_without_site", run_without_submitting=True)
+    for place, site in enumerate(sites, start=1):
+        fit = node(
+            site_steps.fit_without_site(
+                column=config.site_column,
+                site=site,
+                seed=config.random_seed + 1000 * place,
+                device=config.device,
+                n_threads=n_threads,
+            ),
+            f"fit_without_site{place}",
+        )
+        workflow.connect(
+            [
+                (volumes, fit, [("volumes", "volumes")]),
+                (rows, fit, [("cohort", "cohort")]),
+                (plan, fit, [("plan", "plan"), ("fold", "fold")]),
+                (fit, gathered, [("errors", f"in{place}")]),
+            ]
+        )
+    table = node(site_steps.site_errors(column=config.site_column), "site_errors")
+    workflow.connect(
+        [
+            (rows, table, [("cohort", "cohort")]),
+            (products, table, [("products", "products")]),
+            (gathered, table, [("out", "errors")]),
+        ]
+    )

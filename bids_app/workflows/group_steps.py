@@ -12,6 +12,7 @@ import pandas as pd
 from ..bids.tables import IDENTIFIERS, fitting_dictionary, identifiers, read_tsv, write_table, write_tsv
 from ..schema import model_tables, scan_tables
 from ..schema.columns import Table
+from ..schema.names import latent_names
 from .stage import stage
 
 
@@ -122,6 +123,7 @@ def collect(
 ) -> dict[str, Any]:
     """Put the folds together: out-of-fold numbers, and the full model with its card. The full model comes first."""
     from ..model import crossfit, files
+    from ..model.calibration import write_calibration
     from ..model.volumes import load_volumes
 
     full, *parts = [dict(np.load(path)) for path in fitted]
@@ -147,6 +149,10 @@ def collect(
     )
     out = folder / "out" / "group"
     files.save_model(model, out / "model", card)
+    own = [files.load_model(m) for m in models[1:]]
+    maps, people = load_volumes(volumes), table["participant_id"].tolist()
+    about = {"seed": seed, "space": space, "licence": licence}
+    write_calibration(out / "model", own, maps, products["fold"], people, **about)
     model.card = card
     _write_traversals(out, model)
     history = [pd.read_csv(Path(path).with_name("history.tsv"), sep="\t", dtype={"fold": str}) for path in fitted]
@@ -155,7 +161,7 @@ def collect(
     write_table(folder / "out", model_tables.CROSS_FIT, crossfit.cross_fit_table(products))
     _write_latents(folder, table, products)
     groups = table[group_column].fillna("unknown").tolist() if group_column else ["all"] * len(table)
-    _write_pictures(out, [files.load_model(m) for m in models[1:]], load_volumes(volumes), products, table, groups)
+    _write_pictures(out, own, maps, products, table, groups)
     return {"products": folder / "products.npz", "model": out / "model"}
 
 
@@ -202,8 +208,10 @@ def apply_model(
     from ..errors import DatasetError, ModelError
     from ..model import files
     from ..model.autoencoder import encode_all, linear_of, reconstruction_error
+    from ..model.calibration import read_calibration, relative_errors
     from ..model.linear import fit_linear
     from ..model.volumes import load_volumes
+    from ..stats.conformal import conformal_p
 
     stored, loaded, table, folds = files.load_model(model), load_volumes(volumes), read_tsv(cohort), np.load(fold)
     if stored.card.get("space") not in (None, space):
@@ -221,6 +229,9 @@ def apply_model(
     products["err"], products["ev_ae"] = reconstruction_error(stored, loaded, every)
     products["ev_linear"] = reconstruction_error(linear_of(stored), loaded, every)[1]
     products["epochs"] = np.full(len(every), stored.card["training"]["choices"].get("epochs", 0))
+    if calibrated := read_calibration(model):
+        scores = np.stack([relative_errors(fold_model, loaded, every) for fold_model, _ in calibrated])
+        products["error_p"], products["error_p_bound"] = conformal_p([errors for _, errors in calibrated], scores)
     products["Zpca_f"], products["ev_pca"] = [], np.zeros(len(every))
     for number in np.unique(folds):
         linear = fit_linear(loaded, np.flatnonzero(folds != number), stored.latent_dim, seed=seed)
@@ -236,8 +247,7 @@ def apply_model(
 def _write_latents(folder: Path, table: pd.DataFrame, products: dict[str, Any]) -> None:
     from ..stats.alignment import align_held_out
 
-    width = max(2, len(str(products["Z"].shape[1])))
-    names = [f"latent_{i:0{width}d}" for i in range(1, products["Z"].shape[1] + 1)]
+    names = latent_names(products["Z"].shape[1])
     latents = full = pd.DataFrame(products["Z"], columns=names)
     if "Zf" in products:
         latents = pd.DataFrame(align_held_out(products["Z"], products["Zf"], products["fold"]), columns=names)

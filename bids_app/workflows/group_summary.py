@@ -116,6 +116,7 @@ def summarise(
         "primary": config.primary,
         "scan_choice": config.scan_choice,
         "harmonize": config.harmonize if config.site_column else None,
+        "site_checks": config.site_checks if config.site_column else None,
         "template": maps.template,
         "resolution": maps.resolution,
         "atlas": atlas,

@@ -4,9 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
+from cohorts import make_cohort
 from scipy import stats
 
 from bids_app.group.norms import deviations, w_scores
+from bids_app.stats.alignment import align_held_out
 
 
 def test_w_is_the_normal_deviate_of_statsmodels_prediction():
@@ -36,7 +38,7 @@ def test_as_many_healthy_people_lie_beyond_two_whatever_the_size_of_the_referenc
 def test_patients_deviate_and_no_one_is_in_the_own_norm(cohort_maker):
     c = cohort_maker(n=120, effect=2.0)
     table = deviations(c.study(), "CN")
-    assert list(table.columns) == ["error", *c.regions["name"]]
+    assert list(table.columns) == ["error", *[f"latent_{k:02d}" for k in range(1, 9)], *c.regions["name"]]
     sick = c.group == "AD"
     assert table.loc[sick, "R1"].mean() < -0.8
     assert abs(table.loc[~sick, "R1"].mean()) < 0.2
@@ -69,3 +71,29 @@ def test_too_few_people_make_no_norm(cohort_maker):
     c = cohort_maker(n=40, sizes=[6, 34])
     assert deviations(c.study(), "CN").isna().all(axis=None)
     assert deviations(c.study(), "nobody").isna().all(axis=None)
+
+
+def test_held_out_latents_of_patients_deviate_and_those_of_the_reference_do_not():
+    """Overfitted latents: training rows spread more than anyone new, by whom nobody may be judged."""
+    rng, n, folds, k = np.random.default_rng(0), 200, 5, 4
+    c = make_cohort(n=n, effect=0.0, k=k)
+    true = rng.normal(size=(n, k))
+    true[c.group == "AD", 0] += 3
+    overfitted = np.stack([np.where((c.fold != f)[:, None], 2.0, 1.0) * true for f in range(folds)])
+    c.Z = 2 * true
+    c.Zf = np.stack([part @ stats.ortho_group.rvs(k, random_state=f) for f, part in enumerate(overfitted)])
+    table = deviations(c.study(), "CN").filter(like="latent_")
+    controls = table[c.group == "CN"]
+    assert controls.std().to_numpy() == pytest.approx(1, abs=0.2)
+    assert (controls.abs() > 1.96).to_numpy().mean() == pytest.approx(0.05, abs=0.03)
+    # Held out, patients lie three standard deviations off along the first axis of the full model.
+    assert table.loc[c.group == "AD", "latent_01"].mean() == pytest.approx(3, abs=0.5)
+    # The W is statsmodels' on the held-out latents as they are written (phenotype/latents.tsv).
+    aligned = align_held_out(c.Z, c.Zf, c.fold)
+    norm, one = np.flatnonzero((c.group == "CN") & (c.fold != 0)), int(np.flatnonzero(c.fold == 0)[0])
+    covariates = c.covariates.matrix
+    fit = sm.OLS(aligned[norm, 1], sm.add_constant(covariates[norm])).fit()
+    seen = fit.get_prediction(sm.add_constant(covariates[[one]], has_constant="add"))
+    t = (aligned[one, 1] - seen.predicted_mean) / seen.se_obs
+    expected = stats.norm.ppf(stats.t.cdf(t, len(norm) - 1 - covariates.shape[1]))
+    np.testing.assert_allclose(table.loc[one, "latent_02"], expected, atol=0.01)

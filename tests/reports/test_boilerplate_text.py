@@ -156,6 +156,37 @@ def test_maps_that_a_model_encoded(tmp_path):
     assert "encoded with a model" not in text_of(tmp_path)
 
 
+def test_how_strange_a_map_is_is_told_where_the_model_has_its_folds(tmp_path):
+    write_scan(tmp_path, "01")
+    recon = tmp_path / "sub-01" / "anat" / f"sub-01_{MAP.format('recon')}"
+    for p, said in ((None, False), (0.25, True)):
+        recon.write_text(json.dumps({"ReconstructionErrorP": p}))
+        assert ("cross-conformal p value [@vovk2015]" in text_of(tmp_path, model="/models/adni")) is said
+    recon.unlink()
+    (tmp_path / "phenotype").mkdir()
+    table = tmp_path / "phenotype" / "deviations.tsv"
+    for columns, said in (("error", False), ("error_p\terror_p_bound", True)):
+        table.write_text(f"participant_id\t{columns}\nsub-01\t0.5{chr(9) + '1' if said else ''}\n")
+        assert ("of at most 2a + 2(K - 1)/(n + K)" in group_text(tmp_path, model="/models/adni")) is said
+
+
+def test_what_was_asked_about_the_sites_is_said_and_no_more(tmp_path):
+    text = group_text(tmp_path, site_column="scanner", contrasts=["AD-CN"], group_column="dx")
+    assert "trained anew without each site" not in text
+    assert "know the site" not in text
+    group = tmp_path / "group"
+    (group / "site_errors.tsv").write_text("site\tmodel\n")
+    (group / "site_latents.tsv").write_text("latents\tpermutations\nas encoded\t1000\nafter ComBat\t1000\n")
+    text = group_text(tmp_path, site_column="scanner", contrasts=["AD-CN"], group_column="dx")
+    assert "trained anew without each site (*scanner*)" in text
+    assert (
+        "before and after ComBat [@johnson2007; @fortin2018] fitted to the training participants of each fold" in text
+    )
+    assert "by 1,000 relabellings of the sites" in text
+    (group / "site_latents.tsv").write_text("latents\tpermutations\nas encoded\tn/a\nafter ComBat\tn/a\n")
+    assert "know the site" not in group_text(tmp_path, site_column="scanner")
+
+
 def test_the_verdict_on_the_error_decides_what_is_said_of_it(tmp_path):
     claim = "claim\tverdict\tclaim_id\nIn whatever words\t{}\terror_explained\n"
     (tmp_path / "group").mkdir()
@@ -278,6 +309,9 @@ def all_texts(tmp_path):
         )  # fmt: skip
         yield methods_text(describe_run(folder, {"derivatives": derivatives}))
         if n == 0:
+            (folder / "phenotype").mkdir()
+            (folder / "phenotype" / "deviations.tsv").write_text("participant_id\terror_p\nsub-01\t0.5\n")
+            yield methods_text(describe_run(folder, {"derivatives": derivatives}))
             (folder / "sub-01").rename(folder / "01")
             yield from (methods_text(describe_run(folder, {"segmentation": name})) for name in SEGMENTERS)
 

@@ -213,12 +213,13 @@ def sections(page: Path) -> list[str]:
 
 def test_the_group_page_shows_all_that_was_computed(analysed):
     page = analysed / "out" / "group.html"
-    assert sections(page) == [*(name for name, *_ in PARTS), "truth", "methods", "provenance"]
+    parts = [name for name, *_ in PARTS if name != "strangeness"]  # that is for a model from elsewhere
+    assert sections(page) == [*parts, "truth", "methods", "provenance"]
     for excuse in ("could not be drawn", "Not computed", "not written yet"):
         assert excuse not in page.read_text()
     figures = (page.parent / "group" / "figures").iterdir()
     drawn = {path.name.split("_desc-")[1].split("_")[0].rstrip("0123456789") for path in figures}
-    assert set(captions()) - {"summary", *KINDS} <= drawn
+    assert set(captions()) - {"summary", "strangeness", *KINDS} <= drawn
 
 
 def test_the_pages_of_participants_show_all_that_was_computed(processed):
@@ -419,6 +420,18 @@ def test_the_model_encodes_strangers_but_not_its_own_cohort(analysed, tmp_path, 
     latents = pd.read_csv(tmp_path / "out/phenotype/latents.tsv", sep="\t")
     assert latents.shape == (12, 9)
     assert not (tmp_path / "out/group/latents_full.tsv").exists()  # nobody was in the training
+    strange = pd.read_csv(tmp_path / "out/phenotype/deviations.tsv", sep="\t")
+    assert list(strange.columns) == ["participant_id", "error_p", "error_p_bound"]
+    steps = np.rint(strange["error_p"] * 49)  # 48 people of the training, and one
+    np.testing.assert_allclose(strange["error_p"] * 49, steps, atol=1e-4)
+    assert steps.between(1, 49).all()
+    assert strange["error_p"].median() > 0.1
+    assert (strange["error_p_bound"] >= strange["error_p"]).all()
+    page = tmp_path / "out" / "group.html"
+    assert "strangeness" in sections(page)
+    assert "How strange each brain is to the model" in page.read_text()
+    assert "cross-conformal p value" in (tmp_path / "out/logs/CITATION.md").read_text()
+    assert undocumented(tmp_path / "out") == []
     assert main([str(analysed / "maps"), str(tmp_path / "again"), *common]) == 1
     assert "in the training of this model" in capsys.readouterr().err
 
@@ -441,6 +454,7 @@ def test_precomputed_maps_are_adopted_and_encoded(analysed, tmp_path, capsys):
         facts = json.loads((anat / f"{name.format('recon')}.json").read_text())
         assert len(facts["Latents"]) == 8
         assert 0 <= facts["ReconstructionErrorPercentile"] <= 100
+        assert facts["ReconstructionErrorP"] is None
         assert facts["InTrainingCohort"] is True  # a dataset of that name had a participant of that label
         assert "was trained on this participant" in (tmp_path / "out" / f"sub-{label}.html").read_text()
         assert nib.load(anat / f"{name.format('recon')}.nii.gz").shape == adopted.shape
