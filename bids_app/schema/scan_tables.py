@@ -105,8 +105,8 @@ DEVIATIONS = Table(
         Column(
             "error_p",
             "With `--model`: share of the training cohort's people, this one counted in, whose reconstruction error "
-            "(of the map's own sum of squares) is as large by models that did not see them (conformal; P(p ≤ a) is at most "
-            "2a + 2 (K - 1) / (n + K))",
+            "(of the map's own sum of squares) is as large by models that did not see them (conformal; P(p ≤ a) is at "
+            "most 2a + 2 (K - 1) / (n + K))",
         ),
         Column(
             "error_p_bound",
