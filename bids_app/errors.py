@@ -43,6 +43,11 @@ class LatentAtlasError(Exception):
         return "\n".join(lines)
 
 
+def one_line(error: BaseException) -> str:
+    """Kind and words of another library's error in one line; nibabel and others break theirs."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
 def _rebuild(
     kind: type[LatentAtlasError], problem: str, file: str | PathLike[str] | None, remedy: str | None
 ) -> LatentAtlasError:

@@ -33,7 +33,7 @@ import numpy as np
 
 from ..content import missing_content
 from ..delimited import listed
-from ..errors import DatasetError
+from ..errors import DatasetError, one_line
 from .files import is_json, read_json, sidecar_path
 from .listing import LABEL, list_images
 from .query import SCAN_ENTITIES, Scan, Unusable, tell_mixtures
@@ -328,7 +328,7 @@ def _unreadable(item: GreyMatterMap) -> str | None:
         image: Any = nib.load(item.path)
         shape, affine = image.shape, image.affine
     except Exception as error:  # nibabel, gzip and zlib each raise their own kinds for damage
-        return f"the map cannot be read ({type(error).__name__}: {error})\n  file: {item.path}"
+        return f"the map cannot be read ({one_line(error)})\n  file: {item.path}"
     if len(shape) < 3 or not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-6:
         return f"the map's header does not say where its voxels are\n  file: {item.path}"
     sidecar = sidecar_path(item.path)

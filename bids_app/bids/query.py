@@ -203,6 +203,9 @@ def find_t1w(
     for path, problem in odd:
         logger.warning("%s is left out: %s", path, problem)
     scans, twice = _unique(scans)
+    if "chunk" not in filters.named:
+        scans, pieces = _whole(scans)
+        unusable += pieces
     scans = choose(scans, overruled=filters.named)
     for scan in list(scans):
         if found := missing_content(scan.path):
@@ -259,8 +262,8 @@ def tell_mixtures(scans: Sequence[Scan]) -> None:
         mixed = [name for name, group in sessions.items() if len({scan.entities.get(entity) for scan in group}) > 1]
         if mixed:
             logger.warning(
-                "T1w images that differ in %s are scans of their own, which the group level averages (a filter file "
-                "chooses): %s", entity, listed(mixed, _SHOWN),
+                "T1w images that differ in %s are scans of their own; for the group level one stands for a person "
+                "(--scan-choice; a filter file chooses beforehand): %s", entity, listed(mixed, _SHOWN),
             )  # fmt: skip
 
 
@@ -310,6 +313,26 @@ def _unique(scans: Sequence[Scan]) -> tuple[list[Scan], list[Unusable]]:
         if len(group) > 1
     ]
     return [group[0] for group in groups.values() if len(group) == 1], twice
+
+
+def _whole(scans: Sequence[Scan]) -> tuple[list[Scan], list[Unusable]]:
+    """Scans that are no pieces: several chunks of one name are one image that was acquired in parts."""
+    groups: dict[tuple[object, ...], list[Scan]] = defaultdict(list)
+    for scan in scans:
+        rest = tuple(sorted((k, v) for k, v in scan.entities.items() if k != "chunk"))
+        if "chunk" in scan.entities:
+            groups[scan.subject, scan.session, rest].append(scan)
+    pieces = {scan.prefix: len(group) for group in groups.values() if len(group) > 1 for scan in group}
+    unusable = [
+        Unusable(
+            scan.prefix,
+            f"it is one of the {pieces[scan.prefix]} pieces (chunks) of an image\n  file: {scan.path}\n"
+            "  what to do: join them to one image of the whole head; if one piece holds it, name that in a filter file",
+        )
+        for scan in scans
+        if scan.prefix in pieces
+    ]
+    return [scan for scan in scans if scan.prefix not in pieces], unusable
 
 
 def _to_scan(root: Path, path: PurePosixPath) -> Scan:

@@ -20,7 +20,7 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.lib.format import open_memmap
 
-from bids_app.errors import DatasetError, ModelError
+from bids_app.errors import DatasetError, ModelError, one_line
 from bids_app.model.grid import Grid, Image, Sampling, content_problem, grid_problem, model_resolution
 
 log = logging.getLogger("latentatlas")
@@ -259,7 +259,7 @@ def _read(path: str, sampling: Sampling, mask: np.ndarray | None) -> tuple[np.nd
             return None, problem
         data = np.asarray(image.dataobj, np.float32).reshape(sampling.source_shape)
     except Exception as error:
-        return None, f"it cannot be read ({type(error).__name__}: {error})"
+        return None, f"it cannot be read ({one_line(error)})"
     problem = content_problem(data)
     if problem:
         return None, problem

@@ -12,7 +12,7 @@ import numpy as np
 from nibabel.processing import resample_from_to
 
 from bids_app.content import check_size, missing_content
-from bids_app.errors import ScanError
+from bids_app.errors import ScanError, one_line
 from bids_app.participant.intensity import Scale, canonical
 from bids_app.participant.orientation import open_image, read_affine, read_qform
 
@@ -78,7 +78,7 @@ def read_t1w(path: str | PathLike[str]) -> T1w:
             data = np.asarray(source.dataobj, dtype=np.float32)
     except Exception as error:  # nibabel, gzip and zlib each raise their own kinds for damage
         raise ScanError(
-            f"The image cannot be read; it is damaged, truncated or not NIfTI ({type(error).__name__}: {error}).",
+            f"The image cannot be read; it is damaged, truncated or not NIfTI ({one_line(error)}).",
             file=path,
             remedy="Copy or convert it again, or leave this scan out.",
         ) from error

@@ -12,7 +12,7 @@ from nibabel.processing import resample_from_to
 from scipy import ndimage
 
 from bids_app.content import check_size
-from bids_app.errors import ScanError
+from bids_app.errors import ScanError, one_line
 from bids_app.participant._ants import image_like, total_volume, voxel_volume
 from bids_app.participant.orientation import open_image
 from bids_app.participant.transforms import jacobian
@@ -41,9 +41,7 @@ def load_map(path: str | PathLike[str], *, modulated: bool = True) -> nib.Nifti1
         check_size(image.shape)
         data = np.asarray(image.dataobj, dtype=np.float32)
     except Exception as error:  # nibabel, gzip and zlib each raise their own kinds for damage
-        raise ScanError(
-            f"The map cannot be read ({type(error).__name__}: {error}).", file=path, remedy="Make it again."
-        ) from error
+        raise ScanError(f"The map cannot be read ({one_line(error)}).", file=path, remedy="Make it again.") from error
     while data.ndim > 3 and data.shape[-1] == 1:
         data = data[..., 0]
     if data.ndim != 3:

@@ -1,4 +1,4 @@
-"""The pictures of one scan, drawn from its output files.
+"""The pictures of one scan, drawn from its output files; that of the Jacobian, which is none, from a work file.
 
 Every function takes a `Scan` (and what is no output file: the template, the Jacobian) and returns the path of the
 reportlet it wrote into ``sub-X/figures``, or None where a file it needs is missing.
@@ -7,7 +7,9 @@ reportlet it wrote into ``sub-X/figures``, or None where a file it needs is miss
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import nibabel as nib
 import numpy as np
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
@@ -22,7 +24,7 @@ JACOBIAN_LIMIT = 2.0  # colours end at half and at twice the volume
 GM_LIMIT = 1.2  # ml of grey matter per ml of template
 
 
-def make_scan_figures(scan: Scan, template: Template | None, jacobian: Path | None = None) -> list[Path]:
+def make_scan_figures(scan: Scan, template: Template | None) -> list[Path]:
     """Draw every reportlet that the files of a scan allow.
 
     Parameters
@@ -31,22 +33,19 @@ def make_scan_figures(scan: Scan, template: Template | None, jacobian: Path | No
     template : Template or None
         The template of the maps at any resolution; without it (not available offline) the comparison with the
         template is left out.
-    jacobian : Path, optional
-        Jacobian determinant of the whole native-to-template transform, on the template grid. It is a work file: left
-        out on a later call, the reportlet drawn by the first one stays.
 
     Returns
     -------
     list of Path
     """
     with styled():
+        # The map itself comes last: that its picture is there says that the others are.
         drawn = [
             draw_mask(scan),
             draw_tissues(scan),
             draw_normalisation(scan, template),
-            draw_jacobian(scan, jacobian, template),
-            draw_modulated(scan, template),
             draw_reconstruction(scan),
+            draw_modulated(scan, template),
         ]
     return [path for path in drawn if path is not None]
 
@@ -114,11 +113,23 @@ def draw_normalisation(scan: Scan, template: Template | None) -> Path | None:
     return page
 
 
-def draw_jacobian(scan: Scan, jacobian: Path | None, template: Template | None) -> Path | None:
-    """How much volume every place of the template has in this brain, on a logarithmic scale."""
-    image = load(jacobian)
-    if image is None:
-        return None
+def draw_jacobian(scan: Scan, jacobian: Path, template: Template | None) -> Path:
+    """How much volume every place of the template has in this brain, on a logarithmic scale.
+
+    Parameters
+    ----------
+    scan : Scan
+    jacobian : Path
+        Jacobian determinant of the whole native-to-template transform, on the template grid: a work file, so that this
+        picture cannot be drawn later from the outputs.
+    template : Template or None
+    """
+    image: Any = nib.load(jacobian)
+    with styled():
+        return _draw_jacobian(scan, image, template)
+
+
+def _draw_jacobian(scan: Scan, image: nib.Nifti1Image, template: Template | None) -> Path:
     data, affine = canonical(image)
     inside = canonical(on_grid(template.mask, image, order=0))[0] > 0.5 if template else data > 0
     layout = plan_layout(inside, affine, columns=7, pixel=1.0)

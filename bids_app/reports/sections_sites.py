@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from ..schema.site_tables import SITE_ERRORS, SITE_LATENTS
 from .group_results import GroupResults, numeric
 from .items import Item, item
-from .style import BLUE, FAINT, esc, html_table, p_value
+from .style import BLUE, FAINT, esc, html_table, number, p_value
 
 MODEL = {"autoencoder": "model in use", "linear": "linear path", "pca": "PCA"}
 
@@ -23,7 +23,9 @@ def sites(results: GroupResults) -> Iterator[Item]:
         known = table[table["reason"].isna()]
         if len(known):
             yield item("siteErrors", site_errors_figure(known), before=_untestable(table))
-            shown = known.drop(columns="reason").replace({"model": MODEL})
+            shown = known.drop(columns=["reason", "increase_low", "increase_high"]).replace({"model": MODEL})
+            parts = (numeric(known, f"increase{end}") for end in ("", "_low", "_high"))
+            shown["increase"] = [f"{number(at)} ({number(a)} to {number(b)})" for at, a, b in zip(*parts, strict=True)]
             content = html_table(shown, headers=SITE_ERRORS.headers(shown), sortable=True, max_height=len(shown) > 14)
             yield item("siteErrorsTable", content)
         else:

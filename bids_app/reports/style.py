@@ -18,6 +18,8 @@ from matplotlib.figure import Figure
 from matplotlib.rcsetup import cycler
 from PIL import Image
 
+from ..bids.files import write_atomically
+
 # Okabe and Ito's palette: told apart by people with any of the common colour-vision deficiencies.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5195", "#000000")
 BLUE, VERMILION, GREEN, PINK, ORANGE, SKY, *_ = PALETTE
@@ -75,9 +77,7 @@ def save_png(figure: Figure, path: Path, dpi: int = 100) -> Path:
     shades[(shades > 246).all(1)], shades[(shades < 5).all(1)] = 255, 0
     palette.putpalette(shades.ravel().tolist())
     picture = picture.quantize(palette=palette, dither=Image.Dither.NONE)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    picture.save(path, format="PNG", optimize=True)
-    return path
+    return write_atomically(path, lambda p: picture.save(p, format="PNG", optimize=True))
 
 
 def data_uri(path: Path) -> str:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from bids_app.content import check_size, missing_content
 from bids_app.delimited import decode, is_number, listed, read_delimited
-from bids_app.errors import DatasetError, NoInputError
+from bids_app.errors import DatasetError, NoInputError, one_line
 from bids_app.schema.atlases import CHOICE
 
 logger = logging.getLogger("latentatlas")
@@ -96,7 +96,7 @@ def _read_labels(path: Path) -> nib.Nifti1Image:
         data = data if np.issubdtype(data.dtype, np.integer) else data.astype(np.float64)
     except Exception as error:  # nibabel, gzip and zlib each raise their own kinds for damage
         raise DatasetError(
-            f"the atlas cannot be read; it is damaged, truncated or no image ({type(error).__name__}: {error})",
+            f"the atlas cannot be read; it is damaged, truncated or no image ({one_line(error)})",
             file=path,
             remedy="copy it again",
         ) from None

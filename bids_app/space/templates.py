@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 from scipy import ndimage
 
-from bids_app.errors import ConfigError, UnavailableError
+from bids_app.errors import ConfigError, UnavailableError, one_line
 from bids_app.space.deep_grey import deep_grey
 from bids_app.space.package_data import package_folder
 
@@ -345,7 +345,7 @@ def _fetch(
         found = get(identifier, **query)
     except Exception as error:  # requests, datalad and the file system each have their own
         raise UnavailableError(
-            f"The {what} of template {identifier} is not cached and could not be fetched ({error}).",
+            f"The {what} of template {identifier} is not cached and could not be fetched ({one_line(error)}).",
             file=client.cache.config.root,
             remedy=remedy,
         ) from error
@@ -362,7 +362,7 @@ def _fetch(
         return nib.Nifti1Image(np.asarray(image.dataobj, dtype=np.float32), image.affine)
     except Exception as error:
         raise UnavailableError(
-            f"The {what} of template {identifier} is damaged ({error}).",
+            f"The {what} of template {identifier} is damaged ({one_line(error)}).",
             file=found,
             remedy="Delete that file so that it is fetched again.",
         ) from error

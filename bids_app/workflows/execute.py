@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from ..config import Config
-from ..errors import ConfigError
+from ..errors import ConfigError, one_line
 from .failures import FAILURE_FILE
 
 logger = logging.getLogger("latentatlas")
@@ -105,7 +105,7 @@ def execute(
             failures = [_read_failure(f, root) for f in _failure_files(root, branches)]
             if not failures and config.verbose > 1:
                 raise
-            return failures or [Failure("the run", type(plugin).__name__, f"{type(error).__name__}: {error}")]
+            return failures or [Failure("the run", type(plugin).__name__, f"{one_line(error)}")]
 
 
 def readable(branch: str) -> str:
@@ -140,7 +140,7 @@ def _plugin(config: Config, nprocs: int, memory_gb: float) -> Any:
         return kind(plugin_args=arguments)
     except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise ConfigError(
-            f"the plugin configuration cannot be used ({type(error).__name__}: {error})",
+            f"the plugin configuration cannot be used ({one_line(error)})",
             file=config.use_plugin,
             remedy="write YAML such as: {plugin: SLURM, plugin_args: {sbatch_args: '--time 1:00:00'}}",
         ) from None

@@ -15,7 +15,7 @@ from .. import __version__
 from ..bids.anat import finished, output_path, read_sidecar
 from ..bids.maps import GreyMatterMap, Wanted, check_alike, describe_contents, find_maps, has_maps
 from ..bids.participants import copy_participants
-from ..bids.query import Found, Scan, Unusable, find_t1w
+from ..bids.query import Found, Scan, Unusable, check_dataset, find_t1w
 from ..bids.versions import generation, map_version
 from ..config import Config
 from ..errors import LatentAtlasError, NoInputError
@@ -96,10 +96,13 @@ def _sources(config: Config) -> Found:
         return Found([*maps, *scans], sorted({*lost, *unusable}))
     if unusable or given:
         raise nothing_left([*lost, *unusable], config.bids_dir)
+    derived = check_dataset(config.bids_dir, strict=False).get("DatasetType") == "derivative"
     raise NoInputError(
         "the dataset holds no T1-weighted image that fits the request",
         file=config.bids_dir,
-        remedy="images are expected at sub-*/[ses-*/]anat/*_T1w.nii.gz; check --session-label and the filters",
+        remedy="it is a dataset of derivatives: name the raw dataset first, and this one with --derivatives"
+        if derived
+        else "images are expected at sub-*/[ses-*/]anat/*_T1w.nii.gz; check --session-label and the filters",
     )
 
 

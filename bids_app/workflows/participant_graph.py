@@ -162,6 +162,7 @@ def init_scan_wf(config: Config, scan: Scan, *, labels: Mapping[str, str], n_thr
             fingerprint=fingerprint(config, scan),
             fwhm=config.smoothing_fwhm,
             sloppy=config.sloppy,
+            template=config.template,
             **engine,
         ),
         "write",
@@ -198,9 +199,9 @@ def init_scan_wf(config: Config, scan: Scan, *, labels: Mapping[str, str], n_thr
             (tissues, write, [*native, spots]),
             (normalise, write, [("forward", "forward"), ("inverse", "inverse")]),
             (modulate, write, [*standard, ("smoothed", "smoothed")] if config.smoothing_fwhm > 0 else standard),
+            (modulate, write, [("jacobian", "jacobian")]),
             (quality, write, [("quality", "quality")]),
             (write, figures, [("written", "written")]),
-            (modulate, figures, [("jacobian", "jacobian")]),
         ]
     )
     if config.model:

@@ -216,6 +216,8 @@ def write(
     wm_std: Path,
     csf_std: Path,
     modulated: Path,
+    jacobian: Path,
+    template: str,
     smoothed: Path | None = None,
     recon: Path | None = None,
     encoded: dict[str, Any] | None = None,
@@ -223,9 +225,11 @@ def write(
     segmentation: str = SEGMENTERS[0].name,
     sloppy: bool = False,
 ) -> dict[str, Any]:
-    """Copy the results into the output dataset, with their sidecars."""
+    """Copy the results into the output dataset, with their sidecars, and draw what can be drawn only now."""
     from ..bids.anat import NAMES, write_outputs
     from ..bids.participants import copy_participants
+    from ..reports.participant_figures import draw_jacobian, template_or_none
+    from ..reports.scans import Scan
 
     given = locals()
     files = {kind: _zipped(given[kind], folder) for kind in NAMES if given[kind] is not None}
@@ -249,6 +253,10 @@ def write(
         "smoothed": {"SmoothingFWHM": fwhm, "Modulated": True, "Units": "ml per ml"},
         "recon": {**(encoded or {}), "Units": "ml per ml"},
     }
+    # Before the outputs, which say that a scan is finished: a run that is killed after them draws no work file again.
+    anat = Path(output_dir) / scan.folder
+    pictured = Scan(scan.prefix, anat, Path(output_dir) / scan.prefix.split("_")[0] / "figures")
+    draw_jacobian(pictured, jacobian, template_or_none(template))
     write_outputs(files, Path(output_dir), scan, labels, metadata)
     copy_participants(Path(bids_dir), Path(output_dir))
     return {"written": str(folder)}
@@ -329,16 +337,14 @@ def write_adopted(
 
 
 @stage("figures")
-def figures(
-    folder: Path, prefix: str, output_dir: str, template: str, written: str, jacobian: Path | None = None
-) -> dict[str, Any]:
+def figures(folder: Path, prefix: str, output_dir: str, template: str, written: str) -> dict[str, Any]:
     """Draw the reportlets of a scan from what was written."""
     from ..reports.participant_figures import make_scan_figures, template_or_none
     from ..reports.scans import find_scans
 
     subject = prefix.split("_")[0]
     scan = next(s for s in find_scans(Path(output_dir), subject) if s.prefix == prefix)
-    drawn = make_scan_figures(scan, template_or_none(template), jacobian=jacobian)
+    drawn = make_scan_figures(scan, template_or_none(template))
     return {"figures": [str(p) for p in drawn]}
 
 

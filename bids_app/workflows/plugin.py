@@ -24,7 +24,7 @@ from typing import Any
 import nipype
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, process_initializer, run_node
 
-from ..errors import ScanError
+from ..errors import ScanError, one_line
 from .environment import start_logging
 from .failures import record_failure
 
@@ -57,7 +57,7 @@ def _explain(error: BaseException, folder: Path) -> ScanError:
             f"the step was ended from outside ({type(error).__name__}), most likely for want of memory",
             remedy="run fewer at a time (--nprocs), or on a machine with more memory; what is finished is kept",
         )
-    return ScanError(f"the step could not be carried out ({type(error).__name__}: {error})", file=folder)
+    return ScanError(f"the step could not be carried out ({one_line(error)})", file=folder)
 
 
 class SturdyMultiProc(MultiProcPlugin):  # type: ignore[misc]  # Nipype has no annotations

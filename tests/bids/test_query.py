@@ -76,6 +76,20 @@ def test_labels_hold_what_bids_allows(tmp_path):
     assert scan.prefix == "sub-a+1_ses-b+_acq-1+1_run-01_chunk-2"
 
 
+def test_pieces_of_one_image_are_no_scans_of_their_own(tmp_path):
+    anat = "sub-01/anat/sub-01_{}T1w.nii.gz"
+    names = [anat.format(f"{more}chunk-{n}_") for more in ("", "acq-x_") for n in (1, 2)]
+    root = make(tmp_path, *names, anat.format("acq-y_chunk-1_"), anat.format(""))
+    found = find_t1w(root)
+    assert [scan.prefix for scan in found.scans] == ["sub-01", "sub-01_acq-y_chunk-1"]
+    assert [item.name for item in found.unusable] == [
+        f"sub-01_{more}chunk-{n}" for more in ("acq-x_", "") for n in (1, 2)
+    ]
+    assert all("one of the 2 pieces" in item.reason and "what to do: join" in item.reason for item in found.unusable)
+    (tmp_path / "filter.json").write_text('{"t1w": {"chunk": "2", "acquisition": "x"}}')
+    assert [s.prefix for s in find_t1w(root, filter_file=tmp_path / "filter.json").scans] == ["sub-01_acq-x_chunk-2"]
+
+
 def test_bidsignore_is_heeded(tmp_path):
     names = [f"sub-{n:02d}/anat/sub-{n:02d}_{k}T1w.nii.gz" for n in (1, 2, 3) for k in ("", "acq-bad_", "run-2_")]
     root = make(tmp_path, *names)

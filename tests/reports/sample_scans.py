@@ -11,7 +11,7 @@ import numpy as np
 from bids_app.bids.anat import write_outputs
 from bids_app.bids.query import Scan
 from bids_app.reports.participant import build_participant_report
-from bids_app.reports.participant_figures import make_scan_figures
+from bids_app.reports.participant_figures import draw_jacobian, make_scan_figures
 from bids_app.reports.scans import find_scans
 from bids_app.space.templates import Template
 
@@ -92,5 +92,6 @@ def draw_page(folder: Path, label: str = "01") -> Path:
     jacobian = folder / "jacobian.nii.gz"
     nib.save(image(np.where(tissues()["mask"], 1.2, 0).astype(np.float32)), jacobian)
     for scan in find_scans(folder, label):
-        make_scan_figures(scan, template(), jacobian)
+        draw_jacobian(scan, jacobian, template())
+        make_scan_figures(scan, template())
     return build_participant_report(folder, label)

@@ -1,5 +1,6 @@
 """Bad input: one clear message (what, which file, what to do), the exit code of the design, no traceback."""
 
+import gzip
 import json
 
 import nibabel as nib
@@ -66,6 +67,28 @@ def test_a_participant_without_a_scan(bids, tmp_path, capsys):
     arguments = [bids, tmp_path / "out", "participant", "--participant-label", "01", "33", "-w", tmp_path / "w"]
     check(arguments, 1, "FAILED sub-33 (step input): no T1-weighted image", "FAILED sub-01", capsys=capsys)
     check([*arguments[:4], "33", *arguments[-2:]], 66, "sub-33: no T1-weighted image", capsys=capsys)
+
+
+def test_a_dataset_of_derivatives_in_the_place_of_the_raw_one(maps, tmp_path, capsys):
+    """Its images are called desc-preproc_T1w, so that there is nothing to read in it."""
+    arguments = [maps, tmp_path / "out", "participant", "-w", tmp_path / "w"]
+    check(arguments, 66, "no T1-weighted image", "with --derivatives", capsys=capsys)
+
+
+@pytest.mark.parametrize("empty", [b"", bytes(352)])
+def test_what_other_libraries_say_of_a_file_stays_in_one_line(bids, tmp_path, empty, capsys):
+    """A header that promises more than there is: nibabel breaks the line before it asks whether the file is damaged."""
+    header = nib.Nifti1Header()
+    header.set_data_shape((64, 64, 64))
+    for path in bids.glob("sub-*/anat/*.nii.gz"):
+        path.write_bytes(gzip.compress(header.binaryblock + b"\0\0\0\0" + empty))
+    arguments = [bids, tmp_path / "out", "participant", "-w", tmp_path / "w", "--nprocs", "1"]
+    assert main([str(a) for a in arguments]) == 1
+    message = capsys.readouterr().err
+    assert "Traceback" not in message
+    for line in message.splitlines():
+        assert "FAILED" not in line or line.endswith(").")
+    assert message.count("FAILED") == 2
 
 
 @pytest.mark.parametrize("where", ["", "out", "sub-01"])
