@@ -126,7 +126,7 @@ docs: $(VENV)/.installed-docs
 pictures: $(VENV)/.installed
 	$(BIN)/python docs/pictures.py $(OUTPUT)
 
-# The parts of docs/outputs.md and docs/participant.md that are made from bids_app/schema.
+# The parts of docs/outputs.md and docs/participant.md that are made from bids_app/schema, the errors in docs/troubleshooting.md.
 outputs: $(VENV)/.installed
 	$(BIN)/python docs/generate.py outputs
 

@@ -352,9 +352,15 @@ def read_toml(path: Path) -> dict[str, Any]:
     try:
         raw = tomllib.loads(path.read_text())
     except FileNotFoundError:
-        raise ConfigError("the configuration file does not exist", file=path) from None
+        raise ConfigError(
+            "the configuration file does not exist", file=path, remedy="check the path after --config-file"
+        ) from None
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"the configuration file is not readable TOML: {error}", file=path) from None
+        raise ConfigError(
+            f"the configuration file is not readable TOML: {error}",
+            file=path,
+            remedy="write it as the runs do that are saved in logs/",
+        ) from None
     known = {f.name: f for f in options()}
     values = {}
     for key, value in raw.items():
@@ -380,11 +386,14 @@ def _convert(declared: dataclasses.Field[Any], value: Any, path: Path) -> Any:
             return tuple(meta["read"](v) for v in (value if isinstance(value, list) else [value]))
         value = meta["read"](value)
     except (ValueError, TypeError) as error:
-        raise ConfigError(f"option '{declared.name.replace('_', '-')}': {error}", file=path) from None
+        raise ConfigError(
+            f"option '{declared.name.replace('_', '-')}': {error}", file=path, remedy="see latentatlas --help"
+        ) from None
     if meta["choices"] and value not in meta["choices"]:
         raise ConfigError(
             f"option '{declared.name.replace('_', '-')}' takes one of {', '.join(meta['choices'])}, not '{value}'",
             file=path,
+            remedy="see latentatlas --help",
         )
     return value
 
@@ -397,7 +406,9 @@ def make_config(positional: Mapping[str, Any], given: Mapping[str, Any]) -> Conf
         paths = {name: to.path(positional[name]) for name in ("bids_dir", "output_dir")}
         paths |= {} if "work_dir" in values else {"work_dir": to.path(Config.work_dir)}
     except ValueError as error:
-        raise ConfigError(str(error), remedy="name folders that can be there, the work folder with -w") from None
+        raise ConfigError(
+            f"a folder cannot be used: {error}", remedy="name folders that can be there, the work folder with -w"
+        ) from None
     if values.get("model") and "architecture" in given:  # a saved configuration names both
         raise ConfigError(
             "--model brings its own architecture, so that --architecture has nothing to decide",

@@ -80,13 +80,15 @@ def decode(path: Path, *, quiet: bool = False) -> str:
         There is no such file, it cannot be read, or it is no text.
     """
     if not os.path.lexists(path):
-        raise NoInputError("the table does not exist", file=path)
+        raise NoInputError("the table does not exist", file=path, remedy="check the path")
     if found := missing_content(path):
         raise DatasetError(f"the table cannot be used: {found[0]}", file=path, remedy=found[1])
     try:
         raw = path.read_bytes()
     except OSError as error:
-        raise DatasetError(f"the table cannot be read ({error.strerror})", file=path) from None
+        raise DatasetError(
+            f"the table cannot be read ({error.strerror})", file=path, remedy="check the disk, or copy it again"
+        ) from None
     encoding: str | None = next((name for mark, name in _MARKS if raw.startswith(mark)), None)
     if encoding is None and b"\0" in raw[:1000]:  # every second byte of Latin text in UTF-16
         encoding = "utf-16-le" if b"\0" in raw[1:1000:2] and b"\0" not in raw[:1000:2] else "utf-16-be"

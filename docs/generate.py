@@ -1,18 +1,20 @@
 """Pages that are made from the program itself: options, errors, modules, licences, and the picture of the imports.
 
 ``python docs/generate.py`` writes them into ``docs/generated/`` (Sphinx calls it). ``licences.md`` and the generated
-parts of ``outputs.md`` and ``participant.md`` are kept in git, because they are read without building anything.
+parts of ``outputs.md``, ``participant.md`` and ``troubleshooting.md`` are kept in git, because they are read without
+building anything.
 """
 
 from __future__ import annotations
 
-import ast
 import math
 import re
 import sys
 import tomllib
 from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
+
+from error_catalogue import troubleshooting_part
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
@@ -84,34 +86,9 @@ def options_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-def errors_page() -> str:
-    """Every message of :mod:`bids_app.errors` that the program can give, with what it advises."""
-    rows: dict[str, set[tuple[str, str]]] = {}
-    for path in sorted(PACKAGE.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in error_codes():
-                given = {word.arg: word.value for word in node.keywords}
-                if node.args and _text(node.args[0]):
-                    rows.setdefault(node.func.id, set()).add((_text(node.args[0]), _text(given.get("remedy"))))
-    lines = [
-        "# All error messages",
-        "",
-        "Made from the source. *…* stands for what depends on the case: a name, a number, a path. How to act on the "
-        "common ones is told in [](../troubleshooting.md).",
-    ]
-    for kind, code in sorted(error_codes().items(), key=lambda item: item[1]):
-        if kind in rows:
-            lines += ["", f"## {kind} (exit code {code})", "", "| message | what to do |", "|---|---|"]
-            lines += [f"| {_cell(problem)} | {_cell(remedy) or '–'} |" for problem, remedy in sorted(rows[kind])]
-    return "\n".join(lines) + "\n"
-
-
-def error_codes() -> dict[str, int]:
-    """Name of an error -> exit code."""
-    from bids_app import errors
-
-    kinds = (kind for kind in vars(errors).values() if isinstance(kind, type))
-    return {kind.__name__: kind.exit_code for kind in kinds if issubclass(kind, errors.LatentAtlasError)}
+def troubleshooting_page(text: str) -> str:
+    """``troubleshooting.md`` with every message of the program as the source has it now."""
+    return _fill(text, {"errors": troubleshooting_part()}, source="the source and docs/causes.yml")
 
 
 def api_pages() -> dict[str, str]:
@@ -195,10 +172,10 @@ def _range(low: float, high: float, unit: str) -> str:
     return f"{said} {unit}".strip()
 
 
-def _fill(text: str, parts: dict[str, str]) -> str:
+def _fill(text: str, parts: dict[str, str], source: str = "bids_app/schema") -> str:
     """Put each part between its two comments."""
     for name, part in parts.items():
-        start, end = f"<!-- made from bids_app/schema: {name} -->", "<!-- end -->"
+        start, end = f"<!-- made from {source}: {name} -->", "<!-- end -->"
         head, rest = text.split(start)
         text = f"{head}{start}\n\n{part}\n\n{end}{rest.split(end, 1)[1]}"
     return text
@@ -258,7 +235,7 @@ def architecture(path: Path) -> None:
 
 def write(folder: Path = DOCS / "generated") -> None:
     """Write all pages; those that stay the same keep their time, so that Sphinx leaves them alone."""
-    pages = {"options.md": options_page(), "errors.md": errors_page(), **api_pages()}
+    pages = {"options.md": options_page(), **api_pages()}
     for name, text in pages.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -274,17 +251,6 @@ def _value(meta: dict) -> str:
     return f" {name}" + (" ..." if meta["many"] else "")
 
 
-def _text(node: ast.expr | None) -> str:
-    """A string as the user sees it, with *…* for what is filled in."""
-    if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        return node.value
-    if isinstance(node, ast.JoinedStr):
-        return "".join(part.value if isinstance(part, ast.Constant) else "…" for part in node.values)
-    if isinstance(node, ast.BinOp):
-        return _text(node.left) + _text(node.right)
-    return "…" if node is not None and not isinstance(node, ast.Constant) else ""
-
-
 def _cell(text: str) -> str:
     """Text that a table of Markdown takes as it stands."""
     return re.sub(r"([|<*])", r"\\\1", " ".join(text.split())) if "`" not in text else text.replace("|", "\\|")
@@ -295,7 +261,7 @@ if __name__ == "__main__":
     if sys.argv[1:] == ["licences"]:
         (DOCS / "licences.md").write_text(licences_page(), encoding="utf-8")
     elif sys.argv[1:] == ["outputs"]:
-        for made in (outputs_page, participant_page):
+        for made in (outputs_page, participant_page, troubleshooting_page):
             path = DOCS / f"{made.__name__.removesuffix('_page')}.md"
             path.write_text(made(path.read_text(encoding="utf-8")), encoding="utf-8")
     else:

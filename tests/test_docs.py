@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 sys.path.insert(0, str(DOCS))
 import generate  # noqa: E402
+from error_catalogue import error_codes  # noqa: E402
 
 
 def test_every_option_is_documented():
@@ -43,16 +44,9 @@ def test_defaults_are_those_in_force():
         assert re.search(rf"`--{option}[^|]*\| `{default}` \|", page)
 
 
-def test_every_error_is_listed_with_its_exit_code():
-    page = generate.errors_page()
-    assert "## ConfigError (exit code 78)" in page
-    assert "there is no option called '…'" in page
-    assert page.count("\n| ") > 60
-
-
 def test_exit_codes_are_explained():
     text = (DOCS / "troubleshooting.md").read_text()
-    for code in {0, *generate.error_codes().values()}:
+    for code in {0, *error_codes().values()}:
         assert re.search(rf"^\| {code} \|", text, re.M)
 
 

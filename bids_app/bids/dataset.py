@@ -60,7 +60,11 @@ def check_output(bids_dir: Path, output_dir: Path) -> None:
         output_dir.mkdir(parents=True, exist_ok=True)
         writable = os.access(output_dir, os.W_OK | os.X_OK)
     except OSError as error:
-        raise OutputError(f"the output folder cannot be created ({error.strerror})", file=output_dir) from None
+        raise OutputError(
+            f"the output folder cannot be created ({error.strerror})",
+            file=output_dir,
+            remedy="choose another, or change the permissions of the folder above it",
+        ) from None
     if not writable:
         raise OutputError(
             "the output folder cannot be written", file=output_dir, remedy="change its permissions, or choose another"

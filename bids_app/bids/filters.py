@@ -87,7 +87,9 @@ def read_filters(file: Path | None) -> Filters:
     try:
         content = json.loads(decode(file))
     except NoInputError:
-        raise NoInputError("the BIDS filter file does not exist", file=file) from None
+        raise NoInputError(
+            "the BIDS filter file does not exist", file=file, remedy="check the path after --bids-filter-file"
+        ) from None
     except (LatentAtlasError, ValueError, RecursionError) as error:
         problem = f"the BIDS filter file is not readable ({str(error).splitlines()[0]})"
         raise DatasetError(problem, file=file, remedy=_REMEDY) from None
@@ -101,7 +103,7 @@ def read_filters(file: Path | None) -> Filters:
         raise DatasetError("the filters of t1w are no JSON object", file=file, remedy=_REMEDY)
     regex = chosen.get("regex_search", False)
     if not isinstance(regex, bool):
-        raise DatasetError("regex_search is neither true nor false", file=file)
+        raise DatasetError("regex_search is neither true nor false", file=file, remedy="write true or false, unquoted")
     wanted = {}
     for key, value in chosen.items():
         if key == "regex_search":
@@ -109,7 +111,9 @@ def read_filters(file: Path | None) -> Filters:
         values = tuple(value) if isinstance(value, list) else (value,)
         if key in _GIVEN:
             if not {str(v) for v in values} & set(_GIVEN[key]):
-                raise DatasetError(f"only T1w images are read here, not {key} '{value}'", file=file)
+                raise DatasetError(
+                    f"only T1w images are read here, not {key} '{value}'", file=file, remedy="leave that filter out"
+                )
             continue
         if key not in _NAMES:
             raise _unknown("entity", key, (*_ENTITIES, *_GIVEN), file)
@@ -128,7 +132,9 @@ def _value(value: Any, key: str, regex: bool, file: Path) -> Any:
         try:
             re.compile(text)
         except re.error as error:
-            raise DatasetError(f"'{text}' is no regular expression ({error})", file=file) from None
+            raise DatasetError(
+                f"'{text}' is no regular expression ({error})", file=file, remedy="mend it, or leave regex_search out"
+            ) from None
         return text
     return text.removeprefix(f"{_ENTITIES[_NAMES[key]]}-")
 

@@ -227,7 +227,9 @@ def _add_sessions(scans: pd.DataFrame, root: Path) -> pd.DataFrame:
 def _read_sessions(file: Path) -> pd.DataFrame:
     table = read_tsv(file, quiet=False)
     if "session_id" not in table:
-        raise DatasetError("the table of sessions has no column session_id", file=file)
+        raise DatasetError(
+            "the table of sessions has no column session_id", file=file, remedy="name its first column session_id"
+        )
     table = table[table["session_id"].notna()].drop_duplicates().drop(columns="participant_id", errors="ignore")
     table["session_id"] = [f"ses-{label.removeprefix('ses-')}" for label in table["session_id"]]
     _check_once(list(table["session_id"]), file, "session")

@@ -139,7 +139,9 @@ def check_dataset(root: Path, *, strict: bool = True) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         if not strict:
             return {}
-        raise DatasetError(f"the dataset description is not readable JSON ({error})", file=file, remedy=skip) from None
+        raise DatasetError(
+            f"the dataset description is not readable JSON ({error})", file=file, remedy=f"mend it, {skip}"
+        ) from None
     missing = [k for k in ("Name", "BIDSVersion") if not isinstance(description, dict) or not description.get(k)]
     if missing and strict:
         raise DatasetError(

@@ -60,10 +60,11 @@ def write_calibration(
         ``seed, space, licence`` of the cards (`files.make_card`).
     """
     _, first = np.unique(np.asarray(participants).astype(str), return_index=True)
+    whole = {"folds": len(models), "of_weights_sha256": read_card(folder)["weights_sha256"]}
     for number, model in enumerate(models):
         own = first[np.asarray(fold)[first] == number]
         errors = np.sort(relative_errors(model, volumes, own)).tolist()
-        card = make_card(model, calibration=errors, **about)
+        card = make_card(model, calibration=errors, **whole, **about)
         save_model(model, Path(folder) / FOLDS / f"fold-{number}", card)
 
 
@@ -78,13 +79,17 @@ def read_calibration(folder: str | PathLike[str]) -> list[tuple[Model, np.ndarra
     Raises
     ------
     ModelError
-        A fold's model is damaged, or a fold is missing: the p value would not be what it says.
+        A fold's model is damaged, missing, or another model's: the p value would not be what it says.
     """
     places = sorted((Path(folder) / FOLDS).glob("fold-*"), key=lambda path: int(path.name.split("-")[1]))
+    own = read_card(folder).get("weights_sha256") if places else None
     found = []
     for number, place in enumerate(places):
-        errors = read_card(place).get("calibration")
-        if place.name != f"fold-{number}" or not isinstance(errors, list) or not errors:
-            raise ModelError("The models of the folds are not complete.", file=place, remedy=REMEDY)
+        card = read_card(place)
+        errors, whole = card.get("calibration"), (card.get("folds"), card.get("of_weights_sha256"))
+        if place.name != f"fold-{number}" or whole != (len(places), own) or not isinstance(errors, list) or not errors:
+            raise ModelError(
+                "The models of the folds are not complete, or those of another model.", file=place, remedy=REMEDY
+            )
         found.append((load_model(place), np.asarray(errors, float)))
     return found

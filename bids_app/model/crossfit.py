@@ -71,7 +71,10 @@ def split_participants(
     unique, first, owner = np.unique(ids, return_index=True, return_inverse=True)
     folds = min(folds, len(unique))
     if folds < 2:
-        raise DatasetError("Cross-fitting needs at least two participants and two folds.")
+        raise DatasetError(
+            "Cross-fitting needs at least two participants and two folds.",
+            remedy="Add participants, or give --folds 2.",
+        )
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(unique))
     if strata is not None:

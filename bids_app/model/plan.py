@@ -72,7 +72,11 @@ class Plan:
         try:
             return cls.from_dict(json.loads(Path(path).read_text()))
         except (OSError, ValueError, TypeError) as error:
-            raise ConfigError(f"The training plan cannot be used: {error}.", file=path) from error
+            raise ConfigError(
+                f"The training plan cannot be used: {error}.",
+                file=path,
+                remedy="Remove it; the group level plans anew.",
+            ) from error
 
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> Plan:

@@ -75,9 +75,12 @@ def _plan(options: argparse.Namespace) -> None:
     if len(options.groups) < 2 or min(options.groups) < 2:
         raise UsageError("--groups needs two groups or more, of two people or more each", remedy="e.g. --groups 50 50")
     if min(options.studies, options.latent_dim, options.sites) < 1 or options.covariates < 0 or options.spread <= 0:
-        raise UsageError("--studies, --latent-dim, --sites and --spread are positive, --covariates is 0 or more")
+        raise UsageError(
+            "--studies, --latent-dim, --sites and --spread are positive, --covariates is 0 or more",
+            remedy="see latentatlas-plan --help for the defaults",
+        )
     if options.nprocs is not None and options.nprocs < 1:
-        raise UsageError("--nprocs is 1 or more")
+        raise UsageError("--nprocs is 1 or more", remedy="leave it out to use all processors")
     from tqdm import tqdm
 
     from ..workflows.environment import processors

@@ -107,7 +107,11 @@ def _read_labels(path: Path) -> nib.Nifti1Image:
         problem = f"the atlas has four dimensions {data.shape}: one probability map a region, no labels"
         raise DatasetError(problem, file=path, remedy="use its image of labels (often called maxprob or dseg)")
     if data.ndim != 3 or not data.size:
-        raise DatasetError(f"the atlas has the shape {data.shape}; an image of labels has three dimensions", file=path)
+        raise DatasetError(
+            f"the atlas has the shape {data.shape}; an image of labels has three dimensions",
+            file=path,
+            remedy="save it as one three-dimensional image of labels",
+        )
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-6:
         raise DatasetError("the atlas's header does not say where its voxels are", file=path, remedy="repair it")
     return nib.Nifti1Image(_as_labels(data, path), affine)
@@ -154,11 +158,17 @@ def _read_table(file: Path) -> pd.DataFrame:
             remedy="rename its columns",
         )
     if wrong := [str(cell) for cell in table["index"].fillna("n/a") if not _is_index(str(cell))]:
-        raise DatasetError(f"the table's column index holds what is no label: {listed(wrong)}", file=file)
+        raise DatasetError(
+            f"the table's column index holds what is no label: {listed(wrong)}",
+            file=file,
+            remedy="write the whole numbers that the image holds",
+        )
     table = table.assign(index=[int(float(cell)) for cell in table["index"]])
     table = table.loc[table["index"] > 0, ["index", "name"]].drop_duplicates().reset_index(drop=True)
     if nameless := table["index"][table["name"].isna()].tolist():
-        raise DatasetError(f"regions of the atlas have no name: {_some(np.array(nameless))}", file=file)
+        raise DatasetError(
+            f"regions of the atlas have no name: {_some(np.array(nameless))}", file=file, remedy="name every region"
+        )
     for column in ("index", "name"):
         twice = table[column][table[column].duplicated()].unique()
         if len(twice):
@@ -168,7 +178,11 @@ def _read_table(file: Path) -> pd.DataFrame:
                 remedy="give every region a label and a name of its own (left and right, too)",
             )
     if taken := sorted(set(table["name"]) & set(_IDENTIFIERS)):
-        raise DatasetError(f"no region can be called {', '.join(taken)}: a column of the tables is", file=file)
+        raise DatasetError(
+            f"no region can be called {', '.join(taken)}: a column of the tables is",
+            file=file,
+            remedy="give that region another name",
+        )
     return table
 
 

@@ -308,7 +308,9 @@ def _write_if_new(path: Path, table: pd.DataFrame) -> Path:
 
 def _ground_truth(config: Config) -> Path | None:
     if config.ground_truth and not config.ground_truth.is_file():
-        raise NoInputError("the file of --ground-truth does not exist", file=config.ground_truth)
+        raise NoInputError(
+            "the file of --ground-truth does not exist", file=config.ground_truth, remedy="check the path"
+        )
     planted = config.ground_truth or config.bids_dir / "code" / "ground_truth.tsv"
     return planted if planted.exists() else None
 

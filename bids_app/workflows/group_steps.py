@@ -215,7 +215,11 @@ def apply_model(
 
     stored, loaded, table, folds = files.load_model(model), load_volumes(volumes), read_tsv(cohort), np.load(fold)
     if stored.card.get("space") not in (None, space):
-        raise ModelError(f"the model was trained on maps in {stored.card['space']}, these are in {space}", file=model)
+        raise ModelError(
+            f"the model was trained on maps in {stored.card['space']}, these are in {space}",
+            file=model,
+            remedy=f"make the maps with --template {stored.card['space']}, or train anew without --model",
+        )
     ids = table["participant_id"]
     known = sorted({i for i in ids if files.was_trained_on(stored.card, files.qualified(dataset, i))})
     if known:

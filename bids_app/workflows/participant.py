@@ -164,7 +164,11 @@ def check_derivatives(root: Path) -> None:
         It is not there, or holds no map that can be used.
     """
     if not root.is_dir():
-        raise NoInputError("the dataset named with --derivatives does not exist", file=root)
+        raise NoInputError(
+            "the dataset named with --derivatives does not exist",
+            file=root,
+            remedy="check the path after --derivatives",
+        )
     if not has_maps(root):
         raise NoInputError(
             f"the dataset named with --derivatives holds no map that can be used: {describe_contents(root)}",

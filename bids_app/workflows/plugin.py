@@ -57,7 +57,11 @@ def _explain(error: BaseException, folder: Path) -> ScanError:
             f"the step was ended from outside ({type(error).__name__}), most likely for want of memory",
             remedy="run fewer at a time (--nprocs), or on a machine with more memory; what is finished is kept",
         )
-    return ScanError(f"the step could not be carried out ({one_line(error)})", file=folder)
+    return ScanError(
+        f"the step could not be carried out ({one_line(error)})",
+        file=folder,
+        remedy="run the same command again; if it fails again, say so to the developers, with the crash file in logs/",
+    )
 
 
 class SturdyMultiProc(MultiProcPlugin):  # type: ignore[misc]  # Nipype has no annotations

@@ -112,3 +112,12 @@ def test_a_model_without_its_folds_gives_no_p_and_an_incomplete_one_is_refused(m
         encode_scan(one, torn)
     shutil.copytree(folder / "folds" / "fold-1", torn / "folds" / "fold-1")
     assert encode_scan(one, torn).error_p == encode_scan(one, folder).error_p
+    shutil.rmtree(torn / "folds" / f"fold-{FOLDS - 1}")  # those that are left are numbered as they should be
+    with pytest.raises(ModelError, match="not complete"):
+        encode_scan(one, torn)
+    other = tmp_path / "other"
+    trained(other, people(40, np.random.default_rng(5), grid, points), np.arange(40).astype(str), grid)
+    shutil.rmtree(other / "folds")
+    shutil.copytree(folder / "folds", other / "folds")
+    with pytest.raises(ModelError, match="those of another model"):
+        encode_scan(one, other)

@@ -109,3 +109,11 @@ def test_other_regions_work_as_well(anatomy):
     realised = (head.truth["after"] / head.truth["before"] - 1)[order]
     np.testing.assert_allclose(realised, -0.2, atol=0.02)
     assert head.truth["jacobian"][0] > 0
+
+
+def test_a_fold_is_refused(anatomy, plan):
+    person = draw_person(3, len(WEIGHTS), seed=2)
+    with pytest.raises(UsageError, match="would fold the head of participant 03") as caught:
+        make_head(anatomy, plan, person, np.full(len(WEIGHTS), -0.6), 0.0, seed=2)
+    assert caught.value.remedy == "Choose a smaller --effect."
+    make_head(anatomy, plan, person, np.full(len(WEIGHTS), -0.3), 0.0, seed=2)
