@@ -7,8 +7,9 @@ from unittest.mock import patch
 
 import nibabel as nib
 import numpy as np
-from provoked_analysis import EIGHT, GREY, TABLE, a_map, small_model
+from provoked_analysis import EIGHT, GREY, TABLE, a_map
 from provoked_inputs import HEAD, T1W, case, dataset, image, written
+from provoked_models import small_model
 
 from bids_app.bids.dataset import check_output
 from bids_app.bids.files import write_atomically

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import provoked_analysis
 import provoked_inputs
+import provoked_models
 import provoked_runs
 import pytest
 
@@ -19,7 +20,7 @@ import generate  # noqa: E402
 
 PROVOKED = {
     message: provoke
-    for module in (provoked_inputs, provoked_analysis, provoked_runs)
+    for module in (provoked_inputs, provoked_analysis, provoked_models, provoked_runs)
     for cases in vars(module).values()
     if isinstance(cases, dict)
     for message, provoke in cases.items()
