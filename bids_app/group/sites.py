@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -20,9 +22,11 @@ from bids_app.stats.crossfit import features_of_fold, fold_rows
 from bids_app.stats.linear import residual_operator, standardise
 from bids_app.stats.permutation import p_value, permutation_chunks
 
+log = logging.getLogger("latentatlas")
 STATES = ("as encoded", "after ComBat")
 MODELS = ("autoencoder", "linear", "pca")
-MOST_RELABELLINGS = 1000  # each trains 2 F classifiers and fits ComBat F times
+MOST_RELABELLINGS, FEWEST_RELABELLINGS = 1000, 199  # each trains 2 F classifiers and fits ComBat F times
+_MANY = 500  # people beyond whom relabellings are saved: a classifier's time grows with their square
 
 
 def too_small(site: np.ndarray, participants: np.ndarray) -> dict[str, str]:
@@ -135,6 +139,11 @@ def _guess(x_train: np.ndarray, site: np.ndarray, x_test: np.ndarray) -> np.ndar
     return machine.predict(rbf_kernel(x_test, x_train, gamma=width))
 
 
+def how_many_relabellings(n: int) -> int:
+    """Relabellings of the sites of n people at most."""
+    return int(np.clip(MOST_RELABELLINGS * (_MANY / n) ** 2, FEWEST_RELABELLINGS, MOST_RELABELLINGS))
+
+
 def tell_sites_apart(
     features: np.ndarray,
     site: np.ndarray,
@@ -162,7 +171,7 @@ def tell_sites_apart(
         All but the site; people without them take no part.
     fold, participants : ndarray of shape (N,)
     n_permutations : int
-        At most ``MOST_RELABELLINGS`` are drawn.
+        At most ``MOST_RELABELLINGS`` are drawn, fewer beyond 500 people.
     seed : int
 
     Returns
@@ -170,7 +179,7 @@ def tell_sites_apart(
     DataFrame
         Columns of ``schema.site_tables.SITE_LATENTS``; a row for each of ``STATES``.
     """
-    site, n_permutations = np.asarray(site).astype(str), min(n_permutations, MOST_RELABELLINGS)
+    site = np.asarray(site).astype(str)
     known = np.isfinite(covariates).all(axis=1) & (site != "")
     known[known] = np.isin(
         site[known], [s for s, why in too_small(site[known], participants[known]).items() if not why]
@@ -183,10 +192,16 @@ def tell_sites_apart(
         rows = [{"latents": state, **about, "reason": why} for state in STATES]
         return pd.DataFrame(rows, columns=[column.name for column in SITE_LATENTS.columns])
     people = _Cohort(features[..., first, :], covariates[first], fold[first])
+    n_permutations = min(n_permutations, how_many_relabellings(len(first)))
     rows = []
     for state in STATES:
-        combat = state == STATES[1]
+        combat, start = state == STATES[1], time.monotonic()
         observed = people.accuracy(code, combat)
+        if (minutes := (time.monotonic() - start) * n_permutations / 60) > 1:
+            log.info(
+                "whether the latents know the site, %s: %d relabellings, about %.0f min (--site-checks none does "
+                "without)", state, n_permutations, minutes,
+            )  # fmt: skip
         chunks = permutation_chunks(len(first), n_permutations, seed + 501, 64)
         null = [people.accuracy(code[perm], combat) for perms in chunks for perm in perms]
         found = {"balanced_accuracy": observed, "chance": 1 / len(names), "p": float(p_value(observed, np.array(null)))}

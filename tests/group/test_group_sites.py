@@ -10,7 +10,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from bids_app.group.harmonise import harmonise
-from bids_app.group.sites import _Cohort, not_left_out, site_errors, tell_sites_apart, too_small
+from bids_app.group.sites import _Cohort, how_many_relabellings, not_left_out, site_errors, tell_sites_apart, too_small
 from bids_app.stats.combat import fit_combat
 
 
@@ -129,6 +129,10 @@ def test_sites_of_few_people_are_not_testable_and_say_why():
     assert table["reason"].str.contains("fewer than two sites").all()
     fine = tell_sites_apart(x, site, np.empty((22, 0)), np.arange(22) % 5, people, n_permutations=9)
     assert fine[["n", "sites"]].to_numpy().tolist() == [[17, 2], [17, 2]]
+
+
+def test_large_cohorts_are_relabelled_less_often():
+    assert [how_many_relabellings(n) for n in (20, 500, 700, 5000)] == [1000, 1000, 510, 199]
 
 
 def test_errors_stand_beside_those_of_the_folds():

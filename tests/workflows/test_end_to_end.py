@@ -151,6 +151,9 @@ def test_tables_have_the_promised_columns(analysed):
         "group/lrcp_profile.tsv": "index name latent rho p_fwe q",
         "group/verdicts.tsv": "claim verdict deciding_number sentence",
         "group/cross_fit.tsv": "fold n_train n_test ev_autoencoder ev_pca ev_linear epochs",
+        "group/site_errors.tsv": "site model n n_train n_train_folds error error_folds error_same_size increase",
+        "group/site_latents.tsv": "latents n sites balanced_accuracy chance p permutations",
+        "phenotype/deviations.tsv": "participant_id error latent_01",
         "phenotype/cohort.tsv": "participant_id age sex diagnosis",
         "phenotype/latents.tsv": "participant_id latent_01",
         "group/latents_full.tsv": "participant_id latent_01",
@@ -162,6 +165,19 @@ def test_tables_have_the_promised_columns(analysed):
         table = pd.read_csv(out / file, sep="\t")
         assert list(table.columns[: len(columns.split())]) == columns.split(), file
     assert len(pd.read_csv(out / "phenotype/regional_gm.tsv", sep="\t")) == 48
+
+
+def test_each_site_is_left_out_and_its_people_with_it(analysed):
+    """Simulated sites are alike in maps: their errors rise by what fewer people cost, and nobody tells them apart."""
+    table = pd.read_csv(analysed / "out/group/site_errors.tsv", sep="\t").set_index(["site", "model"])
+    sites = pd.read_csv(analysed / "out/phenotype/cohort.tsv", sep="\t")["site"].value_counts()
+    for site, n in sites.items():
+        assert (table.loc[(site, "pca"), "n"], table.loc[(site, "pca"), "n_train"]) == (n, 48 - n)
+        rise = table.loc[(site, "pca"), "error"] - table.loc[(site, "pca"), "error_same_size"]
+        assert abs(rise) < 0.05
+    known = pd.read_csv(analysed / "out/group/site_latents.tsv", sep="\t")
+    assert known["p"].min() > 0.02
+    assert (known["chance"] == 0.5).all()
 
 
 def test_the_error_is_no_measure_of_head_size(analysed):
@@ -458,6 +474,22 @@ def test_precomputed_maps_are_adopted_and_encoded(analysed, tmp_path, capsys):
         assert facts["InTrainingCohort"] is True  # a dataset of that name had a participant of that label
         assert "was trained on this participant" in (tmp_path / "out" / f"sub-{label}.html").read_text()
         assert nib.load(anat / f"{name.format('recon')}.nii.gz").shape == adopted.shape
+    # Under another name of the dataset it is a stranger.
+    description = tmp_path / "maps" / "dataset_description.json"
+    description.write_text(json.dumps({**json.loads(description.read_text()), "Name": "Another cohort"}))
+    stranger = [
+        *map(str, command[:1]),
+        str(tmp_path / "new"),
+        *map(str, command[2:-4]),
+        "01",
+        "-w",
+        str(tmp_path / "v"),
+    ]
+    assert main(stranger) == 0
+    (sidecar,) = (tmp_path / "new" / "sub-01" / "anat").glob("*desc-recon*.json")
+    facts = json.loads(sidecar.read_text())
+    assert 1 / 49 <= facts["ReconstructionErrorP"] <= facts["ReconstructionErrorPBound"] <= 1
+    assert "p of the reconstruction error among unseen people" in (tmp_path / "new" / "sub-01.html").read_text()
     assert not (tmp_path / "out" / "sub-03").exists()
     assert json.loads((anat / f"{name.format('modulated')}.json").read_text()).items() >= judged.items()
     assert "sub-02: fail: half of the brain is missing" in capsys.readouterr().err
