@@ -43,7 +43,8 @@ def too_small(site: np.ndarray, participants: np.ndarray) -> dict[str, str]:
     if len(names) < 2:
         return dict.fromkeys(names, "there is no other site")
     people = {name: len(set(participants[site == name])) for name in names}
-    return {name: f"{n} participants are fewer than {FEWEST}" if n < FEWEST else "" for name, n in people.items()}
+    few = {name: f"{n} participant{'s' * (n != 1)}, and {FEWEST} are the fewest" for name, n in people.items()}
+    return {name: few[name] if n < FEWEST else "" for name, n in people.items()}
 
 
 def not_left_out(site: np.ndarray, participants: np.ndarray) -> dict[str, str]:

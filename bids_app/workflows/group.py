@@ -258,10 +258,10 @@ def _check(config: Config, maps: Sequence[GreyMatterMap], table: pd.DataFrame, d
         make_plan(table["participant_id"].tolist(), None, latent_dim=1)
 
 
-def _sites_left_out(config: Config, table: pd.DataFrame) -> list[str]:
-    """Sites without which every model is trained anew; what that costs is told beforehand."""
+def _sites_left_out(config: Config, table: pd.DataFrame) -> list[str] | None:
+    """Sites without which every model is trained anew, None where nobody asks; what that costs is told beforehand."""
     if not config.site_column or config.site_checks == "none":
-        return []
+        return None
     from ..group.sites import not_left_out
 
     people = table["participant_id"].to_numpy()
@@ -271,17 +271,17 @@ def _sites_left_out(config: Config, table: pd.DataFrame) -> list[str]:
         if reason:
             logger.warning("nothing is said of site %s by itself: %s", site, reason)
     if config.model or config.site_checks != "all":
-        return []
+        return None
     chosen = [site for site, reason in reasons.items() if not reason]
     usual = 1 + min(config.folds, len(set(people)))
-    logger.info(
-        "%d sites are left out one by one: %d trainings instead of %d, about %.1f times as long (--site-checks latents "
-        "does without)",
-        len(chosen),
-        usual + len(chosen),
-        usual,
-        (usual + len(chosen)) / usual,
-    )
+    if chosen:
+        logger.info(
+            "%s: %d trainings instead of %d, about %.1f times as long (--site-checks latents does without)",
+            "1 site is left out" if len(chosen) == 1 else f"{len(chosen)} sites are left out one by one",
+            usual + len(chosen),
+            usual,
+            (usual + len(chosen)) / usual,
+        )
     return chosen
 
 

@@ -30,7 +30,7 @@ def init_group_wf(
     n_folds: int,
     n_threads: int,
     n_jobs: int,
-    left_out: Sequence[str] = (),
+    left_out: Sequence[str] | None = None,
 ) -> pe.Workflow:
     """From maps to verdicts.
 
@@ -57,8 +57,9 @@ def init_group_wf(
         Folds of the cross-fitting.
     n_threads, n_jobs : int
         Threads of one stage; processes that read maps.
-    left_out : sequence of str
-        Sites without which every model is trained anew, one after the other.
+    left_out : sequence of str, optional
+        Sites without which every model is trained anew, one after the other. None are named where none can be left
+        out, and the table says why; None: nobody has asked.
     """
     workflow = pe.Workflow(name="latentatlas_group")
 
@@ -128,7 +129,7 @@ def init_group_wf(
         )
     workflow.connect([(volumes, products, [("volumes", "volumes")]), (rows, products, [("cohort", "cohort")])])
 
-    if left_out:
+    if left_out is not None:
         _without_sites(workflow, node, config, left_out, n_threads, (volumes, rows, plan, products))
     held_out = node(steps.held_out_regions(), "held_out_regions")
     study = node(analyses.study(design=design, scan_choice=config.scan_choice), "study")
@@ -208,7 +209,7 @@ def _without_sites(
 ) -> None:
     """One training without each site, and the table of their errors."""
     volumes, rows, plan, products = made
-    gathered = pe.Node(niu.Merge(len(sites)), name="all_without_site", run_without_submitting=True)
+    gathered = pe.Node(niu.Merge(max(1, len(sites))), name="all_without_site", run_without_submitting=True)
     for place, site in enumerate(sites, start=1):
         fit = node(
             site_steps.fit_without_site(
@@ -233,6 +234,7 @@ def _without_sites(
         [
             (rows, table, [("cohort", "cohort")]),
             (products, table, [("products", "products")]),
-            (gathered, table, [("out", "errors")]),
         ]
     )
+    if sites:
+        workflow.connect(gathered, "out", table, "errors")

@@ -49,7 +49,9 @@ def fit_without_site(
 
 
 @stage("done")
-def site_errors(folder: Path, cohort: Path, column: str, products: Path, errors: list[Path]) -> dict[str, Any]:
+def site_errors(
+    folder: Path, cohort: Path, column: str, products: Path, errors: list[Path] | None = None
+) -> dict[str, Any]:
     """The error of each site's people without their site, beside that of the ordinary folds."""
     from ..group.design import read_categories
     from ..group.sites import site_errors as compute
@@ -57,7 +59,7 @@ def site_errors(folder: Path, cohort: Path, column: str, products: Path, errors:
     table, known = read_tsv(cohort), dict(np.load(products))
     sites = np.array([s or "" for s in read_categories(table, column, cohort)])
     in_folds = {"autoencoder": 1 - known["ev_ae"], "linear": 1 - known["ev_linear"], "pca": 1 - known["ev_pca"]}
-    strangers = {str(one.pop("site")): one for one in (dict(np.load(path)) for path in errors)}
+    strangers = {str(one.pop("site")): one for one in (dict(np.load(path)) for path in errors or [])}
     found = compute(sites, table["participant_id"].to_numpy(), known["fold"], in_folds, strangers)
     write_table(folder / "out", site_tables.SITE_ERRORS, found)
     return {"done": True}

@@ -116,9 +116,9 @@ def test_people_count_once_and_each_folds_model_is_its_own():
 def test_sites_of_few_people_are_not_testable_and_say_why():
     site = np.array(["a"] * 9 + ["b"] * 4 + ["c"] * 8 + [""])
     people = np.array([f"p{i}" for i in range(22)])
-    assert too_small(site, people) == {"a": "", "b": "4 participants are fewer than 5", "c": ""}
+    assert too_small(site, people) == {"a": "", "b": "4 participants, and 5 are the fewest", "c": ""}
     assert too_small(np.array(["a"] * 22), people) == {"a": "there is no other site"}
-    assert too_small(site, np.array(["p1"] * 22))["a"] == "1 participants are fewer than 5"
+    assert too_small(site, np.array(["p1"] * 22))["a"] == "1 participant, and 5 are the fewest"
     two = np.array(["a"] * 20 + ["b"] * 2)
     assert "2 participants" in not_left_out(two, people)["b"]
     lopsided = np.array(["a"] * 18 + ["b"] * 4)
@@ -133,6 +133,17 @@ def test_sites_of_few_people_are_not_testable_and_say_why():
 
 def test_large_cohorts_are_relabelled_less_often():
     assert [how_many_relabellings(n) for n in (20, 500, 700, 5000)] == [1000, 1000, 510, 199]
+
+
+def test_where_no_site_can_be_left_out_the_table_says_why():
+    site, people = np.array(["a"] * 18 + ["b"] * 4), np.arange(22)
+    nothing = {name: np.zeros(22) for name in ("autoencoder", "linear", "pca")}
+    table = site_errors(site, people, people % 3, nothing, {})
+    assert table["site"].tolist() == ["a", "b"]
+    assert table["reason"].tolist() == [
+        "4 participants of other sites are too few to train on",
+        "4 participants, and 5 are the fewest",
+    ]
 
 
 def test_errors_stand_beside_those_of_the_folds():

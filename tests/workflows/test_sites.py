@@ -22,15 +22,22 @@ def test_the_cost_is_told_beforehand_and_small_sites_are_named(tmp_path, told):
     assert left_out(tmp_path, folds=4) == ["1", "2", "3"]
     assert "3 sites are left out one by one: 8 trainings instead of 5, about 1.6 times as long" in told.text
     assert "--site-checks latents" in told.text
-    assert "nothing is said of site 4 by itself: 2 participants are fewer than 5" in told.text
+    assert "nothing is said of site 4 by itself: 2 participants, and 5 are the fewest" in told.text
 
 
 @pytest.mark.parametrize(
     "options", [{"site_checks": "latents"}, {"site_checks": "none"}, {"site_column": None}, {"model": "x"}]
 )
 def test_nothing_is_trained_where_nobody_wants_it(tmp_path, told, options):
-    assert left_out(tmp_path, **options) == []
+    assert left_out(tmp_path, **options) is None
     assert "trainings" not in told.text
+
+
+def test_one_site_among_small_ones(tmp_path, told):
+    assert left_out(tmp_path, TABLE[TABLE["scanner"].isin(["1", "4"])]) == []  # two people are left to train on
+    more = TABLE.assign(scanner=["1"] * 24 + [str(i) for i in range(2, 8)])
+    assert left_out(tmp_path, more) == ["1"]
+    assert "1 site is left out: 7 trainings instead of 6" in told.text
 
 
 def test_one_site_is_none(tmp_path, told):
