@@ -27,6 +27,9 @@ PACKAGES = (
     "group",
     "simulate",
     "workflows",
+    "workflows.engine",
+    "workflows.participant",
+    "workflows.group",
     "reports",
     "planning",
 )
@@ -118,7 +121,7 @@ def api_pages() -> dict[str, str]:
     """One page a package, each module with its public members."""
     pages = {}
     for package in PACKAGES:
-        names = sorted(p.stem for p in (PACKAGE / package).glob("*.py") if not p.stem.startswith("_"))
+        names = sorted(p.stem for p in (PACKAGE / package.replace(".", "/")).glob("*.py") if not p.stem.startswith("_"))
         title = f"bids_app.{package}"
         text = f"# {title}\n\n```{{eval-rst}}\n.. automodule:: {title}\n```\n"
         for name in names:

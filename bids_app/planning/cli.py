@@ -80,7 +80,7 @@ def _plan(options: argparse.Namespace) -> None:
         raise UsageError("--nprocs is 1 or more")
     from tqdm import tqdm
 
-    from ..workflows.environment import processors
+    from ..workflows.engine.environment import processors
     from .bank import Scenario, load_bank
     from .power import run, summarise
 

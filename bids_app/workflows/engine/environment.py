@@ -13,16 +13,17 @@ from contextlib import suppress
 from multiprocessing import current_process, forkserver, get_context
 from pathlib import Path
 
-from ..config import Config
+from ...config import Config
 
 logger = logging.getLogger("latentatlas")
 _LONGEST_TMPDIR = 60  # bytes
 
 
-def prepare(config: Config, threads_per_step: int) -> None:
+def prepare(config: Config, threads_per_step: int, preload: Sequence[str] = ()) -> None:
     """Set the environment that this process and its workers inherit.
 
-    Thread pools are sized by environment variables because ITK and OpenMP read them once, at import.
+    Thread pools are sized by environment variables because ITK and OpenMP read them once, at import. ``preload`` names
+    modules that every worker needs.
     """
     os.environ["NO_ET"] = os.environ["NIPYPE_NO_ET"] = "1"  # no question to a server at import
     os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = str(threads_per_step)
@@ -30,17 +31,17 @@ def prepare(config: Config, threads_per_step: int) -> None:
         os.environ[f"{library}_NUM_THREADS"] = str(threads_per_step)
     os.environ.setdefault("MPLBACKEND", "Agg")
     _writable_caches(config)
-    start_workers()
+    start_workers(preload)
     _configure_nipype(config)
 
 
-def start_workers() -> None:
+def start_workers(preload: Sequence[str] = ()) -> None:
     """Start the process that workers are forked from: it imports what all of them need while this one goes on.
 
     Nothing that has threads of its own is imported there (torch, ANTs): a fork would wait for them for ever.
     """
     shorten_socket_paths()
-    get_context("forkserver").set_forkserver_preload([f"{__package__}.preload"])
+    get_context("forkserver").set_forkserver_preload([f"{__package__}.preload", *preload])
     forkserver.ensure_running()
 
 

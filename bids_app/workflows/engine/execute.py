@@ -16,8 +16,8 @@ from typing import Any
 
 import yaml
 
-from ..config import Config
-from ..errors import ConfigError
+from ...config import Config
+from ...errors import ConfigError
 from .failures import FAILURE_FILE
 
 logger = logging.getLogger("latentatlas")
@@ -25,7 +25,7 @@ logger = logging.getLogger("latentatlas")
 
 @dataclass(frozen=True)
 class Failure:
-    """A step that failed: of which scan or stage, and why."""
+    """A step that failed: where, and why."""
 
     where: str
     step: str
@@ -109,7 +109,7 @@ def execute(
 
 
 def readable(branch: str) -> str:
-    """A scan's name from that of its steps (:func:`bids_app.workflows.scan_identity.branch_name`)."""
+    """A scan's name from that of its steps (:func:`bids_app.workflows.participant.scan_identity.branch_name`)."""
     return branch.replace("__", "+").replace("_", "-")
 
 

@@ -19,8 +19,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from ..config import Config
-from ..errors import OutputError
+from ...config import Config
+from ...errors import OutputError
 
 logger = logging.getLogger("latentatlas")
 
@@ -30,13 +30,12 @@ def lock_folders(config: Config) -> list[Path]:
     return [config.output_dir / "logs" / "locks", config.work_dir / "latentatlas_locks"]
 
 
-def write_citation(config: Config) -> None:
-    """Write the methods text, which tells of all that is there: one job at a time, so that the last tells of all."""
-    from ..reports.boilerplate import write_boilerplate
-
+@contextmanager
+def in_turn(path: Path, patience: float = 60) -> Iterator[None]:
+    """Hold the lock of a file; go on without it after so many seconds."""
     with ExitStack() as held:
-        _lock(config.output_dir / "logs" / "locks" / "citation.lock", held, patience=60)
-        write_boilerplate(config.output_dir, config)
+        _lock(path, held, patience)
+        yield
 
 
 @contextmanager

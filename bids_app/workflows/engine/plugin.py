@@ -24,7 +24,7 @@ from typing import Any
 import nipype
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, process_initializer, run_node
 
-from ..errors import ScanError
+from ...errors import ScanError
 from .environment import start_logging
 from .failures import record_failure
 

@@ -1,4 +1,4 @@
-"""The group level's analyses as stages: from the products of the cross-fitting to tables and maps."""
+"""The analyses as steps: from the products of the cross-fitting to tables and maps."""
 
 from __future__ import annotations
 
@@ -8,15 +8,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..bids.tables import identifiers, read_tsv, write_table
-from ..group.settings import AnalysisSettings
-from ..group.study import Design, read_study
-from ..schema import model_tables, region_tables, scan_tables, verdict_tables
-from .group_steps import held_out_models, weights_of, write_phenotype
-from .stage import stage
+from ...bids.tables import identifiers, read_tsv, write_table
+from ...group.settings import AnalysisSettings
+from ...group.study import Design, read_study
+from ...schema import model_tables, region_tables, scan_tables, verdict_tables
+from ..engine.interface import step
+from .model_steps import held_out_models, weights_of, write_phenotype
+
+#: More change little at the level of 0.05, and each costs a look at every voxel.
+VOXELWISE_PERMUTATIONS = 5000
 
 
-@stage("study", "notes")
+@step("study", "scan_notes")
 def study(
     folder: Path,
     cohort: Path,
@@ -28,8 +31,8 @@ def study(
     scan_choice: str,
 ) -> dict[str, Any]:
     """Put the cohort together, harmonised where that was asked for: what every analysis starts from."""
-    from ..group.study import build_questions, build_study, describe_scans, write_study
-    from ..space.atlases import read_dseg
+    from ...group.study import build_questions, build_study, describe_scans, write_study
+    from ...space.atlases import read_dseg
 
     table = read_tsv(cohort)
     regions, questions = read_dseg(labels).table, build_questions(table, design)
@@ -42,40 +45,46 @@ def study(
         np.load(regional),
         (on_grid["observed"], on_grid["reconstructed"]),
     )
-    return {"study": write_study(folder / "study.npz", built), "notes": describe_scans(built, scan_choice)}
+    return {"study": write_study(folder / "study.npz", built), "scan_notes": describe_scans(built, scan_choice)}
 
 
 def _paint(values: np.ndarray, labels: Path, path: Path) -> None:
     """Write one number a region as a map on the atlas."""
-    from ..space.atlases import paint, read_dseg
+    from ...space.atlases import paint, read_dseg
 
     path.parent.mkdir(parents=True, exist_ok=True)
     paint(values, read_dseg(labels)).to_filename(path)
 
 
-@stage("done")
-def project(folder: Path, study: Path, seed: int, n_jobs: int) -> dict[str, Any]:
+@step()
+def project(folder: Path, study: Path, random_seed: int, n_threads: int) -> dict[str, Any]:
     """Project the latent space to two and three dimensions."""
-    from ..group.project import project as compute
+    from ...group.project import project as compute
 
     cohort = read_study(study)
-    views = compute(cohort, AnalysisSettings(seed=seed, n_threads=n_jobs))
+    views = compute(cohort, AnalysisSettings(seed=random_seed, n_threads=n_threads))
     write_phenotype(folder, scan_tables.PROJECTIONS, cohort.scans, views.coordinates)
     write_table(folder / "out", model_tables.PROJECTION_QUALITY, views.quality)
     ids = cohort.scans.loc[views.seeds["row"].astype(int)].reset_index(drop=True)
     write_table(folder / "out", model_tables.PROJECTION_SEEDS, ids.join(views.seeds.drop(columns="row")))
-    return {"done": True}
+    return {}
 
 
-@stage("regions", "notes")
+@step("lrcp_regions", "profile_notes")
 def profile(
-    folder: Path, study: Path, labels: Path, permutations: int, seed: int, scan_choice: str, primary: str | None
+    folder: Path,
+    study: Path,
+    labels: Path,
+    permutations: int,
+    random_seed: int,
+    scan_choice: str,
+    primary: str | None = None,
 ) -> dict[str, Any]:
     """LRCP: which regional differences the latent space keeps, and which it loses."""
-    from ..group.lrcp import lrcp
+    from ...group.lrcp import lrcp
 
     cohort = read_study(study)
-    found = lrcp(cohort, AnalysisSettings(permutations, seed=seed, scan_choice=scan_choice, primary=primary))
+    found = lrcp(cohort, AnalysisSettings(permutations, seed=random_seed, scan_choice=scan_choice, primary=primary))
     out = folder / "out" / "group"
     regions = write_table(folder / "out", region_tables.LRCP_REGIONS, found.regions)
     write_table(folder / "out", region_tables.LRCP_PROFILE, found.profile)
@@ -86,51 +95,53 @@ def profile(
             for part in ("kept", "lost"):
                 values = by_contrast[contrast.name][f"{part}_ml"].to_numpy()
                 _paint(values, labels, out / f"{part}_{contrast.slug}.nii.gz")
-    return {"regions": regions, "notes": found.notes}
+    return {"lrcp_regions": regions, "profile_notes": found.notes}
 
 
-@stage("done")
+@step()
 def disease_axis(
-    folder: Path, study: Path, models: list[Any], labels: Path, harmonised: bool, seed: int, scan_choice: str
+    folder: Path, study: Path, all_model: list[Any], labels: Path, harmonize: str, random_seed: int, scan_choice: str
 ) -> dict[str, Any]:
     """Each person's place on the axis of each contrast, and the grey matter that goes with it."""
-    from ..group.disease_axis import disease_axis as compute
-    from ..model.regions import region_decoder
+    from ...group.disease_axis import disease_axis as compute
+    from ...model.regions import region_decoder
 
     cohort, decoders = read_study(study), []
-    if not harmonised:
-        held_out = held_out_models(models)
+    if harmonize != "combat":
+        held_out = held_out_models(all_model)
         weights = weights_of(labels, held_out[0].grid)
         decoders = [region_decoder(model, weights) for model in held_out]
-    found = compute(cohort, AnalysisSettings(seed=seed, scan_choice=scan_choice), decoders)
+    found = compute(cohort, AnalysisSettings(seed=random_seed, scan_choice=scan_choice), decoders)
     write_table(folder / "out", region_tables.DISEASE_AXIS, found.regions)
     write_phenotype(folder, scan_tables.AXIS_PLACES, cohort.scans, found.places)
-    return {"done": True}
+    return {}
 
 
-@stage("done")
+@step()
 def compare_parcels(
-    folder: Path, study: Path, volumes: Path, labels: Path, seed: int, scan_choice: str
+    folder: Path, study: Path, volumes: Path, labels: Path, random_seed: int, scan_choice: str
 ) -> dict[str, Any]:
     """Whether a contrast's pattern follows the atlas's regions better than random parcels of their sizes."""
-    from ..group.parcels import compare_parcels as compute
-    from ..model.volumes import load_volumes
+    from ...group.parcels import compare_parcels as compute
+    from ...model.volumes import load_volumes
 
-    maps, settings = load_volumes(volumes), AnalysisSettings(seed=seed, scan_choice=scan_choice)
+    maps, settings = load_volumes(volumes), AnalysisSettings(seed=random_seed, scan_choice=scan_choice)
     weights = weights_of(labels, maps.grid)
     member = np.where(weights.max(axis=1).toarray().ravel() > 0, weights.argmax(axis=1), -1)
     write_table(folder / "out", region_tables.PARCELS, compute(read_study(study), settings, maps, member))
-    return {"done": True}
+    return {}
 
 
-@stage("relation", "shap")
-def explain(folder: Path, study: Path, labels: Path, permutations: int, seed: int, scan_choice: str) -> dict[str, Any]:
+@step("relation", "shap")
+def explain(
+    folder: Path, study: Path, labels: Path, permutations: int, random_seed: int, scan_choice: str
+) -> dict[str, Any]:
     """SHAP values of a regression of the reconstruction error on regional grey matter."""
-    from ..group.explain import explain as compute
-    from ..group.explain import write_relation
+    from ...group.explain import explain as compute
+    from ...group.explain import write_relation
 
     cohort = read_study(study)
-    found = compute(cohort, AnalysisSettings(permutations, seed=seed, scan_choice=scan_choice))
+    found = compute(cohort, AnalysisSettings(permutations, seed=random_seed, scan_choice=scan_choice))
     write_table(folder / "out", region_tables.SHAP_REGIONS, found.regions)
     values = pd.concat([cohort.scans, found.values.reset_index(drop=True)], axis=1)
     write_table(folder / "out", region_tables.SHAP_VALUES, values)
@@ -139,75 +150,82 @@ def explain(folder: Path, study: Path, labels: Path, permutations: int, seed: in
     return {"relation": write_relation(folder / "relation.json", found.relation), "shap": found.relation.facts}
 
 
-@stage("regions")
+@step("sam_regions")
 def agnostic_map(
-    folder: Path, study: Path, labels: Path, permutations: int, seed: int, scan_choice: str, primary: str | None
+    folder: Path,
+    study: Path,
+    labels: Path,
+    permutations: int,
+    random_seed: int,
+    scan_choice: str,
+    primary: str | None = None,
 ) -> dict[str, Any]:
     """SAM: the regions where a classifier's worst-case error stays below chance."""
-    from ..group.sam import sam
+    from ...group.sam import sam
 
     cohort = read_study(study)
-    found = sam(cohort, AnalysisSettings(permutations, seed=seed, scan_choice=scan_choice, primary=primary))
+    found = sam(cohort, AnalysisSettings(permutations, seed=random_seed, scan_choice=scan_choice, primary=primary))
     for contrast in cohort.contrasts:
         rows = found[found["contrast"] == contrast.name]
         if len(rows):
             margin = np.where(rows["survives"].astype(bool), rows["chance"] - rows["bound"], 0.0)
             _paint(margin, labels, folder / "out" / "group" / f"sam_{contrast.slug}.nii.gz")
-    return {"regions": write_table(folder / "out", region_tables.SAM_REGIONS, found)}
+    return {"sam_regions": write_table(folder / "out", region_tables.SAM_REGIONS, found)}
 
 
-@stage("done")
-def predictions(folder: Path, study: Path, permutations: int, seed: int, scan_choice: str) -> dict[str, Any]:
+@step()
+def predictions(folder: Path, study: Path, permutations: int, random_seed: int, scan_choice: str) -> dict[str, Any]:
     """Out-of-fold predictions of every contrast, and how good they are."""
-    from ..group.predictions import predict
+    from ...group.predictions import predict
 
     cohort = read_study(study)
-    found = predict(cohort, AnalysisSettings(permutations, seed=seed, scan_choice=scan_choice))
+    found = predict(cohort, AnalysisSettings(permutations, seed=random_seed, scan_choice=scan_choice))
     ids = cohort.scans.loc[found.people["row"].astype(int)].reset_index(drop=True)
     write_table(folder / "out", verdict_tables.PREDICTIONS, ids.join(found.people.drop(columns="row")))
     write_table(folder / "out", verdict_tables.PREDICTION_QUALITY, found.quality)
     write_table(folder / "out", verdict_tables.CONFUSION, found.confusion)
-    return {"done": True}
+    return {}
 
 
-@stage("done")
-def norms(folder: Path, study: Path, reference: str) -> dict[str, Any]:
+@step()
+def norms(folder: Path, study: Path, reference_group: str) -> dict[str, Any]:
     """How far each scan lies from what the reference group leads one to expect."""
-    from ..group.norms import deviations
+    from ...group.norms import deviations
 
     cohort = read_study(study)
-    write_phenotype(folder, scan_tables.DEVIATIONS, cohort.scans, deviations(cohort, reference))
-    return {"done": True}
+    write_phenotype(folder, scan_tables.DEVIATIONS, cohort.scans, deviations(cohort, reference_group))
+    return {}
 
 
-@stage("done")
+@step()
 def vbm(
     folder: Path,
     study: Path,
     maps: list[Path],
     kept: list[Any],
     labels: Path,
-    fwhm: float,
+    smoothing_fwhm: float,
     voxelwise: str,
     permutations: int,
-    seed: int,
+    random_seed: int,
     n_jobs: int,
     scan_choice: str,
 ) -> dict[str, Any]:
     """The t test at each voxel of the smoothed maps, family-wise; with "tfce" also cluster enhancement at 3 mm."""
     from tqdm import tqdm
 
-    from ..group.vbm import find_peaks, tfce
-    from ..group.vbm import vbm as compute
-    from ..model.volumes import build_volumes
-    from ..space.atlases import read_dseg
+    from ...group.vbm import find_peaks, tfce
+    from ...group.vbm import vbm as compute
+    from ...model.volumes import build_volumes
+    from ...space.atlases import read_dseg
 
     cohort = read_study(study)
-    settings = AnalysisSettings(permutations, seed=seed, n_threads=n_jobs, scan_choice=scan_choice)
+    permutations = min(permutations, VOXELWISE_PERMUTATIONS)
+    settings = AnalysisSettings(permutations, seed=random_seed, n_threads=n_jobs, scan_choice=scan_choice)
     paths, out, atlas = [maps[row] for row in kept], folder / "out" / "group", read_dseg(labels)
     out.mkdir(parents=True, exist_ok=True)
     finest = float(np.linalg.norm(atlas.image.affine[:3, :3], axis=0).min())
-    volumes = build_volumes(paths, folder / "fine.npy", fwhm=fwhm, resolution=finest, n_jobs=n_jobs)
+    volumes = build_volumes(paths, folder / "fine.npy", fwhm=smoothing_fwhm, resolution=finest, n_jobs=n_jobs)
     names = dict(zip(atlas.table["index"], atlas.table["name"], strict=True))
     at = np.array([names.get(label, "") for label in np.asanyarray(atlas.image.dataobj)[volumes.grid.mask].astype(int)])
     with tqdm(desc="Voxelwise tests", leave=False) as bar:
@@ -225,52 +243,54 @@ def vbm(
     table = pd.concat(peaks, ignore_index=True) if peaks else pd.DataFrame(columns=columns)
     write_table(folder / "out", region_tables.VBM_PEAKS, table)
     if voxelwise == "tfce":
-        coarse = build_volumes(paths, folder / "coarse.npy", fwhm=fwhm, resolution=max(3.0, finest), n_jobs=n_jobs)
+        coarse = build_volumes(
+            paths, folder / "coarse.npy", fwhm=smoothing_fwhm, resolution=max(3.0, finest), n_jobs=n_jobs
+        )
         slugs = {contrast.name: contrast.slug for contrast in cohort.contrasts}
         for name, p in tfce(cohort, settings, coarse).items():
             coarse.grid.to_image(-np.log10(p)).to_filename(out / f"vbm_{slugs[name]}_tfce_logp.nii.gz")
     for array in folder.glob("*.npy"):
         array.unlink()
-    return {"done": True}
+    return {}
 
 
-@stage("validation")
+@step("validation")
 def validate(
     folder: Path,
     study: Path,
     permutations: int,
-    seed: int,
+    random_seed: int,
     scan_choice: str,
-    primary: str | None,
     lrcp_regions: Path,
     sam_regions: Path,
     relation: Path,
+    primary: str | None = None,
 ) -> dict[str, Any]:
     """Bounds and permutation tests for every claim."""
-    from ..group.explain import read_relation
-    from ..group.validate import validate as compute
+    from ...group.explain import read_relation
+    from ...group.validate import validate as compute
 
     tables = {"lrcp_regions": read_tsv(lrcp_regions), "sam_regions": read_tsv(sam_regions)}
-    settings = AnalysisSettings(permutations, seed=seed, scan_choice=scan_choice, primary=primary)
+    settings = AnalysisSettings(permutations, seed=random_seed, scan_choice=scan_choice, primary=primary)
     validation = compute(read_study(study), settings, relation=read_relation(relation), **tables)
     return {"validation": write_table(folder / "out", verdict_tables.VALIDATION, validation)}
 
 
-@stage("baselines")
-def baselines(folder: Path, study: Path, scan_choice: str, primary: str | None) -> dict[str, Any]:
+@step("baselines")
+def baselines(folder: Path, study: Path, scan_choice: str, primary: str | None = None) -> dict[str, Any]:
     """What a sceptic would use instead of the latents, in the same folds."""
-    from ..group.baselines import baselines as compute
+    from ...group.baselines import baselines as compute
 
     found = compute(read_study(study), AnalysisSettings(scan_choice=scan_choice, primary=primary))
     return {"baselines": write_table(folder / "out", verdict_tables.BASELINES, found)}
 
 
-@stage("verdicts")
+@step("verdicts")
 def verdicts(
     folder: Path, study: Path, validation: Path, baselines: Path, lrcp_regions: Path, sam_regions: Path
 ) -> dict[str, Any]:
     """Grade every claim by the tables as they are written: a reader can check each verdict against them."""
-    from ..group.verdicts import verdicts as compute
+    from ...group.verdicts import verdicts as compute
 
     cohort = read_study(study)
     graded = compute(

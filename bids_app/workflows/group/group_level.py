@@ -11,27 +11,28 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..bids.anat import read_quality
-from ..bids.files import copy_file, write_json
-from ..bids.maps import GreyMatterMap, check_alike, find_maps
-from ..bids.participants import are_listed, read_participants
-from ..bids.query import Unusable, check_dataset
-from ..bids.tables import identifiers, write_table, write_tsv
-from ..bids.visits import order_visits
-from ..config import Config
-from ..errors import DatasetError, NoInputError, ScanError
-from ..group.design import read_categories
-from ..group.study import Design, build_questions, doubtful_categories
-from ..participant.precomputed import load_map
-from ..schema.atlases import named
-from ..schema.measures import QUALITY_COLUMNS
-from ..schema.scan_tables import QUALITY
-from .adopted import judge_map
-from .claims import claim, lock_folders, refuse, write_citation
-from .environment import memory_limit_gb, prepare, processors, work_folder
-from .execute import Failure, Finished, execute
+from ...bids.anat import read_quality
+from ...bids.files import copy_file, write_json
+from ...bids.maps import GreyMatterMap, check_alike, find_maps
+from ...bids.participants import are_listed, read_participants
+from ...bids.query import Unusable, check_dataset
+from ...bids.tables import identifiers, write_table, write_tsv
+from ...bids.visits import order_visits
+from ...config import Config
+from ...errors import DatasetError, NoInputError, ScanError
+from ...group.design import read_categories
+from ...group.study import Design, build_questions, doubtful_categories
+from ...participant.precomputed import load_map
+from ...schema.atlases import named
+from ...schema.measures import QUALITY_COLUMNS
+from ...schema.scan_tables import QUALITY
+from ..engine.environment import memory_limit_gb, prepare, processors, work_folder
+from ..engine.execute import Failure, Finished, execute
+from ..engine.locks import claim, lock_folders, refuse
+from ..given_maps import check_derivatives, nothing_left, wanted_maps
+from ..judged_maps import judge_map
+from ..methods_text import write_citation
 from .group_summary import MapFacts, read_inputs, summarise
-from .participant import check_derivatives, nothing_left, wanted_maps
 
 logger = logging.getLogger("latentatlas")
 
@@ -49,7 +50,7 @@ def run_group(config: Config, logs: Path) -> list[Failure]:
     Returns
     -------
     list of Failure
-        Of the stages that failed; what the others made is kept.
+        Of the steps that failed; what the others made is kept.
     """
     failures: list[Failure] = []
     planted = _ground_truth(config)
@@ -60,7 +61,7 @@ def run_group(config: Config, logs: Path) -> list[Failure]:
             failures = _analyse(config, logs)
         write_citation(config)
         if not config.boilerplate_only:
-            from ..reports.group import build_group_report
+            from ...reports.group import build_group_report
 
             build_group_report(config.output_dir, ground_truth=planted)
     return failures
@@ -89,7 +90,7 @@ def _analyse(config: Config, logs: Path) -> list[Failure]:
     nprocs = config.nprocs or processors()
     threads = config.omp_nthreads or 1
     prepare(config, threads)
-    from .group_graph import init_group_wf
+    from .cohort_graph import init_group_wf
 
     work = work_folder(config)
     cohort_file = _write_if_new(work / "latentatlas_group_cohort.tsv", table)
@@ -97,7 +98,7 @@ def _analyse(config: Config, logs: Path) -> list[Failure]:
     workflow = init_group_wf(
         config,
         [m.path for m in maps],
-        cohort=cohort_file,
+        table=cohort_file,
         design=design,
         space=maps[0].space,
         dataset=description.get("Name", "unnamed"),
@@ -219,9 +220,9 @@ def _check(config: Config, maps: Sequence[GreyMatterMap], table: pd.DataFrame, d
     """Find a wrong column, an absent atlas, a damaged model now, rather than after the training."""
     import nibabel as nib
 
-    from ..model.files import load_model
-    from ..model.plan import make_plan
-    from ..space.atlases import load_atlas
+    from ...model.files import load_model
+    from ...model.plan import make_plan
+    from ...space.atlases import load_atlas
 
     questions = build_questions(table, design)
     for doubt in doubtful_categories(table, design, questions):
@@ -269,7 +270,7 @@ def _head_size(maps: Sequence[GreyMatterMap], design: Design) -> list[str]:
 
 
 def _write_if_new(path: Path, table: pd.DataFrame) -> Path:
-    """Write a table unless it is there already: a newer file would make every stage run again."""
+    """Write a table unless it is there already: a newer file would make every step run again."""
     fresh = write_tsv(path.with_suffix(".new"), table)
     if path.exists() and path.read_bytes() == fresh.read_bytes():
         fresh.unlink()
@@ -286,7 +287,7 @@ def _ground_truth(config: Config) -> Path | None:
 
 
 def _publish(work: Path, finished: set[str], output_dir: Path, *, complete: bool) -> None:
-    """Copy what the finished stages made into the output; drop leftovers of earlier runs once all is there."""
+    """Copy what the finished steps made into the output; drop leftovers of earlier runs once all is there."""
     written = set()
     for out in sorted(work.glob("*/out")):
         if out.parent.name not in finished:
@@ -305,7 +306,7 @@ def _publish(work: Path, finished: set[str], output_dir: Path, *, complete: bool
 
 def _write_quality(config: Config, table: pd.DataFrame, quality: Sequence[dict[str, Any]]) -> None:
     """The scans' quality numbers, judged once more by those of the cohort, which is known only now."""
-    from ..group.spread import with_cohort
+    from ...group.spread import with_cohort
 
     rows = []
     for facts in quality:

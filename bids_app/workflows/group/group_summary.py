@@ -9,21 +9,21 @@ from typing import Any
 
 import pandas as pd
 
-from .. import __version__
-from ..bids.tables import read_tsv
-from ..config import Config
-from ..schema.claims import ALPHA
-from .execute import Finished
+from ... import __version__
+from ...bids.tables import read_tsv
+from ...config import Config
+from ...schema.claims import ALPHA
+from ..engine.execute import Finished
 
-#: Input of the summary -> the step that it comes from, and the name of its output there.
+#: Outputs that the summary reads -> the step that each comes from.
 INPUTS = {
-    "cohort": ("cohort", "cohort"),
-    "rejected": ("volumes", "rejected"),
-    "latent_dim": ("plan", "latent_dim"),
-    "atlas": ("regions", "atlas"),
-    "notes": ("profile", "notes"),
-    "scans": ("study", "notes"),
-    "shap": ("explain", "shap"),
+    "cohort": "cohort",
+    "rejected": "volumes",
+    "latent_dim": "plan",
+    "atlas": "regions",
+    "profile_notes": "profile",
+    "scan_notes": "study",
+    "shap": "explain",
 }
 
 
@@ -63,9 +63,7 @@ def read_inputs(finished: Mapping[str, Finished]) -> dict[str, Any]:
 
     The summary is made after the graph has run, and not in it: a run in which a step has failed needs one, too.
     """
-    return {
-        name: finished[step].output(output) if step in finished else None for name, (step, output) in INPUTS.items()
-    }
+    return {name: finished[step].output(name) if step in finished else None for name, step in INPUTS.items()}
 
 
 def summarise(
@@ -76,8 +74,8 @@ def summarise(
     rejected: list[tuple[str, str]] | None,
     latent_dim: int | None,
     atlas: str | None,
-    notes: list[str] | None,
-    scans: list[str] | None,
+    profile_notes: list[str] | None,
+    scan_notes: list[str] | None,
     shap: dict[str, Any] | None,
 ) -> dict[str, Any]:
     """Settings, sample and what the analyses have to say of themselves.
@@ -93,9 +91,9 @@ def summarise(
     latent_dim : int or None
     atlas : str or None
         As in the ``atlas-`` entity.
-    notes : list of str, or None
+    profile_notes : list of str, or None
         Of the profile.
-    scans : list of str, or None
+    scan_notes : list of str, or None
         On the scans that the contrasts have no use for.
     shap : dict[str, Any] or None
         What the SHAP values rest on.
@@ -134,6 +132,6 @@ def summarise(
         "shap": shap,
         "left_out": [*maps.left_out, *unusable],
         "warnings": list(maps.warnings),
-        "notes": [*(notes or []), *(scans or []), *order],
+        "notes": [*(profile_notes or []), *(scan_notes or []), *order],
         "versions": {"latentatlas": __version__},
     }

@@ -1,4 +1,4 @@
-"""The group level's steps as stages. Each leaves its tables and maps under ``out/`` of its folder, as in the output."""
+"""The steps from maps to a cross-fitted model and regions; tables and maps go to ``out/`` of a step's folder."""
 
 from __future__ import annotations
 
@@ -9,26 +9,28 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..bids.tables import IDENTIFIERS, fitting_dictionary, identifiers, read_tsv, write_table, write_tsv
-from ..schema import model_tables, scan_tables
-from ..schema.columns import Table
-from .stage import stage
+from ...bids.tables import IDENTIFIERS, fitting_dictionary, identifiers, read_tsv, write_table, write_tsv
+from ...schema import model_tables, scan_tables
+from ...schema.columns import Table
+from ..engine.interface import step
 
 
-@stage("volumes", "kept", "rejected")
-def volumes(folder: Path, maps: list[Path], fwhm: float, n_jobs: int, model: str | None) -> dict[str, Any]:
+@step("volumes", "kept", "rejected")
+def volumes(
+    folder: Path, maps: list[Path], smoothing_fwhm: float, n_jobs: int, model: str | None = None
+) -> dict[str, Any]:
     """Read every map once into a memory-mapped array on the model's grid (that of ``model`` where one is given)."""
-    from ..model.files import load_model
-    from ..model.volumes import build_volumes
+    from ...model.files import load_model
+    from ...model.volumes import build_volumes
 
     grid = load_model(model).grid if model else None
-    built = build_volumes(maps, folder / "volumes.npy", fwhm=fwhm, n_jobs=n_jobs, grid=grid)
+    built = build_volumes(maps, folder / "volumes.npy", fwhm=smoothing_fwhm, n_jobs=n_jobs, grid=grid)
     position = {str(path): row for row, path in enumerate(maps)}
     kept = [position[str(path)] for path in built.paths]
     return {"volumes": folder / "volumes.npy", "kept": kept, "rejected": built.rejected}
 
 
-@stage("cohort")
+@step("cohort")
 def cohort(folder: Path, kept: list[Any], table: Path, dictionary: dict[str, Any]) -> dict[str, Any]:
     """The table that goes with the kept scans row by row. Apart from the regions: another atlas trains nothing anew."""
     found = read_tsv(table).iloc[kept].reset_index(drop=True)
@@ -38,12 +40,12 @@ def cohort(folder: Path, kept: list[Any], table: Path, dictionary: dict[str, Any
     return {"cohort": folder / "cohort.tsv"}
 
 
-@stage("regional", "labels", "atlas")
+@step("regional", "labels", "atlas")
 def regions(folder: Path, maps: list[Path], kept: list[Any], cohort: Path, atlas: str, space: str) -> dict[str, Any]:
     """Regional grey matter of the kept scans."""
     import nibabel as nib
 
-    from ..space.atlases import load_atlas, regional_volumes
+    from ...space.atlases import load_atlas, regional_volumes
 
     grid: Any = nib.load(maps[kept[0]])
     found = load_atlas(atlas, grid)
@@ -61,17 +63,17 @@ def regions(folder: Path, maps: list[Path], kept: list[Any], cohort: Path, atlas
     return {"regional": folder / "regional.npy", "labels": labels, "atlas": found.name}
 
 
-@stage("plan", "fold", "latent_dim")
-def plan(folder: Path, cohort: Path, architecture: str, latent_dim: int, epochs: int | None, folds: int,
-         group_column: str | None, seed: int) -> dict[str, Any]:  # fmt: skip
+@step("plan", "fold", "latent_dim")
+def plan(folder: Path, cohort: Path, architecture: str, latent_dim: int, folds: int, random_seed: int,
+         epochs: int | None = None, group_column: str | None = None) -> dict[str, Any]:  # fmt: skip
     """Decide the folds and the training plan from the size of the cohort."""
-    from ..model.crossfit import split_participants
-    from ..model.plan import make_plan
+    from ...model.crossfit import split_participants
+    from ...model.plan import make_plan
 
     table = read_tsv(cohort)
     strata = table[group_column].tolist() if group_column else None
     ids = table["participant_id"].tolist()
-    fold = split_participants(ids, folds, seed, strata)
+    fold = split_participants(ids, folds, random_seed, strata)
     settings: dict[str, Any] = {"architecture": architecture, **({"max_epochs": epochs} if epochs else {})}
     made = make_plan(ids, fold, latent_dim=latent_dim, **settings)
     made.write(folder / "plan.json")
@@ -79,13 +81,13 @@ def plan(folder: Path, cohort: Path, architecture: str, latent_dim: int, epochs:
     return {"plan": folder / "plan.json", "fold": folder / "fold.npy", "latent_dim": made.latent_dim}
 
 
-@stage("fitted", "model")
-def fit(folder: Path, volumes: Path, cohort: Path, plan: Path, fold: Path, number: int, seed: int, device: str,
-        n_threads: int) -> dict[str, Any]:  # fmt: skip
+@step("fitted", "model")
+def fit(folder: Path, volumes: Path, cohort: Path, plan: Path, fold: Path, number: int, random_seed: int,
+        device: str, n_threads: int) -> dict[str, Any]:  # fmt: skip
     """Train without the participants of one fold (all of them where ``number`` is -1), and apply to every scan."""
-    from ..model import crossfit, files
-    from ..model.plan import Plan
-    from ..model.volumes import load_volumes
+    from ...model import crossfit, files
+    from ...model.plan import Plan
+    from ...model.volumes import load_volumes
 
     scans = identifiers(read_tsv(cohort))
     arrays, fitted = crossfit.cross_fit_one(
@@ -94,7 +96,7 @@ def fit(folder: Path, volumes: Path, cohort: Path, plan: Path, fold: Path, numbe
         np.load(fold),
         None if number < 0 else number,
         Plan.read(plan),
-        seed=seed,
+        seed=random_seed,
         device=device,
         n_threads=n_threads,
         folder=folder / "checkpoints",
@@ -107,27 +109,27 @@ def fit(folder: Path, volumes: Path, cohort: Path, plan: Path, fold: Path, numbe
     return {"fitted": folder / "fitted.npz", "model": folder / "model"}
 
 
-@stage("products", "model")
+@step("products")
 def collect(
     folder: Path,
     volumes: Path,
     cohort: Path,
-    fitted: list[Path],
-    models: list[Any],
-    group_column: str | None,
-    seed: int,
+    all_fitted: list[Path],
+    all_model: list[Any],
+    random_seed: int,
     space: str,
     dataset: str,
     licence: str,
+    group_column: str | None = None,
 ) -> dict[str, Any]:
     """Put the folds together: out-of-fold numbers, and the full model with its card. The full model comes first."""
-    from ..model import crossfit, files
-    from ..model.volumes import load_volumes
+    from ...model import crossfit, files
+    from ...model.volumes import load_volumes
 
-    full, *parts = [dict(np.load(path)) for path in fitted]
+    full, *parts = [dict(np.load(path)) for path in all_fitted]
     products = crossfit.collect(full, parts)
     _savez(folder / "products.npz", products)
-    model = files.load_model(models[0])
+    model = files.load_model(all_model[0])
     means = {name: float(np.mean(products[name])) for name in ("ev_ae", "ev_linear", "ev_pca")}
     table = read_tsv(cohort)
     card = files.make_card(
@@ -141,7 +143,7 @@ def collect(
             "explained_variance_linear": means["ev_linear"],
             "explained_variance_pca": means["ev_pca"],
         },
-        seed=seed,
+        seed=random_seed,
         space=space,
         licence=licence,
     )
@@ -149,24 +151,24 @@ def collect(
     files.save_model(model, out / "model", card)
     model.card = card
     _write_traversals(out, model)
-    history = [pd.read_csv(Path(path).with_name("history.tsv"), sep="\t", dtype={"fold": str}) for path in fitted]
+    history = [pd.read_csv(Path(path).with_name("history.tsv"), sep="\t", dtype={"fold": str}) for path in all_fitted]
     training = model_tables.TRAINING
     write_table(folder / "out", training, pd.concat(history)[[column.name for column in training.columns]])
     write_table(folder / "out", model_tables.CROSS_FIT, crossfit.cross_fit_table(products))
     _write_latents(folder, table, products)
     groups = table[group_column].fillna("unknown").tolist() if group_column else ["all"] * len(table)
-    _write_pictures(out, [files.load_model(m) for m in models[1:]], load_volumes(volumes), products, table, groups)
-    return {"products": folder / "products.npz", "model": out / "model"}
+    _write_pictures(out, [files.load_model(m) for m in all_model[1:]], load_volumes(volumes), products, table, groups)
+    return {"products": folder / "products.npz"}
 
 
-@stage("held_out")
-def held_out_regions(folder: Path, volumes: Path, models: list[Any], fold: Path, labels: Path) -> dict[str, Any]:
+@step("held_out")
+def held_out_regions(folder: Path, volumes: Path, all_model: list[Any], fold: Path, labels: Path) -> dict[str, Any]:
     """Regional grey matter of every map and of its held-out reconstruction, on the model's grid."""
-    from ..model.regions import sum_regions
-    from ..model.volumes import load_volumes
+    from ...model.regions import sum_regions
+    from ...model.volumes import load_volumes
 
     maps = load_volumes(volumes)
-    held_out = held_out_models(models)
+    held_out = held_out_models(all_model)
     observed, reconstructed = sum_regions(held_out, maps, np.load(fold), weights_of(labels, maps.grid))
     np.savez(folder / "held_out.npz", observed=observed, reconstructed=reconstructed)
     return {"held_out": folder / "held_out.npz"}
@@ -174,23 +176,23 @@ def held_out_regions(folder: Path, volumes: Path, models: list[Any], fold: Path,
 
 def held_out_models(models: list[str]) -> list[Any]:
     """Those of the folds, of the full model and these; the one there is where it was made beforehand."""
-    from ..model.files import load_model
+    from ...model.files import load_model
 
     return [load_model(path) for path in (models[1:] or models)]
 
 
 def weights_of(labels: Path, grid: Any) -> Any:
     """`model.regions.region_weights` of an atlas of the output."""
-    from ..model.regions import region_weights
-    from ..space.atlases import read_dseg
+    from ...model.regions import region_weights
+    from ...space.atlases import read_dseg
 
     atlas = read_dseg(labels)
     return region_weights(grid, np.asanyarray(atlas.image.dataobj).astype(int), atlas.table["index"].to_numpy())
 
 
-@stage("products", "model")
+@step("products", "all_model")
 def apply_model(
-    folder: Path, volumes: Path, cohort: Path, model: str, fold: Path, dataset: str, space: str, seed: int
+    folder: Path, volumes: Path, cohort: Path, model: str, fold: Path, dataset: str, space: str, random_seed: int
 ) -> dict[str, Any]:
     """Encode a cohort with a model trained elsewhere; PCA of the same size is still fitted fold by fold.
 
@@ -199,11 +201,11 @@ def apply_model(
     DatasetError
         Some participants were in the model's training: their numbers would not be about unseen people.
     """
-    from ..errors import DatasetError, ModelError
-    from ..model import files
-    from ..model.autoencoder import encode_all, linear_of, reconstruction_error
-    from ..model.linear import fit_linear
-    from ..model.volumes import load_volumes
+    from ...errors import DatasetError, ModelError
+    from ...model import files
+    from ...model.autoencoder import encode_all, linear_of, reconstruction_error
+    from ...model.linear import fit_linear
+    from ...model.volumes import load_volumes
 
     stored, loaded, table, folds = files.load_model(model), load_volumes(volumes), read_tsv(cohort), np.load(fold)
     if stored.card.get("space") not in (None, space):
@@ -223,18 +225,18 @@ def apply_model(
     products["epochs"] = np.full(len(every), stored.card["training"]["choices"].get("epochs", 0))
     products["Zpca_f"], products["ev_pca"] = [], np.zeros(len(every))
     for number in np.unique(folds):
-        linear = fit_linear(loaded, np.flatnonzero(folds != number), stored.latent_dim, seed=seed)
+        linear = fit_linear(loaded, np.flatnonzero(folds != number), stored.latent_dim, seed=random_seed)
         products["Zpca_f"].append(encode_all(linear, loaded, every))
         products["ev_pca"][folds == number] = reconstruction_error(linear, loaded, every)[1][folds == number]
     products["Zpca_f"] = np.stack(products["Zpca_f"])
     np.savez(folder / "products.npz", **products)
     _write_latents(folder, table, products)
     _write_traversals(folder / "out" / "group", stored)
-    return {"products": folder / "products.npz", "model": Path(model)}
+    return {"products": folder / "products.npz", "all_model": [Path(model)]}
 
 
 def _write_latents(folder: Path, table: pd.DataFrame, products: dict[str, Any]) -> None:
-    from ..stats.alignment import align_held_out
+    from ...stats.alignment import align_held_out
 
     width = max(2, len(str(products["Z"].shape[1])))
     names = [f"latent_{i:0{width}d}" for i in range(1, products["Z"].shape[1] + 1)]
@@ -267,8 +269,8 @@ def write_phenotype(
 def _write_pictures(
     out: Path, models: list[Any], maps: Any, products: dict[str, Any], table: pd.DataFrame, groups: Sequence[str]
 ) -> None:
-    from ..model.examples import example_reconstructions, mean_error_maps
-    from ..reports.reconstructions import error_map_names
+    from ...model.examples import example_reconstructions, mean_error_maps
+    from ...reports.reconstructions import error_map_names
 
     fold, error = products["fold"], products["err"]
     image, examples = example_reconstructions(models, maps, fold, error, identifiers(table))
@@ -280,7 +282,7 @@ def _write_pictures(
 
 
 def _write_learning(out: Path, fitted: Any, maps: Any, scans: pd.DataFrame) -> None:
-    from ..model.examples import reconstructions_by_epoch
+    from ...model.examples import reconstructions_by_epoch
 
     out.mkdir(parents=True, exist_ok=True)
     image, table = reconstructions_by_epoch(fitted, maps, scans)
@@ -289,7 +291,7 @@ def _write_learning(out: Path, fitted: Any, maps: Any, scans: pd.DataFrame) -> N
 
 
 def _write_traversals(out: Path, model: Any) -> None:
-    from ..model.examples import latent_traversals
+    from ...model.examples import latent_traversals
 
     out.mkdir(parents=True, exist_ok=True)
     image, table = latent_traversals(model)
@@ -302,6 +304,6 @@ def _savez(path: Path, arrays: dict[str, Any]) -> None:
 
 
 def _json(path: Path, content: dict[str, Any]) -> None:
-    from ..bids.files import write_json
+    from ...bids.files import write_json
 
     write_json(path, content)

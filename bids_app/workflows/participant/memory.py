@@ -6,8 +6,8 @@ import math
 from pathlib import Path
 from typing import Any
 
-from ..content import check_size
-from ..schema.segmenters import SEGMENTERS
+from ...content import check_size
+from ...schema.segmenters import SEGMENTERS
 
 #: Step -> GB whatever the scan, and bytes a voxel of it: a tenth above the peaks of a process that does nothing else,
 #: on one head at 1 and at 0.45 mm (10.5 and 114 million voxels). The peaks are in docs/participant.md.
@@ -22,12 +22,16 @@ MEMORY = {
     "write": (0.3, 5),
     "figures": (0.6, 22),
 }
+#: GB of steps that see the map alone.
+ON_THE_MAP = {"encode": 2.0, "adopt": 1.5, "write_adopted": 0.2}
 WORKER_GB = 0.15  # what a worker keeps of earlier steps
 USUAL_VOXELS = 12_000_000
 
 
 def memory_gb(step: str, voxels: int, needs: tuple[float, float] | None = None) -> float:
     """GB to reserve for a step on a scan of so many voxels; ``needs`` in place of what ``MEMORY`` says."""
+    if step in ON_THE_MAP:
+        return ON_THE_MAP[step]
     base, each = needs or MEMORY[step]
     return round(base + WORKER_GB + each * voxels / 1e9, 2)
 

@@ -11,17 +11,19 @@ from typing import Any
 
 import numpy as np
 
-from .. import __version__
-from ..bids.anat import finished, output_path, read_sidecar
-from ..bids.maps import GreyMatterMap, Wanted, check_alike, describe_contents, find_maps, has_maps
-from ..bids.participants import copy_participants
-from ..bids.query import Found, Scan, Unusable, find_t1w
-from ..bids.versions import generation, map_version
-from ..config import Config
-from ..errors import LatentAtlasError, NoInputError
-from .claims import claim, lock_folders, refuse, write_citation
-from .environment import memory_limit_gb, prepare, processors, work_folder
-from .execute import Failure, execute
+from ... import __version__
+from ...bids.anat import finished, output_path, read_sidecar
+from ...bids.maps import GreyMatterMap, check_alike, find_maps
+from ...bids.participants import copy_participants
+from ...bids.query import Found, Scan, Unusable, find_t1w
+from ...bids.versions import generation, map_version
+from ...config import Config
+from ...errors import LatentAtlasError, NoInputError
+from ..engine.environment import memory_limit_gb, prepare, processors, work_folder
+from ..engine.execute import Failure, execute
+from ..engine.locks import claim, lock_folders, refuse
+from ..given_maps import check_derivatives, nothing_left, wanted_maps
+from ..methods_text import write_citation
 from .scan_identity import adopted_kind, adopted_labels, branch_name, fingerprint
 
 logger = logging.getLogger("latentatlas")
@@ -49,7 +51,7 @@ def run_participant(config: Config, logs: Path) -> list[Failure]:
         Nothing that was asked for can be worked on.
     """
     if config.model_dir:
-        from ..model.files import read_card  # needs torch
+        from ...model.files import read_card  # needs torch
 
         read_card(config.model_dir)  # a wrong one is refused before hours of work, not in every scan
     sources, unusable = _sources(config)
@@ -103,17 +105,6 @@ def _sources(config: Config) -> Found:
     )
 
 
-def nothing_left(unusable: Sequence[Unusable], place: Path) -> NoInputError:
-    """The error where nothing of what was asked for can be worked on."""
-    reasons = [f"{item.name}: {item.reason}" for item in unusable]
-    more = f"\n… and {len(reasons) - 10} more" if len(reasons) > 10 else ""
-    return NoInputError(
-        "nothing that was asked for can be used\n" + "\n".join(reasons[:10]) + more,
-        file=place,
-        remedy="mend what is named above, or choose other scans",
-    )
-
-
 def _covers(given: GreyMatterMap, scan: Scan) -> bool:
     """Whether a map is one of this scan: of its session, or of all; of its run, or of all."""
     if given.subject != scan.subject or given.session not in (None, scan.session):
@@ -144,38 +135,11 @@ def _precomputed(config: Config) -> tuple[list[GreyMatterMap], list[Unusable]]:
     return maps, unusable
 
 
-def wanted_maps(config: Config) -> Wanted:
-    """Which maps ``--template`` and ``--resolution`` ask for."""
-    from ..space.templates import parse_name
-
-    space, modifiers = parse_name(config.template)
-    return Wanted(space, modifiers.get("cohort"), modifiers.get("res"), config.resolution)
-
-
-def check_derivatives(root: Path) -> None:
-    """Refuse a dataset named with ``--derivatives`` that gives nothing: its maps would be computed for hours instead.
-
-    Raises
-    ------
-    NoInputError
-        It is not there, or holds no map that can be used.
-    """
-    if not root.is_dir():
-        raise NoInputError("the dataset named with --derivatives does not exist", file=root)
-    if not has_maps(root):
-        raise NoInputError(
-            f"the dataset named with --derivatives holds no map that can be used: {describe_contents(root)}",
-            file=root,
-            remedy="grey-matter maps are expected at sub-*/[ses-*/]anat/*_space-<template>_*label-GM_probseg.nii.gz "
-            "(fMRIPrep, sMRIPrep: --output-spaces MNI152NLin2009cAsym) or as CAT12's mwp1*.nii",
-        )
-
-
 def _differ(config: Config, maps: Sequence[GreyMatterMap], scans: Sequence[Scan]) -> str | None:
     """Why maps computed for scans without one would not be made like the given maps, in their space, on their grid."""
     import nibabel as nib
 
-    from ..space.templates import get_template
+    from ...space.templates import get_template
 
     given = maps[0]
     remedy = (
@@ -217,12 +181,12 @@ def _process(config: Config, sources: Sequence[Scan], logs: Path) -> list[Failur
     nprocs = config.nprocs or processors()
     threads = config.omp_nthreads or max(1, nprocs // len(todo))
     memory = config.mem or memory_limit_gb()
-    prepare(config, threads)
+    prepare(config, threads, preload=[f"{__package__}.scan_steps"])
     if not all(isinstance(s, GreyMatterMap) for s in todo):
-        from ..space.templates import check_template
+        from ...space.templates import check_template
 
         check_template(config.template, config.grid_mm)  # what is not available stops the run here, not in each scan
-    from .participant_graph import init_participant_wf
+    from .scan_graph import init_participant_wf
 
     workflow = init_participant_wf(config, todo, labels=labels, n_threads=min(threads, nprocs))
     workflow.base_dir = str(work_folder(config, [branch_name(s) for s in todo]))
@@ -231,7 +195,7 @@ def _process(config: Config, sources: Sequence[Scan], logs: Path) -> list[Failur
 
 def space_labels(config: Config) -> dict[str, str]:
     """Labels of the standard space: ``template``, ``cohort``, ``res``, and ``resolution`` in words."""
-    from ..space.templates import parse_name, res_label
+    from ...space.templates import parse_name, res_label
 
     name, modifiers = parse_name(config.template)
     return {
@@ -266,7 +230,7 @@ def _finished(config: Config, scan: Scan, labels: dict[str, str]) -> bool:
 
 def _encoded_by(model_dir: Path, reconstruction: Path) -> bool:
     """Whether a reconstruction was made by the model that is in a folder now."""
-    from ..model.files import read_card  # needs torch
+    from ...model.files import read_card  # needs torch
 
     weights = read_card(model_dir).get("weights_sha256")
     return bool(read_sidecar(reconstruction).get("ModelWeights") == weights)
@@ -274,8 +238,8 @@ def _encoded_by(model_dir: Path, reconstruction: Path) -> bool:
 
 def _finish(config: Config, participants: Sequence[str]) -> list[Failure]:
     """Write what tells of all scans: the table of participants, the methods text, a page each."""
-    from ..reports.participant import build_participant_report
-    from ..reports.scans import find_scans
+    from ...reports.participant import build_participant_report
+    from ...reports.scans import find_scans
 
     def told(where: str, write: Callable[[], object]) -> list[Failure]:
         try:

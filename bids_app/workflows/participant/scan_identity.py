@@ -6,13 +6,13 @@ import hashlib
 import json
 from typing import Any
 
-from .. import __version__
-from ..bids.files import sidecar_path
-from ..bids.maps import GreyMatterMap
-from ..bids.query import Scan
-from ..bids.source import hash_content
-from ..bids.versions import generation
-from ..config import Config
+from ... import __version__
+from ...bids.files import sidecar_path
+from ...bids.maps import GreyMatterMap
+from ...bids.query import Scan
+from ...bids.source import hash_content
+from ...bids.versions import generation
+from ...config import Config
 
 
 def branch_name(scan: Scan) -> str:
@@ -36,7 +36,7 @@ def adopted_labels(scan: GreyMatterMap) -> dict[str, str]:
     """Labels of a precomputed map: its own, its voxel size where it names none."""
     import nibabel as nib
 
-    from ..space.templates import res_label
+    from ...space.templates import res_label
 
     image: Any = nib.load(scan.path)
     size = min(image.header.get_zooms()[:3])

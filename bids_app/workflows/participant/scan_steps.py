@@ -1,54 +1,54 @@
-"""The participant level's steps as stages: load, call the science, save."""
+"""The participant level's steps as functions from files to files: load, call the science, save."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from ..schema.segmenters import KEY, SEGMENTERS
-from .stage import stage
+from ...schema.segmenters import KEY
+from ..engine.interface import step
 
 
-@stage("t1w", "facts")
+@step("t1w", "conformed")
 def conform(folder: Path, image: Path, source: dict[str, Any]) -> dict[str, Any]:
     """Check a T1w image and bring it to RAS, float32, air at zero.
 
     ``source`` says what the image was when the run began: with another one the step is another, too.
     """
-    from ..bids.source import hash_content
-    from ..participant.inputs import read_t1w
+    from ...bids.source import hash_content
+    from ...participant.inputs import read_t1w
 
     t1w, scale, uncertain = read_t1w(image)
     facts: dict[str, Any] = {"SourceFile": {**source, "SHA256": hash_content(image)}}
     facts |= {"IntensityZero": scale.zero, "IntensityFactor": scale.factor, "SidesUncertain": uncertain}
     if scale.fill is not None:
         facts["IntensityFill"] = scale.fill
-    return {"t1w": _save(t1w, folder / "t1w.nii"), "facts": facts}
+    return {"t1w": _save(t1w, folder / "t1w.nii"), "conformed": facts}
 
 
-@stage("mask", "facts")
-def brain_mask(folder: Path, t1w: Path, mode: str, n_threads: int) -> dict[str, Any]:
+@step("mask", "stripping")
+def brain_mask(folder: Path, t1w: Path, skull_strip: str, n_threads: int) -> dict[str, Any]:
     """Strip the skull, or find that it was stripped."""
-    from ..participant.skullstrip import cut_area, extract_brain
+    from ...participant.skullstrip import cut_area, extract_brain
 
-    found = extract_brain(_load(t1w), mode=mode, n_threads=n_threads)
+    found = extract_brain(_load(t1w), mode=skull_strip, n_threads=n_threads)
     facts = {"SkullStripMethod": found.method, "SkullStripped": bool(found.input_was_stripped)}
     facts["CutArea"] = round(cut_area(found.mask), 1)
     if found.missing_share is not None:
         facts["MissingShare"] = round(found.missing_share, 4)
-    return {"mask": _save(found.mask, folder / "mask.nii"), "facts": facts}
+    return {"mask": _save(found.mask, folder / "mask.nii"), "stripping": facts}
 
 
-@stage("corrected", "field")
+@step("corrected", "field")
 def bias_field(folder: Path, t1w: Path, mask: Path, sloppy: bool) -> dict[str, Any]:
     """Correct the bias field."""
-    from ..participant.bias import correct_bias
+    from ...participant.bias import correct_bias
 
     corrected, field = correct_bias(_load(t1w), _load(mask), sloppy=sloppy)
     return {"corrected": _save(corrected, folder / "corrected.nii"), "field": _save(field, folder / "field.nii")}
 
 
-@stage("forward", "inverse")
+@step("forward", "inverse")
 def normalise(
     folder: Path,
     corrected: Path,
@@ -56,26 +56,26 @@ def normalise(
     template: str,
     resolution: float,
     segmentation: str,
-    seed: int,
+    random_seed: int,
     sloppy: bool,
 ) -> dict[str, Any]:
     """Register the brain to the template."""
-    from ..participant.normalize import register
-    from ..space.templates import get_template
+    from ...participant.normalize import register
+    from ...space.templates import get_template
 
     found = register(
         _load(corrected),
         _load(mask),
         get_template(template, resolution),
         work_dir=folder,
-        seed=seed,
+        seed=random_seed,
         sloppy=sloppy,
         segmentation=segmentation,
     )
     return {"forward": found.forward, "inverse": found.inverse}
 
 
-@stage("gm", "wm", "csf", "hypointensities")
+@step("gm", "wm", "csf", "hypointensities")
 def tissues(
     folder: Path,
     corrected: Path,
@@ -88,9 +88,9 @@ def tissues(
     sloppy: bool,
 ) -> dict[str, Any]:
     """Segment grey matter, white matter and fluid with the template's priors."""
-    from ..participant.segmenters import segmenter
-    from ..participant.transforms import Transforms, in_mask, warp_priors, whole
-    from ..space.templates import get_template
+    from ...participant.segmenters import segmenter
+    from ...participant.transforms import Transforms, in_mask, warp_priors, whole
+    from ...space.templates import get_template
 
     head = _load(corrected)
     inside, image = in_mask(_load(mask), head)  # priors are wanted nowhere else, and a head is several brains large
@@ -100,7 +100,7 @@ def tissues(
     return {k: _save(whole(getattr(found, k), head), folder / f"{k}.nii") for k in kinds}
 
 
-@stage("t1w_std", "mask_std", "gm_std", "wm_std", "csf_std", "modulated", "jacobian", "smoothed")
+@step("t1w_std", "mask_std", "gm_std", "wm_std", "csf_std", "modulated", "jacobian", "smoothed")
 def modulate(
     folder: Path,
     corrected: Path,
@@ -112,12 +112,12 @@ def modulate(
     inverse: Path,
     template: str,
     resolution: float,
-    fwhm: float,
+    smoothing_fwhm: float,
 ) -> dict[str, Any]:
     """Bring everything to the template, and scale grey matter by the Jacobian."""
-    from ..participant import modulate as science
-    from ..participant.transforms import Transforms, warp
-    from ..space.templates import get_template
+    from ...participant import modulate as science
+    from ...participant.transforms import Transforms, warp
+    from ...space.templates import get_template
 
     target = get_template(template, resolution)
     found = science.modulate(_load(gm), Transforms(forward, inverse), target, work_dir=folder)
@@ -125,12 +125,12 @@ def modulate(
     images = {k: warp(_load(v), target.t1w, forward) for k, v in native.items()}
     images["mask_std"] = warp(_load(mask), target.t1w, forward, interpolation="nearest")
     images |= {"modulated": found.gm, "jacobian": found.jacobian}
-    if fwhm > 0:
-        images["smoothed"] = science.smooth(found.gm, fwhm)
+    if smoothing_fwhm > 0:
+        images["smoothed"] = science.smooth(found.gm, smoothing_fwhm)
     return {k: _save(image, folder / f"{k}.nii.gz") for k, image in images.items()}
 
 
-@stage("quality")
+@step("quality")
 def quality(
     folder: Path,
     corrected: Path,
@@ -143,16 +143,16 @@ def quality(
     modulated: Path,
     jacobian: Path,
     mask_std: Path,
-    facts: dict[str, Any],
+    stripping: dict[str, Any],
     conformed: dict[str, Any],
     template: str,
     resolution: float,
 ) -> dict[str, Any]:
     """Measure what says whether the map can be trusted, and judge it."""
-    from ..participant.modulate import Modulated
-    from ..participant.quality import judge, measure, usual_ranges
-    from ..participant.tissue import Tissues
-    from ..space.templates import get_template
+    from ...participant.modulate import Modulated
+    from ...participant.quality import judge, measure, usual_ranges
+    from ...participant.tissue import Tissues
+    from ...space.templates import get_template
 
     metrics = measure(
         _load(corrected),
@@ -162,21 +162,21 @@ def quality(
         Modulated(gm=_load(modulated), jacobian=_load(jacobian)),
         _load(mask_std),
         get_template(template, resolution),
-        stripped=facts["SkullStripped"],
+        stripped=stripping["SkullStripped"],
     )
-    metrics |= {**facts, "SidesUncertain": conformed["SidesUncertain"]}
+    metrics |= {**stripping, "SidesUncertain": conformed["SidesUncertain"]}
     verdict, reasons = judge(metrics)
     judged = {"QualityVerdict": verdict, "QualityReasons": reasons, "QualityLimits": usual_ranges()}
     return {"quality": {**metrics, **judged}}
 
 
-@stage("recon", "encoded")
+@step("recon", "encoded")
 def encode(folder: Path, modulated: Path, model: str, weights: str, space: str, participant: str) -> dict[str, Any]:
     """Encode the map with a trained model, and see how well the model knows such a brain.
 
     ``weights`` is the hash of the model's: another model in the same folder is another one.
     """
-    from ..participant.encode import encode_scan
+    from ...participant.encode import encode_scan
 
     found = encode_scan(_load(modulated), model, space, participant)
     encoded = {
@@ -190,7 +190,7 @@ def encode(folder: Path, modulated: Path, model: str, weights: str, space: str, 
     return {"recon": _save(found.reconstruction, folder / "recon.nii.gz"), "encoded": encoded}
 
 
-@stage("written")
+@step("written", always=True)  # only unfinished scans come here, even where the work folder knows every step
 def write(
     folder: Path,
     scan: Any,
@@ -198,9 +198,12 @@ def write(
     output_dir: str,
     labels: dict[str, Any],
     fingerprint: str,
+    smoothing_fwhm: float,
+    segmentation: str,
+    sloppy: bool,
     conformed: dict[str, Any],
     quality: dict[str, Any],
-    t1w: Path,
+    corrected: Path,
     mask: Path,
     gm: Path,
     wm: Path,
@@ -217,16 +220,29 @@ def write(
     smoothed: Path | None = None,
     recon: Path | None = None,
     encoded: dict[str, Any] | None = None,
-    fwhm: float = 0.0,
-    segmentation: str = SEGMENTERS[0].name,
-    sloppy: bool = False,
 ) -> dict[str, Any]:
     """Copy the results into the output dataset, with their sidecars."""
-    from ..bids.anat import NAMES, write_outputs
-    from ..bids.participants import copy_participants
+    from ...bids.anat import write_outputs
+    from ...bids.participants import copy_participants
 
-    given = locals()
-    files = {kind: _zipped(given[kind], folder) for kind in NAMES if given[kind] is not None}
+    files = {
+        "t1w": corrected,
+        "mask": mask,
+        "gm": gm,
+        "wm": wm,
+        "csf": csf,
+        "hypointensities": hypointensities,
+        "forward": forward,
+        "inverse": inverse,
+        "t1w_std": t1w_std,
+        "mask_std": mask_std,
+        "gm_std": gm_std,
+        "wm_std": wm_std,
+        "csf_std": csf_std,
+        "modulated": modulated,
+        **({"smoothed": smoothed} if smoothed else {}),
+        **({"recon": recon} if recon else {}),
+    }
     stripped = quality["SkullStripped"]
     engine = {KEY: segmentation}
     source = {"SourceFile": conformed["SourceFile"]}
@@ -244,53 +260,55 @@ def write(
             **source,
             "Fingerprint": fingerprint,
         },
-        "smoothed": {"SmoothingFWHM": fwhm, "Modulated": True, "Units": "ml per ml"},
+        "smoothed": {"SmoothingFWHM": smoothing_fwhm, "Modulated": True, "Units": "ml per ml"},
         "recon": {**(encoded or {}), "Units": "ml per ml"},
     }
-    write_outputs(files, Path(output_dir), scan, labels, metadata)
+    zipped = {kind: _zipped(path, folder) for kind, path in files.items()}
+    write_outputs(zipped, Path(output_dir), scan, labels, metadata)
     copy_participants(Path(bids_dir), Path(output_dir))
     return {"written": str(folder)}
 
 
-@stage("map", "facts")
+@step("modulated", "facts")
 def adopt(
     folder: Path,
     image: Path,
     source: dict[str, Any],
     dataset: str,
-    space: str,
-    modulated: bool,
+    template: str,
+    is_modulated: bool,
     transform: Path | None = None,
     tiv: float | None = None,
 ) -> dict[str, Any]:
     """Take a precomputed grey-matter map as it stands; modulate it where its transform lies beside it.
 
+    What it gives is called ``modulated``, as in the other branch, also where a plain probability map stays one.
     It is measured like any other. What its sidecar says of its quality, if LatentAtlas made it, still holds: a map
     that failed there fails here.
     """
-    from ..bids.anat import read_quality
-    from ..bids.source import hash_content
-    from ..bids.versions import map_version
-    from ..participant.precomputed import load_map, modulate_map
-    from ..schema.measures import QUALITY_COLUMNS
-    from .adopted import judge_map
+    from ...bids.anat import read_quality
+    from ...bids.source import hash_content
+    from ...bids.versions import map_version
+    from ...participant.precomputed import load_map, modulate_map
+    from ...schema.measures import QUALITY_COLUMNS
+    from ..judged_maps import judge_map
 
-    found = load_map(image, modulated=modulated)
-    if not modulated and transform is not None:
-        found, modulated = modulate_map(found, transform, folder), True
+    found = load_map(image, modulated=is_modulated)
+    if not is_modulated and transform is not None:
+        found, is_modulated = modulate_map(found, transform, folder), True
     told = {KEY, "QualityLimits", "JacobianRange", *(column.name for column in QUALITY_COLUMNS)}
     sidecar = read_quality(image)
     facts = {key: value for key, value in sidecar.items() if key in told}
     facts |= {"TIV": tiv} if tiv else {}
-    facts |= judge_map(image, found, space, facts, modulated=modulated)
+    facts |= judge_map(image, found, template, facts, modulated=is_modulated)
     if version := map_version(sidecar):
         facts["SourceLatentAtlasVersion"] = version
     facts |= {"SourceDataset": dataset, "SourceFile": {**source, "SHA256": hash_content(image)}}
-    facts |= {"Modulated": modulated, "Precomputed": True, **({"Units": "ml per ml"} if modulated else {})}
-    return {"map": _save(found, folder / "map.nii.gz"), "facts": facts}
+    facts |= {"Modulated": is_modulated, "Precomputed": True, **({"Units": "ml per ml"} if is_modulated else {})}
+    return {"modulated": _save(found, folder / "map.nii.gz"), "facts": facts}
 
 
-@stage("written")
+@step("written", always=True)
 def write_adopted(
     folder: Path,
     scan: Any,
@@ -299,26 +317,25 @@ def write_adopted(
     labels: dict[str, Any],
     fingerprint: str,
     kind: str,
-    map: Path,
+    modulated: Path,
     facts: dict[str, Any],
-    fwhm: float,
+    smoothing_fwhm: float,
     recon: Path | None = None,
     encoded: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Copy a precomputed map into the output dataset, with what is known of it."""
+    from ...bids.anat import write_outputs
+    from ...bids.participants import copy_participants
+    from ...participant.modulate import smooth
 
-    from ..bids.anat import write_outputs
-    from ..bids.participants import copy_participants
-    from ..participant.modulate import smooth
-
-    files = {kind: map}
-    if kind == "modulated" and fwhm > 0:
-        files["smoothed"] = _save(smooth(_load(map), fwhm), folder / "smoothed.nii.gz")
+    files = {kind: modulated}
+    if kind == "modulated" and smoothing_fwhm > 0:
+        files["smoothed"] = _save(smooth(_load(modulated), smoothing_fwhm), folder / "smoothed.nii.gz")
     if recon is not None:
         files["recon"] = recon
     metadata = {
         kind: {**facts, "Fingerprint": fingerprint},
-        "smoothed": {"SmoothingFWHM": fwhm, "Modulated": True, "Units": "ml per ml"},
+        "smoothed": {"SmoothingFWHM": smoothing_fwhm, "Modulated": True, "Units": "ml per ml"},
         "recon": {**(encoded or {}), "Units": "ml per ml"},
     }
     write_outputs(files, Path(output_dir), scan, labels, metadata)
@@ -326,18 +343,18 @@ def write_adopted(
     return {"written": str(folder)}
 
 
-@stage("figures")
+@step()
 def figures(
     folder: Path, prefix: str, output_dir: str, template: str, written: str, jacobian: Path | None = None
 ) -> dict[str, Any]:
     """Draw the reportlets of a scan from what was written."""
-    from ..reports.participant_figures import make_scan_figures, template_or_none
-    from ..reports.scans import find_scans
+    from ...reports.participant_figures import make_scan_figures, template_or_none
+    from ...reports.scans import find_scans
 
     subject = prefix.split("_")[0]
     scan = next(s for s in find_scans(Path(output_dir), subject) if s.prefix == prefix)
-    drawn = make_scan_figures(scan, template_or_none(template), jacobian=jacobian)
-    return {"figures": [str(p) for p in drawn]}
+    make_scan_figures(scan, template_or_none(template), jacobian=jacobian)
+    return {}
 
 
 def _zipped(path: Path, folder: Path) -> Path:

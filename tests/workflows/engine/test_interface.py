@@ -1,4 +1,4 @@
-"""Stages: plain functions as Nipype interfaces, whose failures are told in words and stop nobody else."""
+"""Steps: plain functions as Nipype interfaces, whose failures are told in words and stop nobody else."""
 
 import dataclasses
 import os
@@ -6,21 +6,17 @@ import pickle
 import signal
 from pathlib import Path
 
-import networkx as nx
 import nipype.pipeline.engine as pe
 import pytest
 
 from bids_app.cli import parse
 from bids_app.errors import ScanError
-from bids_app.group.study import Design
-from bids_app.workflows.environment import prepare
-from bids_app.workflows.execute import execute
-from bids_app.workflows.group import _publish
-from bids_app.workflows.group_graph import init_group_wf
-from bids_app.workflows.stage import stage
+from bids_app.workflows.engine.environment import prepare
+from bids_app.workflows.engine.execute import execute
+from bids_app.workflows.engine.interface import step
 
 
-@stage("text", "count")
+@step("text", "count")
 def upper(folder: Path, source: Path, times: int = 1, more: list[Path] | None = None) -> dict:
     """Write a file in capitals."""
     target = folder / "upper.txt"
@@ -28,19 +24,19 @@ def upper(folder: Path, source: Path, times: int = 1, more: list[Path] | None = 
     return {"text": target, "count": times}
 
 
-@stage("text")
+@step("text")
 def copy(folder: Path, source: Path) -> dict:
     """What an earlier state of the program had in place of `measure`."""
     return {"text": source.read_text()}
 
 
-@stage("text", "size")
+@step("text", "size")
 def measure(folder: Path, source: Path) -> dict:
     """Also give the size."""
     return {"text": source.read_text(), "size": source.stat().st_size}
 
 
-@stage("nothing")
+@step("nothing")
 def refuse(folder: Path, source: Path) -> dict:
     """Always fail, as on a bad scan."""
     raise ScanError("the scan is upside down", file=source, remedy="turn it")
@@ -53,7 +49,7 @@ def config(tmp_path):
     return config
 
 
-def test_a_stage_is_found_again_by_another_process():
+def test_a_step_is_found_again_by_another_process():
     node = pe.Node(upper(times=2), name="n")
     again = pickle.loads(pickle.dumps(node))
     assert isinstance(again.interface, upper)
@@ -66,29 +62,6 @@ def test_files_go_in_and_out(tmp_path):
     outputs = pe.Node(upper(source=str(source), times=2, more=[str(source)]), "n", base_dir=tmp_path).run().outputs
     assert Path(outputs.text).read_text() == "ABCABCabc"
     assert outputs.count == 2
-
-
-def test_another_atlas_trains_nothing_anew(config, tmp_path):
-    paths = [tmp_path / "a.nii.gz", tmp_path / "cohort.tsv"]
-    for path in paths:
-        path.touch()
-    said = {"space": "MNI152NLin2009aSym", "dataset": "d", "licence": "none", "n_folds": 2, "n_threads": 1, "n_jobs": 1}
-    graph = init_group_wf(config, paths[:1], cohort=paths[1], design=Design(), **said)._graph
-    after = {node.name for node in nx.descendants(graph, next(n for n in graph if n.name == "regions"))}
-    assert not {name for name in after if name.startswith(("fit", "volumes", "collect"))}
-    assert {"held_out_regions", "study", "profile", "verdicts"} <= after
-
-
-def test_the_labels_of_another_atlas_are_dropped(tmp_path):
-    work, out = tmp_path / "work", tmp_path / "out"
-    for name in ("old", "new"):
-        for file in (f"tpl-T/anat/tpl-T_atlas-{name}_dseg.nii.gz", f"atlas-{name}_description.json"):
-            for place in (out, work / "regions" / "out") if name == "new" else (out,):
-                (place / file).parent.mkdir(parents=True, exist_ok=True)
-                (place / file).write_text(name)
-    for complete, kept in ((False, {"old", "new"}), (True, {"new"})):
-        _publish(work, {"regions"}, out, complete=complete)
-        assert {path.read_text() for path in out.rglob("*atlas-*")} == kept
 
 
 def test_a_failed_branch_leaves_the_others_and_says_why(tmp_path, config):
@@ -123,7 +96,7 @@ def test_the_resource_monitor_keeps_a_record_of_every_step(tmp_path, config):
         assert ("mem_peak_gb" in record) == watched
 
 
-def test_a_finished_stage_is_not_run_again_until_its_input_changes(tmp_path, config):
+def test_a_finished_step_is_not_run_again_until_its_input_changes(tmp_path, config):
     source = tmp_path / "a.txt"
     source.write_text("abc")
     written = tmp_path / "work/wf/upper/upper.txt"
@@ -141,7 +114,7 @@ def test_a_finished_stage_is_not_run_again_until_its_input_changes(tmp_path, con
     assert written.read_text() == "SOMETHING ELSE"
 
 
-def test_a_stage_that_has_learnt_another_output_is_run_again(tmp_path):
+def test_a_step_that_has_learnt_another_output_is_run_again(tmp_path):
     source = tmp_path / "a.txt"
     source.write_text("abc")
     for kind in (copy, measure):
@@ -150,7 +123,7 @@ def test_a_stage_that_has_learnt_another_output_is_run_again(tmp_path):
     assert node.get_output("size") == 3
 
 
-@stage("nothing")
+@step("nothing")
 def die(folder: Path, source: Path) -> dict:
     """End as a process does that the system kills."""
     os.kill(os.getpid(), signal.SIGKILL)

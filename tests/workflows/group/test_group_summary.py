@@ -9,9 +9,9 @@ from bids_app.bids.maps import GreyMatterMap
 from bids_app.bids.tables import write_tsv
 from bids_app.cli import parse
 from bids_app.group.study import Design
-from bids_app.workflows.group import _head_size
-from bids_app.workflows.group_graph import init_group_wf
-from bids_app.workflows.group_summary import INPUTS, MapFacts, read_inputs, summarise
+from bids_app.workflows.group.cohort_graph import init_group_wf
+from bids_app.workflows.group.group_level import _head_size
+from bids_app.workflows.group.group_summary import INPUTS, MapFacts, read_inputs, summarise
 
 
 def config(tmp_path, *more):
@@ -28,8 +28,8 @@ def test_every_input_is_an_output_of_its_step(tmp_path):
     for path in paths:
         path.touch()
     said = {"space": "S", "dataset": "d", "licence": "none", "n_folds": 2, "n_threads": 1, "n_jobs": 1}
-    workflow = init_group_wf(config(tmp_path), paths[:1], cohort=paths[1], design=Design(), **said)
-    for step, output in INPUTS.values():
+    workflow = init_group_wf(config(tmp_path), paths[:1], table=paths[1], design=Design(), **said)
+    for output, step in INPUTS.items():
         assert output in workflow.get_node(step).interface.output_spec().copyable_trait_names(), step
 
 
@@ -51,10 +51,18 @@ def test_maps_that_could_not_be_used_are_named_beside_those_that_the_gate_failed
 
 
 def test_what_each_contrast_leaves_out_and_what_comes_before_any_number(tmp_path):
-    given = {**read_inputs({}), "scans": ["AD-CN: 3 further scans of 2 participants are not used."], "notes": ["a"]}
+    given = {
+        **read_inputs({}),
+        "scan_notes": ["AD-CN: 3 further scans of 2 participants are not used."],
+        "profile_notes": ["a"],
+    }
     known = dataclasses.replace(facts(), visits="age (1 participant)", warnings=["Mind the head."])
     made = summarise(config(tmp_path, "--primary", "AD-CN", "--scan-choice", "mean"), known, **given)
-    assert made["notes"] == ["a", *given["scans"], "A participant's scans are put in order by age (1 participant)."]
+    assert made["notes"] == [
+        "a",
+        *given["scan_notes"],
+        "A participant's scans are put in order by age (1 participant).",
+    ]
     assert (made["warnings"], made["primary"], made["scan_choice"]) == (["Mind the head."], "AD-CN", "mean")
 
 

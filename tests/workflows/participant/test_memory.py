@@ -7,9 +7,9 @@ import pytest
 from bids_app.bids.query import Scan
 from bids_app.cli import parse
 from bids_app.schema.segmenters import BY_NAME
-from bids_app.workflows.memory import MEMORY, USUAL_VOXELS, count_voxels, memory_gb
-from bids_app.workflows.participant import space_labels
-from bids_app.workflows.participant_graph import init_scan_wf
+from bids_app.workflows.participant.memory import MEMORY, USUAL_VOXELS, count_voxels, memory_gb
+from bids_app.workflows.participant.participant_level import space_labels
+from bids_app.workflows.participant.scan_graph import init_scan_wf
 
 FINE = 114_100_000  # a head at 0.45 mm
 

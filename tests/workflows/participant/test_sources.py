@@ -12,7 +12,8 @@ from bids_app.bids.source import describe_source, hash_content
 from bids_app.cli import main, parse
 from bids_app.errors import DatasetError, NoInputError
 from bids_app.space.templates import get_template
-from bids_app.workflows import group, participant
+from bids_app.workflows.group import group_level
+from bids_app.workflows.participant import participant_level
 
 SPACE = "space-MNI152NLin2009aSym_res-3_label-GM_desc-modulated_probseg"
 GREY = get_template(resolution=3.0).gm
@@ -40,7 +41,7 @@ def a_map(label, session=""):
 
 def sources(tmp_path, *options, roots=("maps",)):
     arguments = [tmp_path / "bids", tmp_path / "out", "participant", "-w", tmp_path / "w", *options]
-    return participant._sources(parse([*map(str, arguments), "-d", *(str(tmp_path / root) for root in roots)]))
+    return participant_level._sources(parse([*map(str, arguments), "-d", *(str(tmp_path / root) for root in roots)]))
 
 
 def test_a_map_covers_its_session_and_run_and_no_other(tmp_path):
@@ -108,9 +109,9 @@ def sites(tmp_path):
             *(tmp_path / r for r in roots),
         ]
         config = parse([str(a) for a in arguments])
-        maps, _ = group._maps(config)
-        kept, sidecars, _ = group._trusted(maps)
-        return group._cohort(config, kept, sidecars)
+        maps, _ = group_level._maps(config)
+        kept, sidecars, _ = group_level._trusted(maps)
+        return group_level._cohort(config, kept, sidecars)
 
     return cohort
 
@@ -155,18 +156,18 @@ def test_another_model_in_the_same_folder_encodes_anew(tmp_path):
     })  # fmt: skip
     for weights, same in (("new", True), ("old", False)):
         write_json(tmp_path / "recon.json", {"ModelWeights": weights})
-        assert participant._encoded_by(tmp_path / "model", tmp_path / "recon.nii.gz") is same
+        assert participant_level._encoded_by(tmp_path / "model", tmp_path / "recon.nii.gz") is same
 
 
 def test_what_lies_beside_a_map_is_part_of_what_it_was_made_from(tmp_path):
     dataset(tmp_path / "bids")
     dataset(tmp_path / "maps", a_map("01"))
     config = parse([str(tmp_path / "bids"), str(tmp_path / "out"), "participant", "-d", str(tmp_path / "maps")])
-    (scan,) = participant._sources(config).scans
-    before = participant.fingerprint(config, scan)
-    assert participant.fingerprint(config, scan) == before
+    (scan,) = participant_level._sources(config).scans
+    before = participant_level.fingerprint(config, scan)
+    assert participant_level.fingerprint(config, scan) == before
     sidecar = scan.path.with_name(scan.path.name.replace(".nii.gz", ".json"))
     for told in ({"QualityVerdict": "pass"}, {"QualityVerdict": "fail"}):
         write_json(sidecar, told)
-        assert participant.fingerprint(config, scan) != before
-        before = participant.fingerprint(config, scan)
+        assert participant_level.fingerprint(config, scan) != before
+        before = participant_level.fingerprint(config, scan)

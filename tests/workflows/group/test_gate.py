@@ -11,7 +11,7 @@ from bids_app.cli import main
 from bids_app.config import Config
 from bids_app.group.design import build_covariates
 from bids_app.simulate.cli import main as simulate
-from bids_app.workflows import group
+from bids_app.workflows.group import group_level
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def test_volumes_that_the_scans_know_are_covariates(cohort):
     config = Config(bids_dir=cohort / "maps", output_dir=cohort / "out", analysis_level="group")
     maps = find_maps([cohort / "maps"]).maps
     facts = [read_sidecar(one.path) for one in maps]
-    table = group._cohort(config, maps, facts)
+    table = group_level._cohort(config, maps, facts)
     assert table["tiv"].tolist() == [one["TIV"] for one in facts]
     assert sorted(table["WMHypointensityVolume"]) == [1 + 0.5 * number for number in range(24)]
     found = build_covariates(table, ["age", "WMHypointensityVolume"])
@@ -45,7 +45,7 @@ def test_volumes_that_the_scans_know_are_covariates(cohort):
     own = pd.read_csv(cohort / "maps" / "participants.tsv", sep="\t").assign(WMHypointensityVolume=7.0)
     own.to_csv(cohort / "own" / "participants.tsv", sep="\t", index=False)
     elsewhere = Config(bids_dir=cohort / "own", output_dir=cohort / "out", analysis_level="group")
-    assert (group._cohort(elsewhere, maps, facts)["WMHypointensityVolume"] == 7).all()
+    assert (group_level._cohort(elsewhere, maps, facts)["WMHypointensityVolume"] == 7).all()
 
 
 def analyse(root):
