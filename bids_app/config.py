@@ -19,6 +19,7 @@ from . import option_values as to
 from .errors import ConfigError
 from .schema.architectures import ARCHITECTURES
 from .schema.atlases import ATLASES, CHOICE
+from .schema.outputs import MODEL_CARD
 from .schema.segmenters import SEGMENTERS
 
 LEVELS = ("participant", "group")
@@ -295,7 +296,7 @@ class Config:
         """The folder of the trained model, also where ``--model`` names the output that holds it."""
         if self.model is None:
             return None
-        inside = self.model / "group" / "model"
+        inside = MODEL_CARD.at(self.model).parent
         return inside if inside.is_dir() else self.model
 
     def scientific_hash(self) -> str:

@@ -11,6 +11,7 @@ import math
 import re
 import sys
 import tomllib
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 
@@ -161,11 +162,13 @@ def licences_page() -> str:
 
 def outputs_page(text: str) -> str:
     """``outputs.md`` with its generated parts, each between two comments, as the schema has them now."""
-    from bids_app.schema import measures
+    from bids_app.schema import measures, outputs
     from bids_app.schema.catalogue import TABLES
 
     numbers = [*measures.QUALITY_COLUMNS, *(measure.column for measure in measures.ENCODED)]
-    parts = {"numbers": _columns("key", numbers)}
+    parts = {"numbers": _columns("key", numbers), "scan": _files(_scan_files())}
+    parts["group files"] = _files((one.path, one.description) for one in outputs.GROUP_FILES)
+    parts["dataset"] = _files((one.path, one.description) for one in outputs.DATASET_FILES)
     for folder in ("group", "phenotype"):
         lines = []
         for table in TABLES:
@@ -205,6 +208,18 @@ def _fill(text: str, parts: dict[str, str]) -> str:
         head, rest = text.split(start)
         text = f"{head}{start}\n\n{part}\n\n{end}{rest.split(end, 1)[1]}"
     return text
+
+
+def _scan_files() -> list[tuple[str, str]]:
+    from bids_app.schema.outputs import SCAN_FILES
+
+    std = {"std": "space-<T>_res-<R>", "space": "<T>"}
+    known = SCAN_FILES.values()
+    return [(f"*_{f.ending.format(**std)}", f.description + (f". {f.more}" if f.more else "")) for f in known]
+
+
+def _files(rows: Iterable[tuple[str, str]]) -> str:
+    return "\n".join(["| file | what |", "|---|---|", *(f"| `{path}` | {_cell(said)} |" for path, said in rows)])
 
 
 def _columns(kind: str, columns: list) -> str:

@@ -13,6 +13,8 @@ from bids_app.errors import DatasetError
 from bids_app.group.columns import as_levels, as_numbers, as_text
 from bids_app.schema.names import contrast_slug
 
+from ..schema.outputs import PARTICIPANTS
+
 # Names under which reference groups and early stages go: in the pairs made by default the earlier comes second.
 _STAGE = dict.fromkeys(("cn", "nc", "hc", "con", "ctrl", "ctl", "control", "controls", "healthy", "normal", "td"), 0)
 _STAGE |= {"smc": 1, "scd": 1, "emci": 2, "mci": 3, "lmci": 4}
@@ -79,7 +81,7 @@ def build_contrasts(
     group_column: str,
     contrasts: list[str] | None = None,
     *,
-    file: str | Path = "participants.tsv",
+    file: str | Path = PARTICIPANTS.path,
 ) -> list[Contrast]:
     """Contrasts of a table with one row a scan.
 
@@ -125,7 +127,7 @@ def build_covariates(
     names: list[str],
     *,
     categories: tuple[str, ...] = (),
-    file: str | Path = "participants.tsv",
+    file: str | Path = PARTICIPANTS.path,
 ) -> Covariates:
     """Covariate matrix of a table with one row a scan.
 
@@ -165,7 +167,7 @@ def build_covariates(
     return Covariates(matrix, tuple(labels), np.isfinite(matrix).all(axis=1))
 
 
-def read_categories(table: pd.DataFrame, column: str, file: str | Path = "participants.tsv") -> list[str | None]:
+def read_categories(table: pd.DataFrame, column: str, file: str | Path = PARTICIPANTS.path) -> list[str | None]:
     """A column as text, None where it is missing.
 
     Raises

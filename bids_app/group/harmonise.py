@@ -12,11 +12,13 @@ from bids_app.group.design import read_categories
 from bids_app.group.rows import rows_of
 from bids_app.stats.combat import fit_combat
 
+from ..schema.outputs import PARTICIPANTS
+
 #: Fewest participants of a site: in every fold some of them are left to learn its spread from.
 FEWEST = 5
 
 
-def build_sites(table: pd.DataFrame, column: str, *, file: str | Path = "participants.tsv") -> np.ndarray:
+def build_sites(table: pd.DataFrame, column: str, *, file: str | Path = PARTICIPANTS.path) -> np.ndarray:
     """Site of every scan as text (N,), "" where it is missing.
 
     Raises

@@ -15,6 +15,8 @@ from bids_app.group.design import Contrast, Covariates, build_contrasts, build_c
 from bids_app.group.harmonise import build_sites, harmonise
 from bids_app.group.rows import rows_of
 
+from ..schema.outputs import PARTICIPANTS
+
 
 @dataclass(frozen=True, eq=False)
 class Features:
@@ -61,7 +63,7 @@ class Design:
     site_column: str | None = None
     harmonize: str = "covariate"
     primary: str | None = None
-    file: str = "participants.tsv"
+    file: str = PARTICIPANTS.path
 
 
 @dataclass(frozen=True, eq=False)

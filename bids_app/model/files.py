@@ -24,10 +24,11 @@ from bids_app.model.grid import Grid
 from bids_app.model.linear import LinearModel
 from bids_app.model.volumes import sampling_from_json, sampling_to_json
 from bids_app.schema.architectures import BY_KIND
+from bids_app.schema.outputs import MODEL_CARD, MODEL_WEIGHTS
 
 FORMAT = "latentatlas-model"
 FORMAT_VERSION = 2  # 2: convolutions on folded voxels, 3x3x3 decoder
-WEIGHTS, CARD = "model.safetensors", "model.json"
+WEIGHTS, CARD = MODEL_WEIGHTS.name, MODEL_CARD.name
 REMEDY = "Copy the model folder again from where it was trained, or train it anew."
 
 

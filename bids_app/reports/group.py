@@ -9,6 +9,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from ..errors import NoInputError
+from ..schema.outputs import GROUP_FIGURES, GROUP_PAGE
 from . import sections_model, sections_overview, sections_predictions, sections_projections, sections_regions
 from .assemble import Reportlet, Section, build_page
 from .group_results import GroupResults, read_group_results
@@ -68,7 +69,7 @@ def build_group_report(output_dir: str | Path, ground_truth: str | Path | None =
         )
     truth = Path(ground_truth) if ground_truth else None
     parts = [*PARTS, ("truth", "Against the planted truth", lambda r: truth_sections(r, truth))]
-    figures = results.folder / "figures"
+    figures = GROUP_FIGURES.at(results.output_dir)
     figures.mkdir(parents=True, exist_ok=True)
     for old in figures.glob("group_desc-*"):
         old.unlink()
@@ -90,7 +91,7 @@ def build_group_report(output_dir: str | Path, ground_truth: str | Path | None =
         for name, (title, text) in closing.items():
             page.append(Section(name, title, [_write(Item(name, text), figures)]))
     return build_page(
-        results.output_dir / "group.html",
+        GROUP_PAGE.at(results.output_dir),
         title="Group report",
         lead=_lead(results, missing),
         sections=page,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import NoInputError
+from ..schema.outputs import PARTICIPANT_PAGE
 from .assemble import Reportlet, Section, build_page
 from .items import COARSE, caption, captions
 from .logs import errors_html, methods_html
@@ -70,7 +71,7 @@ def build_participant_report(output_dir: str | Path, participant_label: str) -> 
         Section("errors", "Errors", [Reportlet("errors")], nothing),
     ]
     return build_page(
-        output_dir / f"sub-{label}.html",
+        PARTICIPANT_PAGE.at(output_dir, label=label),
         title=f"Participant {label}: grey-matter {'map' if len(scans) == 1 else 'maps'}",
         lead=_lead(scans, cohort is not None),
         sections=sections,

@@ -53,7 +53,7 @@ def make_scan_figures(scan: Scan, template: Template | None, jacobian: Path | No
 
 def draw_mask(scan: Scan) -> Path | None:
     """Outline of the brain mask on the native T1w."""
-    t1w, mask = load(scan.find("desc-preproc", "T1w")), load(scan.find("desc-brain", "mask"))
+    t1w, mask = load(scan.find("t1w")), load(scan.find("mask"))
     if t1w is None or mask is None:
         return None
     data, affine = canonical(t1w)
@@ -70,14 +70,14 @@ def draw_mask(scan: Scan) -> Path | None:
 
 def draw_tissues(scan: Scan) -> Path | None:
     """Where grey and white matter are more likely than not, and dark spots of white matter, on the native T1w."""
-    t1w = load(scan.find("desc-preproc", "T1w"))
-    gm, wm = (load(scan.find(f"label-{tissue}", "probseg")) for tissue in ("GM", "WM"))
+    t1w = load(scan.find("t1w"))
+    gm, wm = (load(scan.find(tissue)) for tissue in ("gm", "wm"))
     if t1w is None or gm is None or wm is None:
         return None
     data, affine = canonical(t1w)
     tissues = {ORANGE: canonical(on_grid(gm, t1w))[0], SKY: canonical(on_grid(wm, t1w))[0]}
     brain = np.sum([*tissues.values()], axis=0) > 0.5
-    spots = load(scan.find("desc-hypointensities", "mask"))
+    spots = load(scan.find("hypointensities"))
     if spots is not None:  # an earlier version wrote none
         tissues[PINK] = canonical(on_grid(spots, t1w, order=0))[0]
     low, high = window(data, brain)
@@ -93,7 +93,7 @@ def draw_tissues(scan: Scan) -> Path | None:
 
 def draw_normalisation(scan: Scan, template: Template | None) -> Path | None:
     """The template and the warped scan in one place, one after the other, each with the template's grey matter."""
-    warped = load(scan.template_space("desc-preproc", "T1w"))
+    warped = load(scan.find("t1w_std"))
     if warped is None or template is None:
         return None
     layers = []
@@ -166,8 +166,8 @@ def draw_modulated(scan: Scan, template: Template | None) -> Path | None:
 
 def draw_reconstruction(scan: Scan) -> Path | None:
     """Map, what the model made of it, and the difference, in the same slices."""
-    recon = load(scan.template_space("label-GM", "desc-recon", "probseg"))
-    source = load(scan.template_space("label-GM", "desc-smoothed", "probseg")) or load(scan.modulated)
+    recon = load(scan.find("recon"))
+    source = load(scan.find("smoothed")) or load(scan.modulated)
     if recon is None or source is None:
         return None
     made, affine = canonical(recon)

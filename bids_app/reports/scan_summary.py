@@ -11,6 +11,7 @@ import pandas as pd
 from ..bids.versions import map_engine, map_version
 from ..schema.limits import USUAL
 from ..schema.measures import ENCODED, MEASURES, NAMED, REASONS, VERDICT, Measure
+from ..schema.scan_tables import QUALITY
 from ..schema.segmenters import KEY
 from .scans import Scan
 from .style import Markup, definition_list, esc, number
@@ -216,5 +217,5 @@ def _words(key: str) -> str:
 
 def read_cohort(output_dir: Path) -> pd.DataFrame | None:
     """``phenotype/quality.tsv``, or None before the group level has run."""
-    path = Path(output_dir) / "phenotype" / "quality.tsv"
+    path = Path(output_dir) / QUALITY.path
     return pd.read_csv(path, sep="\t") if path.exists() else None

@@ -11,8 +11,10 @@ from typing import Any
 
 import nibabel as nib
 
+from ..bids.files import sidecar_path
 from ..bids.listing import LABEL
 from ..bids.query import SCAN_ENTITIES
+from ..schema.outputs import FIGURES, SCAN_FILES
 
 # Entities that tell two T1w scans of one participant apart: key in the file name -> name.
 ENTITIES = {"ses": "session", **{key: name for name, key in SCAN_ENTITIES.items()}}
@@ -55,44 +57,28 @@ class Scan:
         title = ", ".join(rest)
         return title[:1].upper() + title[1:] if title else "T1-weighted scan"
 
-    def find(self, *parts: str, ending: str = ".nii.gz") -> Path | None:
-        """The one file of this scan whose name holds exactly these parts after the prefix.
-
-        Parameters
-        ----------
-        *parts : str
-            Entities and suffix, such as ``"desc-brain"``, ``"mask"``; ``"space-*"`` and ``"res-*"`` match any value,
-            or none of them where they are not asked for.
-        ending : str
-            File name extension.
-        """
-        wanted = [part for part in parts if not part.endswith("*")]
-        loose = tuple(part[:-1] for part in parts if part.endswith("*"))
+    def find(self, kind: str) -> Path | None:
+        """A file of this scan (a key of :data:`.SCAN_FILES`), of any template and resolution; None if not there."""
+        known, ending = SCAN_FILES[kind], ".nii.gz"
         for path in sorted(self.anat.glob(f"{self.prefix}_*{ending}")):
             rest = path.name[len(self.prefix) + 1 : -len(ending)].split("_")
-            strict = [part for part in rest if not (loose and part.startswith(loose))]
-            if strict == wanted and (not loose or len(strict) < len(rest)):
+            own = [part for part in rest if not part.startswith(("space-", "cohort-", "res-"))]
+            if "_".join(own) == known.stem and (len(own) < len(rest)) == known.on_template:
                 return path
         return None
-
-    def template_space(self, *parts: str, ending: str = ".nii.gz") -> Path | None:
-        """As `find`, for a file in template space (any space, cohort and resolution)."""
-        return self.find("space-*", "cohort-*", "res-*", *parts, ending=ending)
 
     @cached_property
     def modulated(self) -> Path | None:
         """The modulated grey-matter map, or the unmodulated one where nothing could modulate it."""
-        return self.template_space("label-GM", "desc-modulated", "probseg") or self.template_space(
-            "label-GM", "probseg"
-        )
+        return self.find("modulated") or self.find("gm_std")
 
     @cached_property
     def sidecar(self) -> dict[str, Any]:
         """Metadata of the map, which carry all quality numbers, and of its reconstruction."""
         found: dict[str, Any] = {}
         # What the model says of the map stands beside its reconstruction; the map's own numbers win.
-        for image in (self.template_space("label-GM", "desc-recon", "probseg"), self.modulated):
-            path = image and image.with_name(image.name.replace(".nii.gz", ".json"))
+        for image in (self.find("recon"), self.modulated):
+            path = image and sidecar_path(image)
             if path and path.exists():
                 found |= json.loads(path.read_text(encoding="utf-8"))
         return found
@@ -119,7 +105,7 @@ def find_scans(output_dir: Path, participant_label: str) -> list[Scan]:
         With or without ``sub-``.
     """
     folder = Path(output_dir) / f"sub-{participant_label.removeprefix('sub-')}"
-    figures = folder / "figures"
+    figures = folder / FIGURES
     found: dict[str, Path] = {}
     for path in sorted([*folder.glob("anat/*"), *folder.glob("ses-*/anat/*"), *figures.glob("*")]):
         match = _DERIVED.match(path.name)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ..schema.architectures import Architecture
+from ..schema.model_tables import CROSS_FIT, TRAINING
 from . import charts
 from .group_results import GroupResults
 from .items import Item, item
@@ -18,13 +19,13 @@ from .style import join_words, number
 def training(results: GroupResults) -> Iterator[Item]:
     """How the model learned, and how well it describes unseen maps beside simpler ones."""
     architecture = results.architecture
-    table = results.table("training")
+    table = results.table(TRAINING)
     if table is not None:
         yield item("loss", charts.training_figure(table), start=architecture.start)
     learning = epochs_figure(results)
     if learning is not None:
         yield item("learning", learning[0], before=learning[1], picture=True, start=architecture.start)
-    table = results.table("cross_fit")
+    table = results.table(CROSS_FIT)
     if table is not None:
         yield item("explained", charts.explained_figure(table, architecture), before=_compared(table, architecture))
     for key, make in (

@@ -11,6 +11,7 @@ import pandas as pd
 from ..bids.tables import IDENTIFIERS
 from ..schema.claims import ALPHA, GRADES, OVERALL
 from ..schema.methods import FEATURES, TESTS
+from ..schema.scan_tables import QUALITY
 from ..schema.verdict_tables import BASELINES, VALIDATION, VERDICTS
 from . import charts
 from .group_results import GroupResults, numeric
@@ -40,7 +41,7 @@ SETTINGS = {
 
 def verdicts(results: GroupResults) -> Iterator[Item]:
     """The claims and what may be said of them."""
-    table = results.table("verdicts")
+    table = results.table(VERDICTS)
     if table is None:
         return
     shown = table[["claim", "verdict", "deciding_number", "sentence"]].copy()
@@ -86,7 +87,7 @@ def cohort(results: GroupResults) -> Iterator[Item]:
         table = pd.DataFrame(left_out).dropna(axis=1, how="all").fillna("")
         many = len(table) > 15
         yield item("leftOut", html_table(table, caption=f"Left out: {len(table)}", max_height=many, sortable=many))
-    quality = results.table("quality")
+    quality = results.table(QUALITY)
     if quality is not None:
         outliers = quality_outliers(quality)
         said = f"{len(outliers)} of {len(quality)} scans deserve a look"
@@ -120,7 +121,7 @@ def quality_outliers(quality: pd.DataFrame) -> pd.DataFrame:
 
 def validation(results: GroupResults) -> Iterator[Item]:
     """Bounds of the actual risk and permutation tests."""
-    table = results.table("validation")
+    table = results.table(VALIDATION)
     if table is None:
         return
     alpha = float(results.summary.get("alpha", ALPHA))
@@ -137,7 +138,7 @@ def validation(results: GroupResults) -> Iterator[Item]:
 
 def baselines(results: GroupResults) -> Iterator[Item]:
     """Whether anything simpler does as well."""
-    table = results.table("baselines")
+    table = results.table(BASELINES)
     if table is None:
         return
     yield item("baselines", charts.baselines_figure(table))

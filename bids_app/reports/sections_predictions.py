@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import roc_curve
 
-from ..schema.verdict_tables import PREDICTION_QUALITY
+from ..schema.verdict_tables import CONFUSION, PREDICTION_QUALITY, PREDICTIONS
 from .charts import group_colours
 from .group_results import GroupResults, numeric
 from .items import Item, item
@@ -21,7 +21,7 @@ _BINS = 5  # of a calibration curve
 
 def predictions(results: GroupResults) -> Iterator[Item]:
     """ROC and calibration of two groups, scatter of scores, confusion of several groups, and all measures."""
-    people, quality = results.table("predictions"), results.table("prediction_quality")
+    people, quality = results.table(PREDICTIONS), results.table(PREDICTION_QUALITY)
     if quality is None:
         return
     parts = [] if people is None else list(people.groupby(people["contrast"].astype(str), sort=False))
@@ -30,7 +30,7 @@ def predictions(results: GroupResults) -> Iterator[Item]:
             yield item("roc", two_group_figure(part, contrast), number=i, contrast=contrast, n=len(part))
         else:
             yield item("scatter", score_figure(part, contrast), number=i, contrast=contrast, n=len(part))
-    confusion = results.table("confusion")
+    confusion = results.table(CONFUSION)
     if confusion is not None:
         total = int(numeric(confusion, "people").sum())
         yield item("confusion", confusion_figure(confusion), n=total)

@@ -15,7 +15,19 @@ from ..bids.tables import IDENTIFIERS
 from ..schema.claims import ALPHA, ERROR_EXPLAINED
 from ..schema.labels import DIFFERING, KEPT, LABELS, LOST, MEANINGS, PARTLY
 from ..schema.names import contrast_slug
-from ..schema.region_tables import LRCP_REGIONS, SHAP_REGIONS, VBM_PEAKS
+from ..schema.outputs import VBM_LOGP, VBM_T
+from ..schema.region_tables import (
+    DISEASE_AXIS,
+    LRCP_PROFILE,
+    LRCP_REGIONS,
+    PARCELS,
+    SAM_REGIONS,
+    SHAP_REGIONS,
+    SHAP_VALUES,
+    VBM_PEAKS,
+)
+from ..schema.scan_tables import AXIS_PLACES, DEVIATIONS, REGIONAL
+from ..schema.verdict_tables import VERDICTS
 from . import charts
 from .brain_maps import glass_figure, region_figure, viewer_html
 from .group_results import GroupResults, error_is_explained, rows_of_claim
@@ -37,7 +49,7 @@ UNCORRECTED_T = 3.3  # of p = .001 in some hundred participants
 
 def lrcp(results: GroupResults) -> Iterator[Item]:
     """Which regional differences the latent space keeps and which it loses."""
-    table = results.table("lrcp_regions")
+    table = results.table(LRCP_REGIONS)
     if table is None:
         return
     contrasts = results.contrasts() if table["label"].notna().any() else []
@@ -54,7 +66,7 @@ def lrcp(results: GroupResults) -> Iterator[Item]:
     formats = dict.fromkeys((name for name in map(str, shown) if name.endswith("p_fwe")), p_value)
     content = html_table(shown, headers=headers, formats=formats, sortable=True, max_height=True, table_id="lrcp-table")
     yield item("lrcpTable", content)
-    profile = results.table("lrcp_profile")
+    profile = results.table(LRCP_PROFILE)
     if profile is not None:
         yield item("profile", profile_heat_map(profile), n=results.n_scans)
 
@@ -75,7 +87,7 @@ def _lrcp_contrast(results: GroupResults, part: pd.DataFrame, contrast: str, i: 
         )
         yield item("lrcpSlices", figure, number=i, picture=True, contrast=contrast, regions=len(part), n=n)
     yield item("lrcpSplit", charts.split_figure(part, n), number=i, contrast=contrast, n=n)
-    axis, places = results.table("disease_axis"), results.table("axis")
+    axis, places = results.table(DISEASE_AXIS), results.table(AXIS_PLACES)
     column = f"place_{contrast}"
     if axis is None or places is None or column not in places:
         return
@@ -116,7 +128,7 @@ def _said(results: GroupResults, part: pd.DataFrame, contrast: str) -> str:
             ]
             text += f" {title}: {join_words(names[:5])}."
     text += "</p>"
-    parcels = results.table("lrcp_parcels")
+    parcels = results.table(PARCELS)
     own = None if parcels is None else parcels[parcels["contrast"].astype(str) == contrast]
     if own is not None and len(own):
         row = own.iloc[0]
@@ -145,7 +157,7 @@ def maps(results: GroupResults) -> Iterator[Item]:
     if results.atlas is None:
         return
     found: dict[str, tuple[pd.Series, str, bool]] = {}
-    regions = results.table("lrcp_regions")
+    regions = results.table(LRCP_REGIONS)
     by_contrast = [] if regions is None else list(regions.groupby(regions["contrast"].astype(str), sort=False))
     for contrast, part in by_contrast:
         found[f"kept (above 0) and lost (below), {contrast}"] = split_values(part), "ml", True
@@ -156,11 +168,11 @@ def maps(results: GroupResults) -> Iterator[Item]:
             "",
             False,
         )
-    if (table := results.table("shap_regions")) is not None:
+    if (table := results.table(SHAP_REGIONS)) is not None:
         note = "" if _shap_support(results, table)[0] else " (not supported)"
         found[f"mean |SHAP|{note}"] = by_region(table, "mean_abs_shap"), "", False
-    if (table := results.table("sam_regions")) is not None:
-        for contrast in results.contrasts("sam_regions"):
+    if (table := results.table(SAM_REGIONS)) is not None:
+        for contrast in results.contrasts(SAM_REGIONS):
             part = table[table["contrast"].astype(str) == contrast]
             margin = by_region(part, "chance") - by_region(part, "bound")
             found[f"chance minus worst-case error, {contrast}"] = margin, "", True
@@ -171,7 +183,7 @@ def maps(results: GroupResults) -> Iterator[Item]:
 
 def shap(results: GroupResults) -> Iterator[Item]:
     """Which regions explain where the model errs."""
-    table = results.table("shap_regions")
+    table = results.table(SHAP_REGIONS)
     if table is None:
         return
     supported, reason = _shap_support(results, table)
@@ -190,11 +202,11 @@ def shap(results: GroupResults) -> Iterator[Item]:
             "not shown to predict anything; it is drawn in grey and must not be interpreted.</p>",
         )
     best = table.sort_values("mean_abs_shap", ascending=False)
-    values = results.table("shap_values")
+    values = results.table(SHAP_VALUES)
     n = results.n_scans if values is None else len(values)
     if values is not None:
         order = [name for name in best["name"] if name in values][:15]
-        figure = charts.beeswarm_figure(values, same_rows(results.table("regional_gm"), values), order)
+        figure = charts.beeswarm_figure(values, same_rows(results.table(REGIONAL), values), order)
         yield item("beeswarm", figure, faded=not supported)
     series = by_region(table, "mean_abs_shap")
     if results.atlas is not None and has_signal(series):
@@ -221,7 +233,7 @@ def _shap_support(results: GroupResults, table: pd.DataFrame) -> tuple[bool, str
     supported = facts.get("supported", truthy(table["supported"]).all() if "supported" in table else True)
     supported = supported and error_is_explained(results.folder)  # what no verdict supports is not interpreted
     reason = str(facts.get("reason") or "")
-    verdicts = results.table("verdicts")
+    verdicts = results.table(VERDICTS)
     if not reason and verdicts is not None:
         about = rows_of_claim(verdicts, ERROR_EXPLAINED)
         reason = str(about["sentence"].iloc[0]) if len(about) else ""
@@ -231,15 +243,15 @@ def _shap_support(results: GroupResults, table: pd.DataFrame) -> tuple[bool, str
 
 def sam(results: GroupResults) -> Iterator[Item]:
     """Where a classifier's worst-case error stays below chance."""
-    table = results.table("sam_regions")
+    table = results.table(SAM_REGIONS)
     if table is None:
         return
     if not truthy(table["survives"]).any():
-        regions, contrasts = table["index"].nunique(), join_words(results.contrasts("sam_regions"))
+        regions, contrasts = table["index"].nunique(), join_words(results.contrasts(SAM_REGIONS))
         none = f"<p>No region of {regions} survives for {esc(contrasts)}.</p>"
         yield item("sam", none, contrast=contrasts, survivors="none", regions=regions)
         return
-    for i, contrast in enumerate(results.contrasts("sam_regions")):
+    for i, contrast in enumerate(results.contrasts(SAM_REGIONS)):
         part = table[table["contrast"].astype(str) == contrast]
         margin = by_region(part, "chance") - by_region(part, "bound")
         survives = truthy(part["survives"]).to_numpy()
@@ -257,12 +269,12 @@ def sam(results: GroupResults) -> Iterator[Item]:
 
 def voxels(results: GroupResults) -> Iterator[Item]:
     """The voxelwise t test, beside which everything regional should be read."""
-    table = results.table("vbm_peaks")
-    for i, path in enumerate(sorted(results.folder.glob("vbm_*_t.nii.gz"))):
-        slug = path.name.removeprefix("vbm_").removesuffix("_t.nii.gz")
+    table = results.table(VBM_PEAKS)
+    for i, path in enumerate(VBM_T.find(results.output_dir)):
+        slug = VBM_T.label(path)
         contrast = next((name for name in results.contrasts() if contrast_slug(name) == slug), slug)
         image: Any = nib.load(path)
-        beside: Any = nib.load(path.with_name(f"vbm_{slug}_logp.nii.gz"))
+        beside: Any = nib.load(VBM_LOGP.at(results.output_dir, contrast=slug))
         logp = np.asanyarray(beside.dataobj)
         t, significant = np.abs(np.asanyarray(image.dataobj)), logp >= -np.log10(ALPHA)
         least = float(t[significant].min()) if significant.any() else UNCORRECTED_T
@@ -281,7 +293,7 @@ def voxels(results: GroupResults) -> Iterator[Item]:
 
 def norms(results: GroupResults) -> Iterator[Item]:
     """How far each person lies from what the reference group leads one to expect."""
-    table = results.table("deviations")
+    table = results.table(DEVIATIONS)
     if table is None:
         return
     keys = [column for column in IDENTIFIERS if column in table]

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_auc_score
 
+from ..schema.region_tables import LRCP_REGIONS
 from .charts import truth_figure
 from .group_results import GroupResults, numeric, read_tsv
 from .items import Item, item
@@ -31,7 +32,7 @@ def planted_regions(truth: pd.DataFrame) -> dict[int, bool]:
 
 def truth_sections(results: GroupResults, path: Path | None) -> Iterator[Item]:
     """Comparison with the planted truth, for every contrast; nothing where the data set is no simulated one."""
-    table = results.table("lrcp_regions")
+    table = results.table(LRCP_REGIONS)
     if path is None or not path.exists() or table is None:
         return
     planted = planted_regions(read_tsv(path))

@@ -18,6 +18,7 @@ import pandas as pd
 
 from .. import __version__
 from ..errors import OutputError, UsageError
+from ..schema.outputs import GROUND_TRUTH, GROUND_TRUTH_OF_PARTICIPANTS
 from .anatomy import Anatomy, load_anatomy
 from .atrophy import DEFAULT_REGIONS, Plan, make_plan
 from .cohort import Person, draw_person, planted_changes, stream
@@ -151,9 +152,9 @@ def _make_missing(
             progress(done, len(jobs))
 
     truth = pd.concat([pd.read_csv(_part(out, settings, *job), sep="\t") for job in jobs])
-    write_table(truth, out / "code/ground_truth_participants.tsv")
+    write_table(truth, out / GROUND_TRUTH_OF_PARTICIPANTS)
     planted = planted_changes(settings.weights, settings.effect)
-    write_table(ground_truth(plan, planted, truth), out / "code/ground_truth.tsv")
+    write_table(ground_truth(plan, planted, truth), out / GROUND_TRUTH)
 
 
 def check_folder(out: Path, identity: dict[str, Any], people: list[Person]) -> None:

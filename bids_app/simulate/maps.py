@@ -17,6 +17,7 @@ import pandas as pd
 from scipy import ndimage
 
 from ..errors import UsageError
+from ..schema.outputs import GROUND_TRUTH, GROUND_TRUTH_OF_PARTICIPANTS, SCAN_FILES
 from ..space.templates import BUNDLED, res_label
 from .anatomy import Anatomy, load_anatomy, tissues, to_coarse
 from .atrophy import VOXEL_ML, Plan, individual_gain, make_plan, regional_sums
@@ -169,7 +170,7 @@ def _write_maps(
     progress(0, total)
     for person, session, one in _each(settings, anatomy, plan):
         identity = _identity(settings, person, session)
-        stem = "_".join([*identity.values(), grid_name, "label-GM_desc-modulated_probseg"])
+        stem = "_".join([*identity.values(), grid_name, SCAN_FILES["modulated"].stem])
         path = out.joinpath(*identity.values(), "anat", stem)
         image = nib.Nifti1Image(one.data, affine)
         image.set_sform(affine, code=4)
@@ -179,9 +180,9 @@ def _write_maps(
         found.append(_region_rows(settings, anatomy, plan, person, session, one))
         progress(len(found), total)
     regions = pd.concat(found, ignore_index=True)
-    write_table(regions, out / "code/ground_truth_participants.tsv")
+    write_table(regions, out / GROUND_TRUTH_OF_PARTICIPANTS)
     truth = ground_truth(plan, planted_changes(settings.weights, settings.effect), regions)
-    write_table(truth, out / "code/ground_truth.tsv")
+    write_table(truth, out / GROUND_TRUTH)
 
 
 def make_map(

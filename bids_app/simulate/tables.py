@@ -14,6 +14,7 @@ import pandas as pd
 
 from .. import __version__
 from ..errors import OutputError
+from ..schema.outputs import DESCRIPTION, PARTICIPANTS, PARTICIPANTS_DICTIONARY
 from .atrophy import Plan
 from .cohort import DIAGNOSES, GM_LOSS_PER_YEAR, Person
 
@@ -78,8 +79,8 @@ def describe_dataset(out: Path, settings: Cohort, people: Sequence[Person]) -> N
 
 def describe_people(out: Path, settings: Cohort, people: Sequence[Person]) -> None:
     """Write the participants' table and, with several sessions, each participant's sessions."""
-    write_table(participant_columns(people), out / "participants.tsv")
-    write_json(DICTIONARY, out / "participants.json")
+    write_table(participant_columns(people), PARTICIPANTS.at(out))
+    write_json(DICTIONARY, PARTICIPANTS_DICTIONARY.at(out))
     if settings.sessions == 1:
         return
     for person in people:
@@ -109,7 +110,7 @@ def describe(out: Path, name: str, kind: str, **more: Any) -> None:
             "GeneratedBy": [{"Name": "latentatlas-simulate", "Version": __version__}],
             **more,
         },
-        out / "dataset_description.json",
+        DESCRIPTION.at(out),
     )
 
 

@@ -21,13 +21,14 @@ from filelock import FileLock, Timeout
 
 from ...config import Config
 from ...errors import OutputError
+from ...schema.outputs import LOGS
 
 logger = logging.getLogger("latentatlas")
 
 
 def lock_folders(config: Config) -> list[Path]:
     """Where a run's locks lie: in its output, and in its work folder, which runs into other outputs may share."""
-    return [config.output_dir / "logs" / "locks", config.work_dir / "latentatlas_locks"]
+    return [config.output_dir / LOGS / "locks", config.work_dir / "latentatlas_locks"]
 
 
 @contextmanager

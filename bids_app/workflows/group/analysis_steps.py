@@ -12,6 +12,7 @@ from ...bids.tables import identifiers, read_tsv, write_table
 from ...group.settings import AnalysisSettings
 from ...group.study import Design, read_study
 from ...schema import model_tables, region_tables, scan_tables, verdict_tables
+from ...schema.outputs import GROUP, KEPT_MAP, LOST_MAP, R2_MAP, SAM_MAP, SHAP_MAP, VBM_LOGP, VBM_T, VBM_TFCE
 from ..engine.interface import step
 from .model_steps import held_out_models, weights_of, write_phenotype
 
@@ -85,16 +86,16 @@ def profile(
 
     cohort = read_study(study)
     found = lrcp(cohort, AnalysisSettings(permutations, seed=random_seed, scan_choice=scan_choice, primary=primary))
-    out = folder / "out" / "group"
+    out = folder / "out"
     regions = write_table(folder / "out", region_tables.LRCP_REGIONS, found.regions)
     write_table(folder / "out", region_tables.LRCP_PROFILE, found.profile)
     by_contrast = dict(list(found.regions.groupby("contrast", sort=False)))
-    _paint(next(iter(by_contrast.values()))["r2"].to_numpy(), labels, out / "r2.nii.gz")
+    _paint(next(iter(by_contrast.values()))["r2"].to_numpy(), labels, R2_MAP.at(out))
     for contrast in cohort.contrasts:
         if contrast.name in by_contrast:
-            for part in ("kept", "lost"):
-                values = by_contrast[contrast.name][f"{part}_ml"].to_numpy()
-                _paint(values, labels, out / f"{part}_{contrast.slug}.nii.gz")
+            for column, image in (("kept_ml", KEPT_MAP), ("lost_ml", LOST_MAP)):
+                values = by_contrast[contrast.name][column].to_numpy()
+                _paint(values, labels, image.at(out, contrast=contrast.slug))
     return {"lrcp_regions": regions, "profile_notes": found.notes}
 
 
@@ -146,7 +147,7 @@ def explain(
     values = pd.concat([cohort.scans, found.values.reset_index(drop=True)], axis=1)
     write_table(folder / "out", region_tables.SHAP_VALUES, values)
     size = found.regions.set_index("index").loc[cohort.regions["index"], "mean_abs_shap"]
-    _paint(size, labels, folder / "out" / "group" / "shap.nii.gz")
+    _paint(size, labels, SHAP_MAP.at(folder / "out"))
     return {"relation": write_relation(folder / "relation.json", found.relation), "shap": found.relation.facts}
 
 
@@ -169,7 +170,7 @@ def agnostic_map(
         rows = found[found["contrast"] == contrast.name]
         if len(rows):
             margin = np.where(rows["survives"].astype(bool), rows["chance"] - rows["bound"], 0.0)
-            _paint(margin, labels, folder / "out" / "group" / f"sam_{contrast.slug}.nii.gz")
+            _paint(margin, labels, SAM_MAP.at(folder / "out", contrast=contrast.slug))
     return {"sam_regions": write_table(folder / "out", region_tables.SAM_REGIONS, found)}
 
 
@@ -222,8 +223,8 @@ def vbm(
     cohort = read_study(study)
     permutations = min(permutations, VOXELWISE_PERMUTATIONS)
     settings = AnalysisSettings(permutations, seed=random_seed, n_threads=n_jobs, scan_choice=scan_choice)
-    paths, out, atlas = [maps[row] for row in kept], folder / "out" / "group", read_dseg(labels)
-    out.mkdir(parents=True, exist_ok=True)
+    paths, out, atlas = [maps[row] for row in kept], folder / "out", read_dseg(labels)
+    (out / GROUP).mkdir(parents=True, exist_ok=True)
     finest = float(np.linalg.norm(atlas.image.affine[:3, :3], axis=0).min())
     volumes = build_volumes(paths, folder / "fine.npy", fwhm=smoothing_fwhm, resolution=finest, n_jobs=n_jobs)
     names = dict(zip(atlas.table["index"], atlas.table["name"], strict=True))
@@ -236,8 +237,8 @@ def vbm(
 
         tests = compute(cohort, settings, volumes, progress)
     for test in tests:
-        volumes.grid.to_image(test.t).to_filename(out / f"vbm_{test.slug}_t.nii.gz")
-        volumes.grid.to_image(-np.log10(test.p_fwe)).to_filename(out / f"vbm_{test.slug}_logp.nii.gz")
+        volumes.grid.to_image(test.t).to_filename(VBM_T.at(out, contrast=test.slug))
+        volumes.grid.to_image(-np.log10(test.p_fwe)).to_filename(VBM_LOGP.at(out, contrast=test.slug))
     peaks = [find_peaks(test, volumes, at) for test in tests]
     columns = [column.name for column in region_tables.VBM_PEAKS.columns]
     table = pd.concat(peaks, ignore_index=True) if peaks else pd.DataFrame(columns=columns)
@@ -248,7 +249,7 @@ def vbm(
         )
         slugs = {contrast.name: contrast.slug for contrast in cohort.contrasts}
         for name, p in tfce(cohort, settings, coarse).items():
-            coarse.grid.to_image(-np.log10(p)).to_filename(out / f"vbm_{slugs[name]}_tfce_logp.nii.gz")
+            coarse.grid.to_image(-np.log10(p)).to_filename(VBM_TFCE.at(out, contrast=slugs[name]))
     for array in folder.glob("*.npy"):
         array.unlink()
     return {}

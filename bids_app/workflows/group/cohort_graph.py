@@ -10,6 +10,7 @@ import nipype.pipeline.engine as pe
 from ...bids.tables import read_dictionary
 from ...config import Config
 from ...group.study import Design
+from ...schema.outputs import PARTICIPANTS
 from ..engine.interface import Step
 from ..engine.wiring import Needs, Repeated, Steps, wire
 from . import analysis_steps as analyses
@@ -84,7 +85,7 @@ def init_group_wf(
         **vars(config),
         "maps": list(maps),
         "table": table,
-        "dictionary": read_dictionary(config.bids_dir / "participants.tsv"),
+        "dictionary": read_dictionary(PARTICIPANTS.at(config.bids_dir)),
         "design": design,
         "space": space,
         "dataset": dataset,

@@ -25,6 +25,17 @@ from ...group.study import Design, build_questions, doubtful_categories
 from ...participant.precomputed import load_map
 from ...schema.atlases import named
 from ...schema.measures import QUALITY_COLUMNS
+from ...schema.outputs import (
+    ATLAS,
+    ATLAS_DESCRIPTION,
+    ATLAS_REGIONS,
+    ATLAS_SIDECAR,
+    FIGURES,
+    GROUND_TRUTH,
+    GROUP,
+    PARTICIPANTS,
+    SUMMARY,
+)
 from ...schema.scan_tables import QUALITY
 from ..engine.environment import memory_limit_gb, prepare, processors, work_folder
 from ..engine.execute import Failure, Finished, execute
@@ -93,7 +104,7 @@ def _analyse(config: Config, logs: Path) -> list[Failure]:
     from .cohort_graph import init_group_wf
 
     work = work_folder(config)
-    cohort_file = _write_if_new(work / "latentatlas_group_cohort.tsv", table)
+    cohort_file = _write_if_new(work / "latentatlas_group_maps.tsv", table)
     description = check_dataset(config.bids_dir, strict=False)
     workflow = init_group_wf(
         config,
@@ -126,7 +137,7 @@ def _analyse(config: Config, logs: Path) -> list[Failure]:
     seconds = {step: round(finished.seconds, 1) for step, finished in done.items()}
     seconds["total"] = round(time.monotonic() - start, 1)
     summary = summarise(config, facts, **read_inputs(done))
-    write_json(config.output_dir / "group" / "summary.json", {**summary, "wall_time": seconds})
+    write_json(SUMMARY.at(config.output_dir), {**summary, "wall_time": seconds})
     return [*lost, *failures]
 
 
@@ -212,7 +223,7 @@ def _design(config: Config) -> Design:
         site_column=config.site_column,
         harmonize=config.harmonize,
         primary=config.primary,
-        file=str(config.bids_dir / "participants.tsv"),
+        file=str(PARTICIPANTS.at(config.bids_dir)),
     )
 
 
@@ -282,7 +293,7 @@ def _write_if_new(path: Path, table: pd.DataFrame) -> Path:
 def _ground_truth(config: Config) -> Path | None:
     if config.ground_truth and not config.ground_truth.is_file():
         raise NoInputError("the file of --ground-truth does not exist", file=config.ground_truth)
-    planted = config.ground_truth or config.bids_dir / "code" / "ground_truth.tsv"
+    planted = config.ground_truth or config.bids_dir / GROUND_TRUTH
     return planted if planted.exists() else None
 
 
@@ -298,9 +309,11 @@ def _publish(work: Path, finished: set[str], output_dir: Path, *, complete: bool
             written.add(target)
     if complete:
         # The labels of another atlas, too: numbers of one must not be painted on the regions of the other.
-        atlases = [*output_dir.glob("tpl-*/anat/tpl-*_atlas-*_dseg.*"), *output_dir.glob("atlas-*_description.json")]
-        for stale in (*(output_dir / "group").rglob("*"), *atlases):
-            if stale.is_file() and stale not in written and "figures" not in stale.parts:
+        atlases = [
+            path for one in (ATLAS, ATLAS_REGIONS, ATLAS_SIDECAR, ATLAS_DESCRIPTION) for path in one.find(output_dir)
+        ]
+        for stale in (*(output_dir / GROUP).rglob("*"), *atlases):
+            if stale.is_file() and stale not in written and FIGURES not in stale.parts:
                 stale.unlink()
 
 
@@ -323,7 +336,7 @@ def _write_quality(config: Config, table: pd.DataFrame, quality: Sequence[dict[s
 
 def _listed(config: Config, table: pd.DataFrame) -> np.ndarray | None:
     """Which rows are of participants whom participants.tsv names, who make up the cohort; None where there is none."""
-    file = config.bids_dir / "participants.tsv"
+    file = PARTICIPANTS.at(config.bids_dir)
     if not file.exists():
         return None
     return np.array(are_listed(file, list(table["participant_id"])))

@@ -12,6 +12,19 @@ import pandas as pd
 from ...bids.tables import IDENTIFIERS, fitting_dictionary, identifiers, read_tsv, write_table, write_tsv
 from ...schema import model_tables, scan_tables
 from ...schema.columns import Table
+from ...schema.names import group_slugs
+from ...schema.outputs import (
+    ATLAS,
+    ATLAS_DESCRIPTION,
+    ATLAS_REGIONS,
+    ATLAS_SIDECAR,
+    BY_EPOCH,
+    ERROR_MAP,
+    EXAMPLES,
+    GROUP,
+    MODEL_CARD,
+    TRAVERSALS_IMAGE,
+)
 from ..engine.interface import step
 
 
@@ -34,10 +47,10 @@ def volumes(
 def cohort(folder: Path, kept: list[Any], table: Path, dictionary: dict[str, Any]) -> dict[str, Any]:
     """The table that goes with the kept scans row by row. Apart from the regions: another atlas trains nothing anew."""
     found = read_tsv(table).iloc[kept].reset_index(drop=True)
-    write_tsv(folder / "cohort.tsv", found)
+    write_tsv(folder / "kept.tsv", found)
     known = found.drop(columns=[*IDENTIFIERS], errors="ignore")
     write_phenotype(folder, scan_tables.COHORT, found, known, fitting_dictionary(known, dictionary))
-    return {"cohort": folder / "cohort.tsv"}
+    return {"cohort": folder / "kept.tsv"}
 
 
 @step("regional", "labels", "atlas")
@@ -50,13 +63,13 @@ def regions(folder: Path, maps: list[Path], kept: list[Any], cohort: Path, atlas
     grid: Any = nib.load(maps[kept[0]])
     found = load_atlas(atlas, grid)
     regional = regional_volumes([maps[row] for row in kept], found)
-    anat = folder / "out" / f"tpl-{space}" / "anat"
-    labels = anat / f"tpl-{space}_atlas-{found.name}_dseg.nii.gz"
+    out, named = folder / "out", {"T": space, "A": found.name}
+    labels = ATLAS.at(out, **named)
     labels.parent.mkdir(parents=True, exist_ok=True)
     found.image.to_filename(labels)
-    write_tsv(labels.with_name(labels.name.replace(".nii.gz", ".tsv")), found.table)
-    _json(labels.with_name(labels.name.replace(".nii.gz", ".json")), {"Description": f"{found.name} on the maps' grid"})
-    _json(folder / "out" / f"atlas-{found.name}_description.json", {"Name": found.name, "License": found.license})
+    write_tsv(ATLAS_REGIONS.at(out, **named), found.table)
+    _json(ATLAS_SIDECAR.at(out, **named), {"Description": f"{found.name} on the maps' grid"})
+    _json(ATLAS_DESCRIPTION.at(out, **named), {"Name": found.name, "License": found.license})
     np.save(folder / "regional.npy", regional)
     volumes = pd.DataFrame(regional, columns=found.table["name"].tolist())
     write_phenotype(folder, scan_tables.REGIONAL, read_tsv(cohort), volumes)
@@ -105,7 +118,7 @@ def fit(folder: Path, volumes: Path, cohort: Path, plan: Path, fold: Path, numbe
     fitted.history.assign(fold="all" if number < 0 else number).to_csv(folder / "history.tsv", sep="\t", index=False)
     files.save_model(fitted.model, folder / "model", files.make_card(fitted.model, choices=fitted.choices))
     if number < 0:
-        _write_learning(folder / "out" / "group", fitted, load_volumes(volumes), scans)
+        _write_learning(folder / "out", fitted, load_volumes(volumes), scans)
     return {"fitted": folder / "fitted.npz", "model": folder / "model"}
 
 
@@ -147,8 +160,8 @@ def collect(
         space=space,
         licence=licence,
     )
-    out = folder / "out" / "group"
-    files.save_model(model, out / "model", card)
+    out = folder / "out"
+    files.save_model(model, MODEL_CARD.at(out).parent, card)
     model.card = card
     _write_traversals(out, model)
     history = [pd.read_csv(Path(path).with_name("history.tsv"), sep="\t", dtype={"fold": str}) for path in all_fitted]
@@ -231,7 +244,7 @@ def apply_model(
     products["Zpca_f"] = np.stack(products["Zpca_f"])
     np.savez(folder / "products.npz", **products)
     _write_latents(folder, table, products)
-    _write_traversals(folder / "out" / "group", stored)
+    _write_traversals(folder / "out", stored)
     return {"products": folder / "products.npz", "all_model": [Path(model)]}
 
 
@@ -270,33 +283,32 @@ def _write_pictures(
     out: Path, models: list[Any], maps: Any, products: dict[str, Any], table: pd.DataFrame, groups: Sequence[str]
 ) -> None:
     from ...model.examples import example_reconstructions, mean_error_maps
-    from ...reports.reconstructions import error_map_names
 
     fold, error = products["fold"], products["err"]
     image, examples = example_reconstructions(models, maps, fold, error, identifiers(table))
-    image.to_filename(out / "reconstructions.nii.gz")
-    write_table(out.parent, model_tables.RECONSTRUCTIONS, examples)
+    image.to_filename(EXAMPLES.at(out))
+    write_table(out, model_tables.RECONSTRUCTIONS, examples)
     means = mean_error_maps(models, maps, fold, groups)
-    for group, name in error_map_names(means).items():
-        means[group].to_filename(out / name)
+    for group, slug in group_slugs(means).items():
+        means[group].to_filename(ERROR_MAP.at(out, group=slug))
 
 
 def _write_learning(out: Path, fitted: Any, maps: Any, scans: pd.DataFrame) -> None:
     from ...model.examples import reconstructions_by_epoch
 
-    out.mkdir(parents=True, exist_ok=True)
+    (out / GROUP).mkdir(parents=True, exist_ok=True)
     image, table = reconstructions_by_epoch(fitted, maps, scans)
-    image.to_filename(out / "reconstructions_by_epoch.nii.gz")
-    write_table(out.parent, model_tables.RECONSTRUCTIONS_BY_EPOCH, table)
+    image.to_filename(BY_EPOCH.at(out))
+    write_table(out, model_tables.RECONSTRUCTIONS_BY_EPOCH, table)
 
 
 def _write_traversals(out: Path, model: Any) -> None:
     from ...model.examples import latent_traversals
 
-    out.mkdir(parents=True, exist_ok=True)
+    (out / GROUP).mkdir(parents=True, exist_ok=True)
     image, table = latent_traversals(model)
-    image.to_filename(out / "traversals.nii.gz")
-    write_table(out.parent, model_tables.TRAVERSALS, table)
+    image.to_filename(TRAVERSALS_IMAGE.at(out))
+    write_table(out, model_tables.TRAVERSALS, table)
 
 
 def _savez(path: Path, arrays: dict[str, Any]) -> None:

@@ -19,6 +19,7 @@ from ...bids.query import Found, Scan, Unusable, find_t1w
 from ...bids.versions import generation, map_version
 from ...config import Config
 from ...errors import LatentAtlasError, NoInputError
+from ...schema.outputs import PARTICIPANTS, SCAN_FILES
 from ..engine.environment import memory_limit_gb, prepare, processors, work_folder
 from ..engine.execute import Failure, execute
 from ..engine.locks import claim, lock_folders, refuse
@@ -29,10 +30,7 @@ from .scan_identity import adopted_kind, adopted_labels, branch_name, fingerprin
 logger = logging.getLogger("latentatlas")
 
 #: What a finished scan consists of; with --smoothing-fwhm and --model there is more.
-KINDS = (
-    "t1w", "mask", "gm", "wm", "csf", "hypointensities", "t1w_std", "mask_std", "gm_std", "wm_std", "csf_std",
-    "forward", "inverse", "modulated",
-)  # fmt: skip
+KINDS = tuple(kind for kind in SCAN_FILES if kind not in ("smoothed", "recon"))
 
 
 def run_participant(config: Config, logs: Path) -> list[Failure]:
@@ -250,7 +248,7 @@ def _finish(config: Config, participants: Sequence[str]) -> list[Failure]:
             return [Failure(where, "report", f"it cannot be written ({error.strerror or error})")]
         return []
 
-    failures = told("participants.tsv", lambda: copy_participants(config.bids_dir, config.output_dir, quiet=False))
+    failures = told(PARTICIPANTS.path, lambda: copy_participants(config.bids_dir, config.output_dir, quiet=False))
     failures += told("the methods text", lambda: write_citation(config))
     for participant in participants if not config.boilerplate_only else ():
         if find_scans(config.output_dir, participant):
