@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 
 from bids_app.errors import DatasetError
-from bids_app.group.columns import as_levels, as_numbers, as_text
+from bids_app.group.column_values import as_levels, as_numbers, as_text
 from bids_app.schema.names import contrast_slug
 
 from ..schema.outputs import PARTICIPANTS
 
-# Names under which reference groups and early stages go: in the pairs made by default the earlier comes second.
+# Names under which reference groups and early disease go: in the pairs made by default the earlier comes second.
 _STAGE = dict.fromkeys(("cn", "nc", "hc", "con", "ctrl", "ctl", "control", "controls", "healthy", "normal", "td"), 0)
 _STAGE |= {"smc": 1, "scd": 1, "emci": 2, "mci": 3, "lmci": 4}
 #: A column with more different numbers than these is a score, one with fewer holds groups.

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bids_app.errors import ConfigError, DatasetError
-from bids_app.group.columns import name_doubts
+from bids_app.group.column_values import name_doubts
 from bids_app.group.design import Contrast, Covariates, build_contrasts, build_covariates, read_categories
 from bids_app.group.harmonise import build_sites, harmonise
 from bids_app.group.rows import rows_of
@@ -216,8 +216,8 @@ def build_study(
     regions : DataFrame, R rows
     questions : Questions
     products : dict
-        Of ``model.crossfit.collect``: ``Z`` (N, K), ``fold``, ``ev_ae`` (N,), and where there are any ``Zf`` (F, N, K),
-        ``Zpca`` (N, K), ``Zpca_f`` (F, N, K), ``ev_linear``, ``epochs`` (N,).
+        Of :func:`bids_app.model.cross_fitting.collect`: ``Z`` (N, K), ``fold``, ``ev_ae`` (N,), and where there are any
+        ``Zf`` (F, N, K), ``Zpca`` (N, K), ``Zpca_f`` (F, N, K), ``ev_linear``, ``epochs`` (N,).
     regional : ndarray of shape (N, R)
     held_out : tuple of two ndarrays of shape (N, R)
         Observed and reconstructed, of ``model.regions.sum_regions``.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from bids_app.group.claims import in_words
+from bids_app.group.claim_words import in_words
 from bids_app.group.classify import balanced_weights, classify, full_sample_margins
 from bids_app.group.convolutions import Convolutions, compare_convolutions
 from bids_app.group.design import Contrast, Covariates

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from bids_app.group.baselines import NESTED
-from bids_app.group.claims import in_words
+from bids_app.group.claim_words import in_words
 from bids_app.group.design import Contrast
 from bids_app.schema import claims
 from bids_app.schema.labels import KEPT, LOST, PARTLY

@@ -32,7 +32,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from bids_app.model.architectures import network_class
 from bids_app.model.autoencoder import Autoencoder, reconstruction_error
 from bids_app.model.launch import count_processes, launch, pick_device
-from bids_app.model.linear import LinearModel
+from bids_app.model.linear_model import LinearModel
 from bids_app.model.plan import Plan
 from bids_app.model.task import Keeper, Progress, Task, most_typical
 from bids_app.model.volumes import Volumes

@@ -10,7 +10,7 @@ import numpy as np
 from nibabel.processing import resample_from_to
 
 from bids_app.errors import ModelError
-from bids_app.model import files
+from bids_app.model import model_files
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def encode_scan(
     space : str, optional
         Template of the map, checked against the model's.
     participant : str, optional
-        ``files.qualified`` name, to find in the training cohort.
+        ``model_files.qualified`` name, to find in the training cohort.
 
     Returns
     -------
@@ -66,7 +66,7 @@ def encode_scan(
     ModelError
         The model is missing or damaged, or was trained in another space or on another grid.
     """
-    model = files.load_model(model_dir)
+    model = model_files.load_model(model_dir)
     trained_in = model.card.get("space")
     if space and trained_in and trained_in != space:
         raise ModelError(
@@ -84,6 +84,6 @@ def encode_scan(
         reconstruction=resample_from_to(model.grid.to_image(decoded[0]), modulated, order=1),
         error=error,
         explained_variance=1 - error / max(spread, 1e-12),
-        error_percentile=files.error_percentile(model.card, error),
-        in_training=participant is not None and files.was_trained_on(model.card, participant),
+        error_percentile=model_files.error_percentile(model.card, error),
+        in_training=participant is not None and model_files.was_trained_on(model.card, participant),
     )

@@ -17,7 +17,7 @@ import pandas as pd
 
 from bids_app.errors import ConfigError
 from bids_app.group.study import Design, Study, build_questions, build_study
-from bids_app.model.crossfit import split_participants
+from bids_app.model.cross_fitting import split_participants
 from bids_app.model.plan import make_plan
 from bids_app.planning import PATTERNS
 

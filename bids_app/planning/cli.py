@@ -82,7 +82,7 @@ def _plan(options: argparse.Namespace) -> None:
 
     from ..workflows.engine.environment import processors
     from .bank import Scenario, load_bank
-    from .power import run, summarise
+    from .power import simulate_studies, summarise_power
 
     if sum(options.groups) > len(load_bank()):
         raise ConfigError(
@@ -90,10 +90,10 @@ def _plan(options: argparse.Namespace) -> None:
         )
     scenario = Scenario(tuple(options.groups), options.effect_sd, options.pattern, options.spread, options.sites,
                         options.covariates, options.latent_dim)  # fmt: skip
-    studies = run(scenario, range(options.studies), options.nprocs or processors())
+    studies = simulate_studies(scenario, range(options.studies), options.nprocs or processors())
     found = list(tqdm(studies, total=options.studies, unit="study", disable=options.quiet, desc="Simulating studies"))
-    table = summarise(found)
-    print(describe(scenario, table, found))
+    table = summarise_power(found)
+    print(describe_power(scenario, table, found))
     if options.json:
         record = {"scenario": asdict(scenario), "studies": len(found), "claims": table.to_dict("records")}
         options.json.write_text(json.dumps({**record, "version": __version__}, indent=2) + "\n", encoding="utf-8")
@@ -103,7 +103,7 @@ def _plan(options: argparse.Namespace) -> None:
         draw_power(table, scenario, len(found)).savefig(options.picture, bbox_inches="tight", dpi=150)
 
 
-def describe(scenario, table, found: list[dict[str, float]]) -> str:
+def describe_power(scenario, table, found: list[dict[str, float]]) -> str:
     """The table in words and columns."""
     from .power import TITLES
 

@@ -77,7 +77,7 @@ def simulate(number: int, scenario: Scenario) -> dict[str, float]:
     return found
 
 
-def run(scenario: Scenario, numbers: Iterable[int], processes: int = 1) -> Iterator[dict[str, float]]:
+def simulate_studies(scenario: Scenario, numbers: Iterable[int], processes: int = 1) -> Iterator[dict[str, float]]:
     """Many studies of one scenario, in so many processes of one thread each."""
     if processes == 1:
         yield from map(partial(simulate, scenario=scenario), numbers)
@@ -91,7 +91,7 @@ def share_error(p: float, n: int) -> float:
     return float(np.sqrt((p * n + 0.5) * ((1 - p) * n + 0.5) / (n + 1) ** 2 / n))
 
 
-def summarise(found: list[dict[str, float]]) -> pd.DataFrame:
+def summarise_power(found: list[dict[str, float]]) -> pd.DataFrame:
     """``claim_id, supported, supported_se, worst_case, worst_case_se``: shares and their binomial standard errors."""
     table, n = pd.DataFrame(found), len(found)
     rows = []

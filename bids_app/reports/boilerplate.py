@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import pandas as pd
 
 from .. import __version__
 from ..bids.files import read_json, write_text
@@ -41,7 +40,7 @@ from ..schema.outputs import (
 from ..schema.region_tables import LRCP_REGIONS, SHAP_REGIONS
 from ..schema.segmenters import BY_NAME as SEGMENTERS
 from .citations import cited, html_page, read_bibliography, tex_document, with_references
-from .group_results import error_is_explained
+from .group_results import error_is_explained, read_shown
 from .style import join_words, number
 
 PACKAGES = (
@@ -73,7 +72,7 @@ def write_boilerplate(output_dir: str | Path, config: Config | Mapping[str, Any]
     Parameters
     ----------
     output_dir : path-like
-        The derivative data set; what it holds already (sidecars, ``group/summary.json``) decides what the text says.
+        The derivative dataset; what it holds already (sidecars, ``group/summary.json``) decides what the text says.
     config : Config or mapping, optional
         The options of the run; default: the newest ``logs/*.toml``.
 
@@ -233,7 +232,7 @@ def _options(output_dir: Path, config: Config | Mapping[str, Any] | None) -> dic
 
 
 def _is_map(path: Path) -> bool:
-    """Whether a sidecar is that of the map which the later stages read."""
+    """Whether a sidecar is that of the map which the later steps read."""
     if "_space-" not in path.name:
         return False
     modulated, plain = (f"_{SCAN_FILES[kind].stem}.json" for kind in ("modulated", "gm_std"))
@@ -308,14 +307,12 @@ def _source(options: Mapping[str, Any], sidecars: list[dict[str, Any]]) -> tuple
 def _contrasts(output_dir: Path) -> list[str]:
     """The contrasts that were analysed, where nobody asked for certain ones."""
     path = output_dir / LRCP_REGIONS.path
-    return (
-        list(pd.read_csv(path, sep="\t", usecols=["contrast"])["contrast"].dropna().unique()) if path.exists() else []
-    )
+    return list(read_shown(path)["contrast"].dropna().unique()) if path.exists() else []
 
 
 def _count_regions(output_dir: Path, atlas: str) -> int | str:
     for path in ATLAS_REGIONS.find(output_dir, A=atlas):
-        return len(pd.read_csv(path, sep="\t"))
+        return len(read_shown(path))
     return "all"
 
 

@@ -47,7 +47,7 @@ def build_group_report(output_dir: str | Path, ground_truth: str | Path | None =
     Parameters
     ----------
     output_dir : path-like
-        The derivative data set.
+        The derivative dataset.
     ground_truth : path-like, optional
         ``code/ground_truth.tsv`` of a simulated cohort.
 

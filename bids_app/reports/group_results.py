@@ -105,7 +105,7 @@ class GroupResults:
             return None
         _, path, names = min(found)
         image: Any = nib.load(path)
-        return image, read_tsv(names)
+        return image, read_shown(names)
 
     @cached_property
     def architecture(self) -> Architecture:
@@ -161,15 +161,15 @@ def read_group_results(output_dir: str | Path) -> GroupResults:
     tables = {}
     for kind in TABLES:
         if kind is not COHORT and (output_dir / kind.path).exists():
-            tables[kind.name] = read_tsv(output_dir / kind.path)
+            tables[kind.name] = read_shown(output_dir / kind.path)
     path = SUMMARY.at(output_dir)
     summary = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     places = [output_dir / COHORT.path, PARTICIPANTS.at(output_dir)]
-    people = next((read_tsv(path) for path in places if path.exists()), pd.DataFrame())
+    people = next((read_shown(path) for path in places if path.exists()), pd.DataFrame())
     return GroupResults(output_dir, tables, summary, people)
 
 
-def read_tsv(path: Path) -> pd.DataFrame:
+def read_shown(path: Path) -> pd.DataFrame:
     """A BIDS table: ``n/a`` is missing, identifiers and names stay text, control characters become blanks."""
     text = (*IDENTIFIERS, "name", "contrast", "claim", "group", "method", "verdict")
     table = read_delimited(path, text=text, quiet=True)
@@ -188,7 +188,7 @@ def error_is_explained(output_dir: Path) -> bool:
     """Whether the verdict lets the regression of the reconstruction error be interpreted; yes where there is none."""
     if not (output_dir / VERDICTS.path).exists():
         return True
-    table = read_tsv(output_dir / VERDICTS.path)
+    table = read_shown(output_dir / VERDICTS.path)
     verdict = rows_of_claim(table, ERROR_EXPLAINED)["verdict"]
     return verdict.empty or bool(verdict.isin((SUPPORTED.name, WORST_CASE.name)).any())
 

@@ -11,8 +11,8 @@ from .assemble import Reportlet, Section, build_page
 from .items import COARSE, caption, captions
 from .logs import errors_html, methods_html
 from .participant_figures import make_scan_figures, template_or_none
+from .scan_outputs import ENTITIES, ScanOutputs, find_scans
 from .scan_summary import read_cohort, scan_summary
-from .scans import ENTITIES, Scan, find_scans
 from .style import esc, join_words
 
 KINDS = ("brainmask", "tissues", "normalisation", "jacobian", "modulated", "reconstruction")
@@ -30,7 +30,7 @@ def build_participant_report(output_dir: str | Path, participant_label: str) -> 
     Parameters
     ----------
     output_dir : path-like
-        The derivative data set.
+        The derivative dataset.
     participant_label : str
         With or without ``sub-``.
 
@@ -79,16 +79,16 @@ def build_participant_report(output_dir: str | Path, participant_label: str) -> 
     )
 
 
-def _anchor(scan: Scan) -> str:
+def _anchor(scan: ScanOutputs) -> str:
     return "scan-" + "-".join(f"{key}{value}" for key, value in scan.entities.items())
 
 
-def _query(scan: Scan) -> dict[str, Any]:
+def _query(scan: ScanOutputs) -> dict[str, Any]:
     """What sets the reportlets of this scan apart; an entity that it lacks must be absent."""
     return {key: scan.entities.get(key) for key in ENTITIES}
 
 
-def _lead(scans: list[Scan], with_cohort: bool) -> str:
+def _lead(scans: list[ScanOutputs], with_cohort: bool) -> str:
     said = [
         f"{esc(scan.title)}: <strong>{esc(scan.sidecar.get('QualityVerdict', 'no verdict'))}</strong>" for scan in scans
     ]

@@ -22,7 +22,7 @@ from ..schema.names import group_slugs
 from ..schema.outputs import BY_EPOCH, ERROR_MAP, EXAMPLES, TRAVERSALS_IMAGE, Output
 from .group_results import GroupResults, numeric
 from .participant_figures import DIVERGING
-from .slices import Layout, canonical, mosaic, plan_layout
+from .slices import Layout, in_ras, mosaic, plan_layout
 
 MOST = 4  # examples
 MOST_EPOCHS = 6
@@ -205,7 +205,7 @@ def error_figure(results: GroupResults) -> Figure | None:
         return None
     images: list[Any] = [nib.load(path) for path in paths]
     image = nib.as_closest_canonical(images[0])
-    maps = [np.sqrt(np.maximum(canonical(one)[0], 0)) for one in images]
+    maps = [np.sqrt(np.maximum(in_ras(one)[0], 0)) for one in images]
     inside = maps[0] > 0
     layout = plan_layout(inside, image.affine, planes=("axial",), columns=10, pixel=1.3, margin_mm=3)
     norm = Normalize(0, float(np.percentile(np.stack(maps)[:, inside], 99.5)) or 1.0)
@@ -233,7 +233,7 @@ def _maps_and_table(
     if table is None or not path.exists():
         return None
     image = nib.as_closest_canonical(nib.load(path))
-    return table, image, canonical(image)[0]
+    return table, image, in_ras(image)[0]
 
 
 def _panel(axes: Axes, volume: np.ndarray, layout: Layout, cmap: str, norm: Normalize, title: str) -> None:

@@ -16,7 +16,7 @@ from ..schema.verdict_tables import BASELINES, VALIDATION, VERDICTS
 from . import charts
 from .group_results import GroupResults, numeric
 from .items import Item, item
-from .style import Markup, definition_list, esc, html_table, join_words, number, p_value
+from .style import Markup, definition_list, esc, html_table, join_words, number, p_text
 
 SETTINGS = {
     "template": "template",
@@ -127,7 +127,7 @@ def validation(results: GroupResults) -> Iterator[Item]:
     alpha = float(results.summary.get("alpha", ALPHA))
     yield item("forest", charts.forest_figure(table), confidence=f"{1 - alpha:g}")
     table = table.drop(columns="contrast", errors="ignore")  # the claims name it
-    formats = {"p": p_value, "n": _count, "alpha": _exact, "method": _test}
+    formats = {"p": p_text, "n": _count, "alpha": _exact, "method": _test}
     yield item(
         "validationTable",
         html_table(
@@ -147,7 +147,7 @@ def baselines(results: GroupResults) -> Iterator[Item]:
     if said:  # a column that says one thing only
         table = table.drop(columns="delta_of")
     headers = BASELINES.headers(table)
-    formats = {"n": _count, "delta_p": p_value, "features": lambda name: FEATURES.get(name, name)}
+    formats = {"n": _count, "delta_p": p_text, "features": lambda name: FEATURES.get(name, name)}
     yield item(
         "baselinesTable",
         html_table(table, caption=said, headers=headers, formats=formats, sortable=True, max_height=len(table) > 14),
@@ -161,8 +161,8 @@ def settings(results: GroupResults) -> str:
         value = results.summary.get(key)
         if value not in (None, [], ""):
             facts.append((name, ", ".join(map(str, value)) if isinstance(value, list) else _exact(value)))
-    for stage, seconds in (results.summary.get("wall_time") or {}).items():
-        facts.append((f"time, {stage.replace('_', ' ')}", f"{max(0.0, float(seconds)):.1f} s"))
+    for step, seconds in (results.summary.get("wall_time") or {}).items():
+        facts.append((f"time, {step.replace('_', ' ')}", f"{max(0.0, float(seconds)):.1f} s"))
     for name, version in (results.summary.get("versions") or {}).items():
         facts.append((f"version of {name}", version))
     notes = "".join(f"<li>{esc(note)}</li>" for note in results.summary.get("notes") or [])

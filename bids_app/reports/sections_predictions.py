@@ -14,7 +14,7 @@ from ..schema.verdict_tables import CONFUSION, PREDICTION_QUALITY, PREDICTIONS
 from .charts import group_colours
 from .group_results import GroupResults, numeric
 from .items import Item, item
-from .style import BLUE, FAINT, html_table, p_value
+from .style import BLUE, FAINT, html_table, p_text
 
 _BINS = 5  # of a calibration curve
 
@@ -35,7 +35,7 @@ def predictions(results: GroupResults) -> Iterator[Item]:
         total = int(numeric(confusion, "people").sum())
         yield item("confusion", confusion_figure(confusion), n=total)
     headers = PREDICTION_QUALITY.headers(quality)
-    yield item("predictionTable", html_table(quality, headers=headers, formats={"p": p_value}))
+    yield item("predictionTable", html_table(quality, headers=headers, formats={"p": p_text}))
 
 
 def two_group_figure(people: pd.DataFrame, contrast: str) -> Figure:

@@ -33,7 +33,7 @@ from .brain_maps import glass_figure, region_figure, viewer_html
 from .group_results import GroupResults, error_is_explained, rows_of_claim
 from .interactive import profile_heat_map
 from .items import Item, by_region, has_signal, item, truthy
-from .style import esc, html_table, join_words, number, p_value
+from .style import esc, html_table, join_words, number, p_text
 
 READING = (
     '<p class="note">LRCP is computed here by LatentAtlas\'s own documented reading of the published description, '
@@ -63,7 +63,7 @@ def lrcp(results: GroupResults) -> Iterator[Item]:
     shown = table.sort_values("lrcp", ascending=False, kind="stable")
     headers = LRCP_REGIONS.headers(shown)
     shown = shown[[name for name in headers if shown[name].notna().any()]]
-    formats = dict.fromkeys((name for name in map(str, shown) if name.endswith("p_fwe")), p_value)
+    formats = dict.fromkeys((name for name in map(str, shown) if name.endswith("p_fwe")), p_text)
     content = html_table(shown, headers=headers, formats=formats, sortable=True, max_height=True, table_id="lrcp-table")
     yield item("lrcpTable", content)
     profile = results.table(LRCP_PROFILE)
@@ -141,7 +141,7 @@ def _said(results: GroupResults, part: pd.DataFrame, contrast: str) -> str:
         text += (
             f"<p>Does the region's name matter? {100 * row['between_regions']:.0f} % of the variance of the voxels' "
             f"differences lies between the regions of the atlas, and {100 * row['between_random']:.0f} % (median) "
-            f"between random parcels of the same sizes (p {'= ' if row['p'] >= 0.001 else ''}{p_value(row['p'])}, "
+            f"between random parcels of the same sizes (p {'= ' if row['p'] >= 0.001 else ''}{p_text(row['p'])}, "
             f"{int(row['cuts'])} random parcellations): {verdict}.</p>"
         )
     return text
@@ -286,7 +286,7 @@ def voxels(results: GroupResults) -> Iterator[Item]:
     if table is not None:
         headers = VBM_PEAKS.headers(table)
         content = html_table(
-            table[list(headers)], headers=headers, formats={"p_fwe": p_value}, sortable=True, max_height=True
+            table[list(headers)], headers=headers, formats={"p_fwe": p_text}, sortable=True, max_height=True
         )
         yield item("vbmPeaks", content)
 

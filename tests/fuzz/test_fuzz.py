@@ -44,7 +44,7 @@ from bids_app.errors import LatentAtlasError
 from bids_app.group.study import Design, build_questions, doubtful_categories
 from bids_app.participant.inputs import read_t1w
 from bids_app.participant.precomputed import load_map
-from bids_app.space.atlases import load_atlas
+from bids_app.space.atlas_loaders import load_atlas
 from bids_app.space.templates import get_template
 from bids_app.workflows.group import group_level
 from bids_app.workflows.participant import participant_level

@@ -11,8 +11,8 @@ from sample_scans import draw_page, write_scan
 from bids_app.errors import NoInputError
 from bids_app.reports.participant import build_participant_report
 from bids_app.reports.participant_figures import make_scan_figures
+from bids_app.reports.scan_outputs import find_scans
 from bids_app.reports.scan_summary import scan_summary
-from bids_app.reports.scans import find_scans
 
 KINDS = {"brainmask", "tissues", "normalisation", "jacobian", "modulated", "reconstruction"}
 

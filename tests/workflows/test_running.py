@@ -12,7 +12,7 @@ import pytest
 
 from bids_app.cli import main, parse
 from bids_app.errors import ConfigError, ModelError
-from bids_app.model.files import CARD, read_card
+from bids_app.model.model_files import CARD, read_card
 from bids_app.workflows.engine.execute import execute
 from bids_app.workflows.engine.interface import step
 

@@ -40,7 +40,7 @@ class Step(SimpleInterface):  # type: ignore[misc]  # Nipype has no annotations
         except Exception as error:
             record_failure(folder, error)
             raise
-        self._results = {name: plain(value) for name, value in found.items()}
+        self._results = {name: paths_as_text(value) for name, value in found.items()}
         return runtime
 
 
@@ -92,10 +92,10 @@ def step(*outputs: str, always: bool = False) -> Callable[[Callable[..., dict[st
     return decorate
 
 
-def plain(value: Any) -> Any:
+def paths_as_text(value: Any) -> Any:
     """Paths as text, which is what Nipype's traits take."""
     if isinstance(value, list):
-        return [plain(item) for item in value]
+        return [paths_as_text(item) for item in value]
     return str(value) if isinstance(value, Path) else value
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import nipype.interfaces.utility as niu
 import nipype.pipeline.engine as pe
 
-from .interface import Step, plain
+from .interface import Step, paths_as_text
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def _join(
 ) -> pe.Node:
     parameters = step.parameters()
     given = {
-        parameter: plain(options[parameter])
+        parameter: paths_as_text(options[parameter])
         for parameter, needed in parameters.items()
         if parameter not in made and parameter in options and (needed or options[parameter] is not None)
     }

@@ -33,7 +33,7 @@ def study(
 ) -> dict[str, Any]:
     """Put the cohort together, harmonised where that was asked for: what every analysis starts from."""
     from ...group.study import build_questions, build_study, describe_scans, write_study
-    from ...space.atlases import read_dseg
+    from ...space.atlas_loaders import read_dseg
 
     table = read_tsv(cohort)
     regions, questions = read_dseg(labels).table, build_questions(table, design)
@@ -51,7 +51,7 @@ def study(
 
 def _paint(values: np.ndarray, labels: Path, path: Path) -> None:
     """Write one number a region as a map on the atlas."""
-    from ...space.atlases import paint, read_dseg
+    from ...space.atlas_loaders import paint, read_dseg
 
     path.parent.mkdir(parents=True, exist_ok=True)
     paint(values, read_dseg(labels)).to_filename(path)
@@ -218,7 +218,7 @@ def vbm(
     from ...group.vbm import find_peaks, tfce
     from ...group.vbm import vbm as compute
     from ...model.volumes import build_volumes
-    from ...space.atlases import read_dseg
+    from ...space.atlas_loaders import read_dseg
 
     cohort = read_study(study)
     permutations = min(permutations, VOXELWISE_PERMUTATIONS)

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ...bids.alike import check_alike
 from ...bids.anat import read_quality
 from ...bids.files import copy_file, write_json
-from ...bids.maps import GreyMatterMap, check_alike, find_maps
+from ...bids.maps import GreyMatterMap, find_maps
 from ...bids.participants import are_listed, read_participants
 from ...bids.query import Unusable, check_dataset
 from ...bids.tables import identifiers, write_table, write_tsv
@@ -231,9 +232,9 @@ def _check(config: Config, maps: Sequence[GreyMatterMap], table: pd.DataFrame, d
     """Find a wrong column, an absent atlas, a damaged model now, rather than after the training."""
     import nibabel as nib
 
-    from ...model.files import load_model
+    from ...model.model_files import load_model
     from ...model.plan import make_plan
-    from ...space.atlases import load_atlas
+    from ...space.atlas_loaders import load_atlas
 
     questions = build_questions(table, design)
     for doubt in doubtful_categories(table, design, questions):

@@ -33,7 +33,7 @@ def volumes(
     folder: Path, maps: list[Path], smoothing_fwhm: float, n_jobs: int, model: str | None = None
 ) -> dict[str, Any]:
     """Read every map once into a memory-mapped array on the model's grid (that of ``model`` where one is given)."""
-    from ...model.files import load_model
+    from ...model.model_files import load_model
     from ...model.volumes import build_volumes
 
     grid = load_model(model).grid if model else None
@@ -58,7 +58,7 @@ def regions(folder: Path, maps: list[Path], kept: list[Any], cohort: Path, atlas
     """Regional grey matter of the kept scans."""
     import nibabel as nib
 
-    from ...space.atlases import load_atlas, regional_volumes
+    from ...space.atlas_loaders import load_atlas, regional_volumes
 
     grid: Any = nib.load(maps[kept[0]])
     found = load_atlas(atlas, grid)
@@ -80,7 +80,7 @@ def regions(folder: Path, maps: list[Path], kept: list[Any], cohort: Path, atlas
 def plan(folder: Path, cohort: Path, architecture: str, latent_dim: int, folds: int, random_seed: int,
          epochs: int | None = None, group_column: str | None = None) -> dict[str, Any]:  # fmt: skip
     """Decide the folds and the training plan from the size of the cohort."""
-    from ...model.crossfit import split_participants
+    from ...model.cross_fitting import split_participants
     from ...model.plan import make_plan
 
     table = read_tsv(cohort)
@@ -98,12 +98,12 @@ def plan(folder: Path, cohort: Path, architecture: str, latent_dim: int, folds: 
 def fit(folder: Path, volumes: Path, cohort: Path, plan: Path, fold: Path, number: int, random_seed: int,
         device: str, n_threads: int) -> dict[str, Any]:  # fmt: skip
     """Train without the participants of one fold (all of them where ``number`` is -1), and apply to every scan."""
-    from ...model import crossfit, files
+    from ...model import cross_fitting, model_files
     from ...model.plan import Plan
     from ...model.volumes import load_volumes
 
     scans = identifiers(read_tsv(cohort))
-    arrays, fitted = crossfit.cross_fit_one(
+    arrays, fitted = cross_fitting.cross_fit_one(
         load_volumes(volumes),
         scans["participant_id"].tolist(),
         np.load(fold),
@@ -116,7 +116,7 @@ def fit(folder: Path, volumes: Path, cohort: Path, plan: Path, fold: Path, numbe
     )
     _savez(folder / "fitted.npz", arrays)
     fitted.history.assign(fold="all" if number < 0 else number).to_csv(folder / "history.tsv", sep="\t", index=False)
-    files.save_model(fitted.model, folder / "model", files.make_card(fitted.model, choices=fitted.choices))
+    model_files.save_model(fitted.model, folder / "model", model_files.make_card(fitted.model, choices=fitted.choices))
     if number < 0:
         _write_learning(folder / "out", fitted, load_volumes(volumes), scans)
     return {"fitted": folder / "fitted.npz", "model": folder / "model"}
@@ -136,18 +136,18 @@ def collect(
     group_column: str | None = None,
 ) -> dict[str, Any]:
     """Put the folds together: out-of-fold numbers, and the full model with its card. The full model comes first."""
-    from ...model import crossfit, files
+    from ...model import cross_fitting, model_files
     from ...model.volumes import load_volumes
 
     full, *parts = [dict(np.load(path)) for path in all_fitted]
-    products = crossfit.collect(full, parts)
+    products = cross_fitting.collect(full, parts)
     _savez(folder / "products.npz", products)
-    model = files.load_model(all_model[0])
+    model = model_files.load_model(all_model[0])
     means = {name: float(np.mean(products[name])) for name in ("ev_ae", "ev_linear", "ev_pca")}
     table = read_tsv(cohort)
-    card = files.make_card(
+    card = model_files.make_card(
         model,
-        participant_ids=[files.qualified(dataset, i) for i in table["participant_id"]],
+        participant_ids=[model_files.qualified(dataset, i) for i in table["participant_id"]],
         training_errors=products["err"],
         latents=products["Z"],
         choices=model.card["training"]["choices"],
@@ -161,16 +161,18 @@ def collect(
         licence=licence,
     )
     out = folder / "out"
-    files.save_model(model, MODEL_CARD.at(out).parent, card)
+    model_files.save_model(model, MODEL_CARD.at(out).parent, card)
     model.card = card
     _write_traversals(out, model)
     history = [pd.read_csv(Path(path).with_name("history.tsv"), sep="\t", dtype={"fold": str}) for path in all_fitted]
     training = model_tables.TRAINING
     write_table(folder / "out", training, pd.concat(history)[[column.name for column in training.columns]])
-    write_table(folder / "out", model_tables.CROSS_FIT, crossfit.cross_fit_table(products))
+    write_table(folder / "out", model_tables.CROSS_FIT, cross_fitting.cross_fit_table(products))
     _write_latents(folder, table, products)
     groups = table[group_column].fillna("unknown").tolist() if group_column else ["all"] * len(table)
-    _write_pictures(out, [files.load_model(m) for m in all_model[1:]], load_volumes(volumes), products, table, groups)
+    _write_pictures(
+        out, [model_files.load_model(m) for m in all_model[1:]], load_volumes(volumes), products, table, groups
+    )
     return {"products": folder / "products.npz"}
 
 
@@ -189,7 +191,7 @@ def held_out_regions(folder: Path, volumes: Path, all_model: list[Any], fold: Pa
 
 def held_out_models(models: list[str]) -> list[Any]:
     """Those of the folds, of the full model and these; the one there is where it was made beforehand."""
-    from ...model.files import load_model
+    from ...model.model_files import load_model
 
     return [load_model(path) for path in (models[1:] or models)]
 
@@ -197,7 +199,7 @@ def held_out_models(models: list[str]) -> list[Any]:
 def weights_of(labels: Path, grid: Any) -> Any:
     """`model.regions.region_weights` of an atlas of the output."""
     from ...model.regions import region_weights
-    from ...space.atlases import read_dseg
+    from ...space.atlas_loaders import read_dseg
 
     atlas = read_dseg(labels)
     return region_weights(grid, np.asanyarray(atlas.image.dataobj).astype(int), atlas.table["index"].to_numpy())
@@ -215,16 +217,16 @@ def apply_model(
         Some participants were in the model's training: their numbers would not be about unseen people.
     """
     from ...errors import DatasetError, ModelError
-    from ...model import files
+    from ...model import model_files
     from ...model.autoencoder import encode_all, linear_of, reconstruction_error
-    from ...model.linear import fit_linear
+    from ...model.linear_model import fit_linear
     from ...model.volumes import load_volumes
 
-    stored, loaded, table, folds = files.load_model(model), load_volumes(volumes), read_tsv(cohort), np.load(fold)
+    stored, loaded, table, folds = model_files.load_model(model), load_volumes(volumes), read_tsv(cohort), np.load(fold)
     if stored.card.get("space") not in (None, space):
         raise ModelError(f"the model was trained on maps in {stored.card['space']}, these are in {space}", file=model)
     ids = table["participant_id"]
-    known = sorted({i for i in ids if files.was_trained_on(stored.card, files.qualified(dataset, i))})
+    known = sorted({i for i in ids if model_files.was_trained_on(stored.card, model_files.qualified(dataset, i))})
     if known:
         raise DatasetError(
             f"{len(known)} of the participants were in the training of this model: {', '.join(known[:5])} ...",

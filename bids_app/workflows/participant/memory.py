@@ -28,7 +28,7 @@ WORKER_GB = 0.15  # what a worker keeps of earlier steps
 USUAL_VOXELS = 12_000_000
 
 
-def memory_gb(step: str, voxels: int, needs: tuple[float, float] | None = None) -> float:
+def step_memory_gb(step: str, voxels: int, needs: tuple[float, float] | None = None) -> float:
     """GB to reserve for a step on a scan of so many voxels; ``needs`` in place of what ``MEMORY`` says."""
     if step in ON_THE_MAP:
         return ON_THE_MAP[step]

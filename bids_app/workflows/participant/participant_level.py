@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from ... import __version__
+from ...bids.alike import check_alike
 from ...bids.anat import finished, output_path, read_sidecar
-from ...bids.maps import GreyMatterMap, check_alike, find_maps
+from ...bids.maps import GreyMatterMap, find_maps
 from ...bids.participants import copy_participants
 from ...bids.query import Found, Scan, Unusable, find_t1w
 from ...bids.versions import generation, map_version
@@ -49,7 +50,7 @@ def run_participant(config: Config, logs: Path) -> list[Failure]:
         Nothing that was asked for can be worked on.
     """
     if config.model_dir:
-        from ...model.files import read_card  # needs torch
+        from ...model.model_files import read_card  # needs torch
 
         read_card(config.model_dir)  # a wrong one is refused before hours of work, not in every scan
     sources, unusable = _sources(config)
@@ -228,7 +229,7 @@ def _finished(config: Config, scan: Scan, labels: dict[str, str]) -> bool:
 
 def _encoded_by(model_dir: Path, reconstruction: Path) -> bool:
     """Whether a reconstruction was made by the model that is in a folder now."""
-    from ...model.files import read_card  # needs torch
+    from ...model.model_files import read_card  # needs torch
 
     weights = read_card(model_dir).get("weights_sha256")
     return bool(read_sidecar(reconstruction).get("ModelWeights") == weights)
@@ -237,7 +238,7 @@ def _encoded_by(model_dir: Path, reconstruction: Path) -> bool:
 def _finish(config: Config, participants: Sequence[str]) -> list[Failure]:
     """Write what tells of all scans: the table of participants, the methods text, a page each."""
     from ...reports.participant import build_participant_report
-    from ...reports.scans import find_scans
+    from ...reports.scan_outputs import find_scans
 
     def told(where: str, write: Callable[[], object]) -> list[Failure]:
         try:

@@ -17,7 +17,7 @@ from ...space.templates import parse_name
 from ..engine.interface import Step
 from ..engine.wiring import Needs, wire
 from . import scan_steps as steps
-from .memory import count_voxels, memory_gb
+from .memory import count_voxels, step_memory_gb
 from .scan_identity import adopted_kind, adopted_labels, branch_name, fingerprint
 
 #: From a T1w image to its modulated grey-matter map, checked, written and pictured. The transform comes before the
@@ -110,7 +110,7 @@ def _of_map(scan: GreyMatterMap) -> dict[str, Any]:
 
 
 def _of_model(config: Config, scan: Scan) -> dict[str, Any]:
-    from ...model.files import qualified, read_card  # needs torch
+    from ...model.model_files import qualified, read_card  # needs torch
 
     assert config.model_dir is not None  # asked for with --model
     # Named as the group level named whom it trained on.
@@ -126,4 +126,4 @@ def _needs(step: type[Step], *, config: Config, voxels: int, n_threads: int) -> 
     engine = BY_NAME[config.segmentation]
     threaded = step in THREADED or (step is steps.tissues and engine.threaded)
     measured = engine.memory if step is steps.tissues else None
-    return Needs(n_threads if threaded else 1, memory_gb(step.__name__, voxels, measured))
+    return Needs(n_threads if threaded else 1, step_memory_gb(step.__name__, voxels, measured))

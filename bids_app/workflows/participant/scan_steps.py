@@ -349,7 +349,7 @@ def figures(
 ) -> dict[str, Any]:
     """Draw the reportlets of a scan from what was written."""
     from ...reports.participant_figures import make_scan_figures, template_or_none
-    from ...reports.scans import find_scans
+    from ...reports.scan_outputs import find_scans
 
     subject = prefix.split("_")[0]
     scan = next(s for s in find_scans(Path(output_dir), subject) if s.prefix == prefix)

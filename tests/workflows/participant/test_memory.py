@@ -7,7 +7,7 @@ import pytest
 from bids_app.bids.query import Scan
 from bids_app.cli import parse
 from bids_app.schema.segmenters import BY_NAME
-from bids_app.workflows.participant.memory import MEMORY, USUAL_VOXELS, count_voxels, memory_gb
+from bids_app.workflows.participant.memory import MEMORY, USUAL_VOXELS, count_voxels, step_memory_gb
 from bids_app.workflows.participant.participant_level import space_labels
 from bids_app.workflows.participant.scan_graph import init_scan_wf
 
@@ -43,14 +43,14 @@ def test_voxels_are_read_from_the_header(tmp_path):
 )
 def test_what_is_reserved_covers_what_was_measured(step, peaks):
     for voxels, peak in zip((10_500_000, FINE), peaks, strict=True):
-        assert peak < memory_gb(step, voxels) < 1.4 * peak + 0.8
-    assert memory_gb(step, FINE) <= 4
+        assert peak < step_memory_gb(step, voxels) < 1.4 * peak + 0.8
+    assert step_memory_gb(step, FINE) <= 4
 
 
 def test_atropos_is_given_what_it_takes(tmp_path):
     # GB of processes that did nothing else, at 1.3 and 10.4 million voxels
     for voxels, peak in ((1_296_000, 0.588), (10_368_000, 1.365)):
-        assert peak < memory_gb("tissues", voxels, BY_NAME["atropos"].memory) < 1.4 * peak + 0.8
+        assert peak < step_memory_gb("tissues", voxels, BY_NAME["atropos"].memory) < 1.4 * peak + 0.8
     scan = Scan(saved(tmp_path / "sub-01_T1w.nii.gz", (216, 240, 200)), "01")
 
     def tissues(engine):
@@ -58,8 +58,8 @@ def test_atropos_is_given_what_it_takes(tmp_path):
         graph = init_scan_wf(config, scan, labels=space_labels(config), n_threads=2)
         return graph.get_node("tissues")
 
-    assert tissues("mixture").mem_gb == memory_gb("tissues", 10_368_000)
-    assert tissues("atropos").mem_gb == memory_gb("tissues", 10_368_000, BY_NAME["atropos"].memory)
+    assert tissues("mixture").mem_gb == step_memory_gb("tissues", 10_368_000)
+    assert tissues("atropos").mem_gb == step_memory_gb("tissues", 10_368_000, BY_NAME["atropos"].memory)
     assert (tissues("mixture").n_procs, tissues("atropos").n_procs) == (1, 2)
 
 

@@ -16,27 +16,26 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
+from ..bids.files import write_json, write_text
 from ..errors import UsageError
-from ..schema.outputs import GROUND_TRUTH, GROUND_TRUTH_OF_PARTICIPANTS, SCAN_FILES
+from ..schema.outputs import GROUND_TRUTH, GROUND_TRUTH_OF_PARTICIPANTS, README, SCAN_FILES
 from ..space.templates import BUNDLED, res_label
-from .anatomy import Anatomy, load_anatomy, tissues, to_coarse
-from .atrophy import VOXEL_ML, Plan, individual_gain, make_plan, regional_sums
+from .anatomy import Anatomy, load_anatomy, tissue_shares, to_coarse
+from .atrophy import VOXEL_ML, AtrophyPlan, individual_gain, plan_atrophy, regional_sums
 from .cohort import Person, planted_changes, stream
-from .dataset import SETTINGS, Settings, check_folder, truth_rows
-from .fields import grid, integrate, jacobian, random_velocity, sample
-from .head import SHAPE_BOX, SHAPE_COMPONENTS, SHAPE_MM, to_shape_voxels
-from .tables import (
-    describe,
+from .cohort_tables import (
     describe_people,
     ground_truth,
     participant_columns,
-    write_json,
-    write_table,
-    write_text,
+    write_description,
+    write_digits,
     writing_to,
 )
+from .fields import field_jacobian, grid, integrate, random_velocity, sample
+from .head import SHAPE_BOX, SHAPE_COMPONENTS, SHAPE_MM, to_shape_voxels
+from .scan_dataset import SETTINGS, SimulationSettings, check_folder, truth_rows
 
-README = """Simulated modulated grey-matter maps
+README_TEXT = """Simulated modulated grey-matter maps
 ====================================
 
 No scan was made or processed: each map is the grey matter of a simulated head in the space of its template, times the
@@ -105,13 +104,13 @@ def simulate_gm_maps(n_participants: int = 60, *, resolution: float = 4.0, **set
     resolution : {2, 4}
         Voxel edge in mm, on the grids of the bundled template.
     **settings
-        ``seed, effect, regions, confound, sessions`` as in :class:`.dataset.Settings`.
+        ``seed, effect, regions, confound, sessions`` as in :class:`.scan_dataset.SimulationSettings`.
 
     Returns
     -------
     GmCohort
     """
-    chosen = Settings(n_participants=n_participants, resolution=resolution, **settings)
+    chosen = SimulationSettings(n_participants=n_participants, resolution=resolution, **settings)
     anatomy, plan = _prepare(chosen)
     maps, rows, found = list[np.ndarray](), list[dict[str, Any]](), list[pd.DataFrame]()
     for person, session, one in _each(chosen, anatomy, plan):
@@ -127,7 +126,7 @@ def simulate_gm_maps(n_participants: int = 60, *, resolution: float = 4.0, **set
 
 
 def simulate_map_dataset(
-    out_dir: str | Path, settings: Settings, progress: Callable[[int, int], None] | None = None
+    out_dir: str | Path, settings: SimulationSettings, progress: Callable[[int, int], None] | None = None
 ) -> Path:
     """Write modulated grey-matter maps as a BIDS derivative dataset that the group level can start from.
 
@@ -135,7 +134,7 @@ def simulate_map_dataset(
     ----------
     out_dir : path
         New or empty.
-    settings : Settings
+    settings : SimulationSettings
         ``resolution`` 2 or 4 mm.
     progress : callable, optional
         Called with (done, total).
@@ -151,18 +150,23 @@ def simulate_map_dataset(
         identity = {"kind": "maps", **settings.identity()}
         check_folder(out, identity, people)
         anatomy, plan = _prepare(settings)
-        write_json(identity, out / SETTINGS)
+        write_json(out / SETTINGS, identity)
         _write_maps(
             out, settings, anatomy, plan, len(people) * settings.sessions, progress or (lambda done, total: None)
         )
-        write_text(README, out / "README")
-        describe(out, "Simulated modulated grey-matter maps with planted atrophy", "derivative")
+        write_text(README.at(out), README_TEXT)
+        write_description(out, "Simulated modulated grey-matter maps with planted atrophy", "derivative")
         describe_people(out, settings, people)
     return out
 
 
 def _write_maps(
-    out: Path, settings: Settings, anatomy: Anatomy, plan: Plan, total: int, progress: Callable[[int, int], None]
+    out: Path,
+    settings: SimulationSettings,
+    anatomy: Anatomy,
+    plan: AtrophyPlan,
+    total: int,
+    progress: Callable[[int, int], None],
 ) -> None:
     affine = map_affine(anatomy, settings.resolution)
     grid_name = f"space-{BUNDLED}_res-{res_label(settings.resolution)}"
@@ -175,18 +179,23 @@ def _write_maps(
         image = nib.Nifti1Image(one.data, affine)
         image.set_sform(affine, code=4)
         image.set_qform(affine, code=4)
-        write_json(_sidecar(settings, person, one), path.with_name(f"{stem}.json"))
+        write_json(path.with_name(f"{stem}.json"), _sidecar(settings, person, one))
         image.to_filename(path.with_name(f"{stem}.nii.gz"))
         found.append(_region_rows(settings, anatomy, plan, person, session, one))
         progress(len(found), total)
     regions = pd.concat(found, ignore_index=True)
-    write_table(regions, out / GROUND_TRUTH_OF_PARTICIPANTS)
+    write_digits(regions, out / GROUND_TRUTH_OF_PARTICIPANTS)
     truth = ground_truth(plan, planted_changes(settings.weights, settings.effect), regions)
-    write_table(truth, out / GROUND_TRUTH)
+    write_digits(truth, out / GROUND_TRUTH)
 
 
 def make_map(
-    anatomy: Anatomy, plan: Plan, person: Person, change: np.ndarray, gm_loss: float, settings: Settings
+    anatomy: Anatomy,
+    plan: AtrophyPlan,
+    person: Person,
+    change: np.ndarray,
+    gm_loss: float,
+    settings: SimulationSettings,
 ) -> GmMap:
     """Make one map on the 2 mm grid and bring it to the resolution asked for.
 
@@ -198,10 +207,10 @@ def make_map(
         Percent of all grey matter that age has taken.
     """
     folding = stream(settings.seed, person.number, "folding")
-    coarse = np.stack([to_coarse(anatomy, t) for t in tissues(anatomy, folding, gm_loss)])
+    coarse = np.stack([to_coarse(anatomy, t) for t in tissue_shares(anatomy, folding, gm_loss)])
     velocity = random_velocity(SHAPE_BOX[1], SHAPE_MM, SHAPE_COMPONENTS, stream(settings.seed, person.number, "shape"))
     where = to_shape_voxels(grid(anatomy.labels.shape) * 2 + anatomy.labels_affine[:3, 3].reshape(3, 1, 1, 1))
-    shape = sample(jacobian(integrate(velocity))[None], where.astype(np.float32))[0]
+    shape = sample(field_jacobian(integrate(velocity))[None], where.astype(np.float32))[0]
     strength = individual_gain(plan, coarse[0], change, flow=False) * np.log1p(change)
     density = shape * np.exp(np.tensordot(strength.astype(np.float32), plan.sources, 1))
     size = person.tiv / (float((coarse.sum(0) * density).sum()) * VOXEL_ML)
@@ -228,18 +237,18 @@ def map_affine(anatomy: Anatomy, resolution: float) -> np.ndarray:
     return affine
 
 
-def _check(settings: Settings) -> None:
+def _check(settings: SimulationSettings) -> None:
     if settings.resolution not in (2, 4):
         raise UsageError(f"Maps cannot be made at {settings.resolution:g} mm.", remedy="Choose --resolution 2 or 4.")
 
 
-def _prepare(settings: Settings) -> tuple[Anatomy, Plan]:
+def _prepare(settings: SimulationSettings) -> tuple[Anatomy, AtrophyPlan]:
     _check(settings)
     anatomy = load_anatomy(step=2)
-    return anatomy, make_plan(anatomy, settings.regions, settings.effect, flow=False)
+    return anatomy, plan_atrophy(anatomy, settings.regions, settings.effect, flow=False)
 
 
-def _each(settings: Settings, anatomy: Anatomy, plan: Plan) -> Iterator[tuple[Person, int, GmMap]]:
+def _each(settings: SimulationSettings, anatomy: Anatomy, plan: AtrophyPlan) -> Iterator[tuple[Person, int, GmMap]]:
     for number in range(1, settings.n_participants + 1):
         person = settings.person(number)
         for session in range(settings.sessions):
@@ -247,19 +256,19 @@ def _each(settings: Settings, anatomy: Anatomy, plan: Plan) -> Iterator[tuple[Pe
             yield person, session, make_map(anatomy, plan, person, change, person.gm_loss_at(session), settings)
 
 
-def _identity(settings: Settings, person: Person, session: int) -> dict[str, str]:
+def _identity(settings: SimulationSettings, person: Person, session: int) -> dict[str, str]:
     identity = {"participant_id": f"sub-{person.label}"}
     return identity | ({"session_id": f"ses-{session + 1:02d}"} if settings.sessions > 1 else {})
 
 
 def _region_rows(
-    settings: Settings, anatomy: Anatomy, plan: Plan, person: Person, session: int, one: GmMap
+    settings: SimulationSettings, anatomy: Anatomy, plan: AtrophyPlan, person: Person, session: int, one: GmMap
 ) -> pd.DataFrame:
     change = person.change_at(session, settings.weights, settings.effect)
     return truth_rows(_identity(settings, person, session), person, anatomy, plan, change, one.before, one.after)
 
 
-def _sidecar(settings: Settings, person: Person, one: GmMap) -> dict[str, Any]:
+def _sidecar(settings: SimulationSettings, person: Person, one: GmMap) -> dict[str, Any]:
     gm, wm, csf = (round(float(v), 3) for v in one.tissue_ml)
     total = round(float(one.data.sum(dtype=np.float64)) * settings.resolution**3 / 1000, 3)
     return {

@@ -17,22 +17,23 @@ import numpy as np
 import pandas as pd
 
 from .. import __version__
+from ..bids.files import write_json
 from ..errors import OutputError, UsageError
 from ..schema.outputs import GROUND_TRUTH, GROUND_TRUTH_OF_PARTICIPANTS
 from .anatomy import Anatomy, load_anatomy
-from .atrophy import DEFAULT_REGIONS, Plan, make_plan
+from .atrophy import DEFAULT_REGIONS, AtrophyPlan, plan_atrophy
 from .cohort import Person, draw_person, planted_changes, stream
+from .cohort_tables import describe_dataset, ground_truth, write_digits, writing_to
 from .head import make_head
 from .scan import draw_scanner, scan_head
 from .shell import make_shell
-from .tables import describe_dataset, ground_truth, write_json, write_table, writing_to
 
 SETTINGS = "code/simulation.json"
 PARTS = "code/ground_truth_scans"
 
 
 @dataclass(frozen=True)
-class Settings:
+class SimulationSettings:
     """What defines a cohort.
 
     Attributes
@@ -93,7 +94,10 @@ class Settings:
 
 
 def simulate_dataset(
-    out_dir: str | Path, settings: Settings, nprocs: int = 1, progress: Callable[[int, int], None] | None = None
+    out_dir: str | Path,
+    settings: SimulationSettings,
+    nprocs: int = 1,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Write a synthetic cohort.
 
@@ -101,7 +105,7 @@ def simulate_dataset(
     ----------
     out_dir : path
         New, empty, or holding an interrupted run with the same settings.
-    settings : Settings
+    settings : SimulationSettings
     nprocs : int
         Scans made at a time.
     progress : callable, optional
@@ -122,8 +126,8 @@ def simulate_dataset(
     with writing_to(out):
         check_folder(out, settings.identity(), people)
         anatomy = load_anatomy()
-        plan = make_plan(anatomy, settings.regions, settings.effect)
-        write_json(settings.identity(), out / SETTINGS)  # only now: the settings are known to be possible
+        plan = plan_atrophy(anatomy, settings.regions, settings.effect)
+        write_json(out / SETTINGS, settings.identity())  # only now: the settings are known to be possible
         _make_missing(out, settings, anatomy, plan, people, nprocs, progress or (lambda *_: None))
         describe_dataset(out, settings, people)
     return out
@@ -131,9 +135,9 @@ def simulate_dataset(
 
 def _make_missing(
     out: Path,
-    settings: Settings,
+    settings: SimulationSettings,
     anatomy: Anatomy,
-    plan: Plan,
+    plan: AtrophyPlan,
     people: list[Person],
     nprocs: int,
     progress: Callable[[int, int], None],
@@ -152,9 +156,9 @@ def _make_missing(
             progress(done, len(jobs))
 
     truth = pd.concat([pd.read_csv(_part(out, settings, *job), sep="\t") for job in jobs])
-    write_table(truth, out / GROUND_TRUTH_OF_PARTICIPANTS)
+    write_digits(truth, out / GROUND_TRUTH_OF_PARTICIPANTS)
     planted = planted_changes(settings.weights, settings.effect)
-    write_table(ground_truth(plan, planted, truth), out / GROUND_TRUTH)
+    write_digits(ground_truth(plan, planted, truth), out / GROUND_TRUTH)
 
 
 def check_folder(out: Path, identity: dict[str, Any], people: list[Person]) -> None:
@@ -185,7 +189,7 @@ def check_folder(out: Path, identity: dict[str, Any], people: list[Person]) -> N
     raise OutputError(problem, file=out, remedy="Name a new folder. (The same settings would resume the cohort.)")
 
 
-def scan_stem(settings: Settings, person: Person, session: int) -> str:
+def scan_stem(settings: SimulationSettings, person: Person, session: int) -> str:
     """Path of a scan without its extension, relative to the dataset."""
     sub = f"sub-{person.label}"
     if settings.sessions == 1:
@@ -194,20 +198,20 @@ def scan_stem(settings: Settings, person: Person, session: int) -> str:
     return f"{sub}/{ses}/anat/{sub}_{ses}_T1w"
 
 
-def _part(out: Path, settings: Settings, person: Person, session: int) -> Path:
+def _part(out: Path, settings: SimulationSettings, person: Person, session: int) -> Path:
     return out / PARTS / (Path(scan_stem(settings, person, session)).name.replace("_T1w", "") + ".tsv")
 
 
-def _finished(out: Path, settings: Settings, person: Person, session: int) -> bool:
+def _finished(out: Path, settings: SimulationSettings, person: Person, session: int) -> bool:
     image = out / (scan_stem(settings, person, session) + ".nii.gz")
     return image.is_file() and _part(out, settings, person, session).is_file()
 
 
 def _make_scan(
     out: Path,
-    settings: Settings,
+    settings: SimulationSettings,
     anatomy: Anatomy,
-    plan: Plan,
+    plan: AtrophyPlan,
     shell: tuple[np.ndarray, np.ndarray] | None,
     person: Person,
     session: int,
@@ -224,12 +228,13 @@ def _make_scan(
     if settings.sessions > 1:
         identity["session_id"] = f"ses-{session + 1:02d}"
     rows = truth_rows(identity, person, anatomy, plan, change, truth["before"], truth["after"])
-    write_table(rows, _part(out, settings, person, session))
+    write_digits(rows, _part(out, settings, person, session))
 
     stem = out / scan_stem(settings, person, session)
     stem.parent.mkdir(parents=True, exist_ok=True)
     gm, wm, csf = (round(float(v), 3) for v in truth["tissue_ml"])
     write_json(
+        stem.with_name(stem.name + ".json"),
         {
             "Modality": "MR",
             "MagneticFieldStrength": 3,
@@ -239,7 +244,6 @@ def _make_scan(
             "SimulatedTrueVolumes": {"GM": gm, "WM": wm, "CSF": csf, "TIV": round(person.tiv, 3)},
             "SimulatedJacobianRange": [round(v, 4) for v in truth["jacobian"]],
         },
-        stem.with_name(stem.name + ".json"),
     )
     unfinished = stem.with_name(f".{stem.name}.nii.gz")
     image.to_filename(unfinished)
@@ -250,7 +254,7 @@ def truth_rows(
     identity: dict[str, str],
     person: Person,
     anatomy: Anatomy,
-    plan: Plan,
+    plan: AtrophyPlan,
     change: np.ndarray,
     before: np.ndarray,
     after: np.ndarray,

@@ -21,7 +21,7 @@ from bids_app.errors import ModelError
 from bids_app.model.architectures import network_class
 from bids_app.model.autoencoder import Autoencoder, Model, linear_of
 from bids_app.model.grid import Grid
-from bids_app.model.linear import LinearModel
+from bids_app.model.linear_model import LinearModel
 from bids_app.model.volumes import sampling_from_json, sampling_to_json
 from bids_app.schema.architectures import BY_KIND
 from bids_app.schema.outputs import MODEL_CARD, MODEL_WEIGHTS

@@ -27,7 +27,7 @@ _DERIVED = re.compile(
 
 
 @dataclass(frozen=True)
-class Scan:
+class ScanOutputs:
     """The files of one scan.
 
     Attributes
@@ -94,13 +94,13 @@ class Scan:
         return self.figures / f"{self.prefix}_desc-{desc}_T1w{ending}"
 
 
-def find_scans(output_dir: Path, participant_label: str) -> list[Scan]:
+def find_scans(output_dir: Path, participant_label: str) -> list[ScanOutputs]:
     """All scans of a participant that have any derivative or any reportlet, in the order of their names.
 
     Parameters
     ----------
     output_dir : Path
-        The derivative data set.
+        The derivative dataset.
     participant_label : str
         With or without ``sub-``.
     """
@@ -113,7 +113,7 @@ def find_scans(output_dir: Path, participant_label: str) -> list[Scan]:
             prefix = match.group("prefix")
             session = dict(part.split("-", 1) for part in prefix.split("_")).get("ses")
             found[prefix] = folder / f"ses-{session}" / "anat" if session else folder / "anat"
-    return [Scan(prefix, anat, figures) for prefix, anat in sorted(found.items())]
+    return [ScanOutputs(prefix, anat, figures) for prefix, anat in sorted(found.items())]
 
 
 def load(path: Path | None) -> nib.Nifti1Image | None:

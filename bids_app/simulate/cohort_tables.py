@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,9 +11,10 @@ import numpy as np
 import pandas as pd
 
 from .. import __version__
+from ..bids.files import write_json, write_text
 from ..errors import OutputError
-from ..schema.outputs import DESCRIPTION, PARTICIPANTS, PARTICIPANTS_DICTIONARY
-from .atrophy import Plan
+from ..schema.outputs import DESCRIPTION, PARTICIPANTS, PARTICIPANTS_DICTIONARY, README
+from .atrophy import AtrophyPlan
 from .cohort import DIAGNOSES, GM_LOSS_PER_YEAR, Person
 
 DICTIONARY = {
@@ -35,7 +34,7 @@ DICTIONARY = {
         "Levels": {"north": "brighter contrast, less noise", "south": "flatter contrast, more noise"},
     },
 }
-README = """A synthetic cohort of T1-weighted head scans
+README_TEXT = """A synthetic cohort of T1-weighted head scans
 ============================================
 
 Nobody was scanned. Each head is the ICBM 152 symmetric template (2009a), given an individual cortex, deformed by a
@@ -59,7 +58,7 @@ files.
 
 
 class Cohort(Protocol):
-    """What is said of a cohort's settings (``dataset.Settings``)."""
+    """What is said of a cohort's settings (``dataset.SimulationSettings``)."""
 
     @property
     def sessions(self) -> int: ...
@@ -71,16 +70,16 @@ class Cohort(Protocol):
 def describe_dataset(out: Path, settings: Cohort, people: Sequence[Person]) -> None:
     """Write the description, the README and the tables of the participants."""
     confound = "follows the diagnosis (a planted confound)" if settings.confound else "hardly depends on the diagnosis"
-    describe(out, "A synthetic cohort with planted grey-matter atrophy", "raw")
-    text = README.format(loss=GM_LOSS_PER_YEAR, version=__version__, confound=confound)
-    write_text(text, out / "README")
+    write_description(out, "A synthetic cohort with planted grey-matter atrophy", "raw")
+    text = README_TEXT.format(loss=GM_LOSS_PER_YEAR, version=__version__, confound=confound)
+    write_text(README.at(out), text)
     describe_people(out, settings, people)
 
 
 def describe_people(out: Path, settings: Cohort, people: Sequence[Person]) -> None:
     """Write the participants' table and, with several sessions, each participant's sessions."""
-    write_table(participant_columns(people), PARTICIPANTS.at(out))
-    write_json(DICTIONARY, PARTICIPANTS_DICTIONARY.at(out))
+    write_digits(participant_columns(people), PARTICIPANTS.at(out))
+    write_json(PARTICIPANTS_DICTIONARY.at(out), DICTIONARY)
     if settings.sessions == 1:
         return
     for person in people:
@@ -88,19 +87,20 @@ def describe_people(out: Path, settings: Cohort, people: Sequence[Person]) -> No
             {"session_id": f"ses-{s + 1:02d}", "age": person.age_at(s), "mmse": person.mmse_at(s)}
             for s in range(settings.sessions)
         ]
-        write_table(pd.DataFrame(rows), out / f"sub-{person.label}/sub-{person.label}_sessions.tsv")
+        write_digits(pd.DataFrame(rows), out / f"sub-{person.label}/sub-{person.label}_sessions.tsv")
     write_json(
+        out / "sessions.json",
         {
             "age": {"Description": "Age at the session", "Units": "year"},
             "mmse": {"Description": "Simulated mini-mental state examination at the session, 0 to 30"},
         },
-        out / "sessions.json",
     )
 
 
-def describe(out: Path, name: str, kind: str, **more: Any) -> None:
+def write_description(out: Path, name: str, kind: str, **more: Any) -> None:
     """Write dataset_description.json."""
     write_json(
+        DESCRIPTION.at(out),
         {
             "Name": name,
             "BIDSVersion": "1.10.0",
@@ -110,7 +110,6 @@ def describe(out: Path, name: str, kind: str, **more: Any) -> None:
             "GeneratedBy": [{"Name": "latentatlas-simulate", "Version": __version__}],
             **more,
         },
-        DESCRIPTION.at(out),
     )
 
 
@@ -120,12 +119,12 @@ def participant_columns(people: Sequence[Person]) -> pd.DataFrame:
     return pd.DataFrame([{"participant_id": f"sub-{p.label}", **{c: getattr(p, c) for c in columns}} for p in people])
 
 
-def ground_truth(plan: Plan, planted: dict[str, np.ndarray], truth: pd.DataFrame) -> pd.DataFrame:
+def ground_truth(plan: AtrophyPlan, planted: dict[str, np.ndarray], truth: pd.DataFrame) -> pd.DataFrame:
     """Planted and mean realised change of each planted region by diagnosis (first session).
 
     Parameters
     ----------
-    plan : Plan
+    plan : AtrophyPlan
     planted : dict
         Diagnosis -> array (R,) of relative changes.
     truth : DataFrame
@@ -161,19 +160,6 @@ def writing_to(out: Path) -> Iterator[None]:
         ) from error
 
 
-def write_table(table: pd.DataFrame, path: Path) -> None:
-    """Write a TSV, missing values as n/a."""
-    write_text(table.to_csv(sep="\t", index=False, na_rep="n/a", lineterminator="\n"), path)
-
-
-def write_json(content: dict[str, Any], path: Path) -> None:
-    """Write JSON."""
-    write_text(json.dumps(content, indent=2) + "\n", path)
-
-
-def write_text(text: str, path: Path) -> None:
-    """Write a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}")
-    unfinished.write_text(text, encoding="utf-8")
-    os.replace(unfinished, path)
+def write_digits(table: pd.DataFrame, path: Path) -> None:
+    """Write a TSV with every digit, missing values as n/a."""
+    write_text(path, table.to_csv(sep="\t", index=False, na_rep="n/a", lineterminator="\n"))

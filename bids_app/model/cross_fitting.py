@@ -27,7 +27,7 @@ import pandas as pd
 
 from bids_app.errors import DatasetError
 from bids_app.model.autoencoder import Autoencoder, encode_all, reconstruction_error
-from bids_app.model.linear import ORDINARY, LinearModel, Prior, choose_prior, fit_linear
+from bids_app.model.linear_model import ORDINARY, LinearModel, Prior, choose_prior, fit_linear
 from bids_app.model.plan import Plan, validation_size
 from bids_app.model.training import train
 from bids_app.model.volumes import Volumes
@@ -165,7 +165,7 @@ def fit(
         "residual_gain": gain,
         "residual_gain_se": error,
         "valid_explained_linear_path": float(np.mean(np.concatenate(linear_explained))),
-        "sentence": describe(plan.architecture, prior, epochs, gain, error),
+        "sentence": describe_model(plan.architecture, prior, epochs, gain, error),
     }
     first = runs[0]
     history = _mean_history([r.history for r in runs])
@@ -202,7 +202,7 @@ def choose_epochs(explained: Sequence[np.ndarray]) -> tuple[int, float, float]:
     return (best if gain > STANDARD_ERRORS * error else 0), gain, error
 
 
-def describe(architecture: str, prior: Prior, epochs: int, gain: float, error: float) -> str:
+def describe_model(architecture: str, prior: Prior, epochs: int, gain: float, error: float) -> str:
     """Say what was chosen."""
     parts = []
     if prior.smoothing:
