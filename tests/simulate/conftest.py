@@ -8,7 +8,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "2")
 import pytest
 
 from bids_app.simulate.anatomy import load_anatomy
-from bids_app.simulate.atrophy import DEFAULT_REGIONS, make_plan
+from bids_app.simulate.atrophy import DEFAULT_REGIONS, plan_atrophy
 from bids_app.simulate.scan_dataset import SimulationSettings, simulate_dataset
 
 
@@ -19,7 +19,7 @@ def anatomy():
 
 @pytest.fixture(scope="session")
 def plan(anatomy):
-    return make_plan(anatomy, DEFAULT_REGIONS, 0.25)
+    return plan_atrophy(anatomy, DEFAULT_REGIONS, 0.25)
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ import pytest
 
 from bids_app.errors import UsageError
 from bids_app.simulate.anatomy import tissue_shares, to_coarse
-from bids_app.simulate.atrophy import DEFAULT_REGIONS, deform, make_plan, regional_sums
+from bids_app.simulate.atrophy import DEFAULT_REGIONS, deform, plan_atrophy, regional_sums
 from bids_app.simulate.cohort import draw_person
 from bids_app.simulate.fields import field_jacobian, grid, sample
 from bids_app.simulate.head import make_head, to_template
@@ -93,19 +93,19 @@ def test_heads_are_plausible(anatomy, plan, number):
 
 def test_unknown_region(anatomy):
     with pytest.raises(UsageError, match="Hippocampus_X"):
-        make_plan(anatomy, {"Hippocampus_X": 1.0}, 0.25)
+        plan_atrophy(anatomy, {"Hippocampus_X": 1.0}, 0.25)
 
 
 def test_more_atrophy_than_there_is_room_for(anatomy):
     crowded = [name for name in anatomy.table["name"] if name.startswith(("Vermis", "Cerebelum"))]
     with pytest.raises(UsageError, match="too little"):
-        make_plan(anatomy, dict.fromkeys(crowded, 1.0), 0.5, flow=False)
+        plan_atrophy(anatomy, dict.fromkeys(crowded, 1.0), 0.5, flow=False)
 
 
 def test_other_regions_work_as_well(anatomy):
     """Deep, cortical, cerebellar, tiny: each within a few percent in one person's head."""
     names = ("Thalamus_L", "Frontal_Sup_2_R", "Cerebelum_Crus1_L", "Vermis_3", "Putamen_R")
-    plan = make_plan(anatomy, dict.fromkeys(names, 1.0), 0.2)
+    plan = plan_atrophy(anatomy, dict.fromkeys(names, 1.0), 0.2)
     head = make_head(anatomy, plan, draw_person(3, 5, seed=2), np.full(5, -0.2), 0.0, seed=2)
     order = [list(head.truth["index"]).index(i) for i in plan.index]
     realised = (head.truth["after"] / head.truth["before"] - 1)[order]
