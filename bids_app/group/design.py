@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -12,8 +13,7 @@ import pandas as pd
 from bids_app.errors import DatasetError
 from bids_app.group.column_values import as_levels, as_numbers, as_text
 from bids_app.schema.names import contrast_slug
-
-from ..schema.outputs import PARTICIPANTS
+from bids_app.schema.outputs import PARTICIPANTS
 
 # Names under which reference groups and early disease go: in the pairs made by default the earlier comes second.
 _STAGE = dict.fromkeys(("cn", "nc", "hc", "con", "ctrl", "ctl", "control", "controls", "healthy", "normal", "td"), 0)
@@ -164,7 +164,7 @@ def build_covariates(
             columns.append(np.where(known, np.array([t == level for t in text], float), np.nan))
             labels.append(f"{name}[{level}]")
     matrix = np.column_stack(columns) if columns else np.empty((len(table), 0))
-    return Covariates(matrix, tuple(labels), np.isfinite(matrix).all(axis=1))
+    return Covariates(matrix, tuple(labels), np.asarray(np.isfinite(matrix).all(axis=1)))
 
 
 def read_categories(table: pd.DataFrame, column: str, file: str | Path = PARTICIPANTS.path) -> list[str | None]:
@@ -178,7 +178,14 @@ def read_categories(table: pd.DataFrame, column: str, file: str | Path = PARTICI
     return as_text(_column(table, column, file))
 
 
-def _parse(text, table, group_column, groups, levels, file) -> Contrast:
+def _parse(
+    text: str,
+    table: pd.DataFrame,
+    group_column: str | None,
+    groups: Sequence[str | None],
+    levels: list[str],
+    file: str | Path,
+) -> Contrast:
     if "<" in text:
         order = [part.strip() for part in text.split("<")]
         _known(order, levels, group_column, text, file)
@@ -212,7 +219,7 @@ def _splits(text: str) -> list[tuple[str, str]]:
     return [(text[:i].strip(), text[i + 1 :].strip()) for i, c in enumerate(text) if c == "-"]
 
 
-def _known(order, levels, group_column, text, file) -> None:
+def _known(order: Sequence[str], levels: Sequence[str], group_column: str | None, text: str, file: str | Path) -> None:
     unknown = [o for o in order if o not in levels]
     if unknown or len(set(order)) < 2:
         raise DatasetError(
@@ -245,7 +252,7 @@ def _small(y: np.ndarray, levels: list[str], table: pd.DataFrame) -> str | None:
     return None
 
 
-def _column(table: pd.DataFrame, name: str, file) -> pd.Series:
+def _column(table: pd.DataFrame, name: str, file: str | Path) -> pd.Series:
     if name not in table.columns:
         raise DatasetError(
             f"There is no column '{name}'",

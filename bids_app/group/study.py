@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,8 +15,7 @@ from bids_app.group.column_values import name_doubts
 from bids_app.group.design import Contrast, Covariates, build_contrasts, build_covariates, read_categories
 from bids_app.group.harmonise import build_sites, harmonise
 from bids_app.group.rows import rows_of
-
-from ..schema.outputs import PARTICIPANTS
+from bids_app.schema.outputs import PARTICIPANTS
 
 
 @dataclass(frozen=True, eq=False)
@@ -286,9 +286,10 @@ def read_study(path: Path) -> Study:
     with np.load(path, allow_pickle=False) as file:
         arrays = dict(file)
     words = json.loads(str(arrays["words"]))
-    features = {
+    features: dict[str, Any] = {
         name: Features(arrays[name], arrays.get(f"{name}_by_fold")) if name in arrays else None for name in _FEATURES
     }
+    plain: dict[str, Any] = {name: arrays.get(name) for name in _ARRAYS}
     contrasts = [
         Contrast(name, kind, arrays[f"contrast_{number}"], tuple(labels), problem)
         for number, (name, kind, labels, problem) in enumerate(words["contrasts"])
@@ -300,7 +301,7 @@ def read_study(path: Path) -> Study:
         contrasts=tuple(contrasts),
         covariates=Covariates(matrix, tuple(words["covariates"]), np.isfinite(matrix).all(axis=1)),
         groups=None if words["groups"] is None else tuple(words["groups"]),
-        **{name: arrays.get(name) for name in _ARRAYS},
+        **plain,
         **features,
     )
 

@@ -7,10 +7,16 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .. import __version__
 from ..errors import ConfigError, LatentAtlasError, UsageError
 from . import PATTERNS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from .bank import Scenario
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -103,7 +109,7 @@ def _plan(options: argparse.Namespace) -> None:
         draw_power(table, scenario, len(found)).savefig(options.picture, bbox_inches="tight", dpi=150)
 
 
-def describe_power(scenario, table, found: list[dict[str, float]]) -> str:
+def describe_power(scenario: Scenario, table: pd.DataFrame, found: list[dict[str, float]]) -> str:
     """The table in words and columns."""
     from .power import TITLES
 
@@ -114,10 +120,10 @@ def describe_power(scenario, table, found: list[dict[str, float]]) -> str:
         "",
         f"{'claim':<52}{'supported':>16}{'in the worst case':>22}",
     ]
-    for row in table.itertuples():
-        supported = f"{100 * row.supported:.0f} % (± {100 * row.supported_se:.0f})"
-        worst = f"{100 * row.worst_case:.0f} % (± {100 * row.worst_case_se:.0f})"
-        lines.append(f"{TITLES[row.claim_id]:<52}{supported:>16}{worst:>22}")
+    for row in table.to_dict("records"):
+        supported = f"{100 * row['supported']:.0f} % (± {100 * row['supported_se']:.0f})"
+        worst = f"{100 * row['worst_case']:.0f} % (± {100 * row['worst_case_se']:.0f})"
+        lines.append(f"{TITLES[row['claim_id']]:<52}{supported:>16}{worst:>22}")
     if "planted differ" in found[0]:
         differ, kept = (sum(one[f"planted {name}"] for one in found) / len(found) for name in ("differ", "kept"))
         lines += [

@@ -31,6 +31,11 @@ def nuisance_basis(covariates: np.ndarray | None, n: int) -> np.ndarray:
     return u[:, s > s[0] * 1e-10]
 
 
+def project_out(x: np.ndarray, basis: np.ndarray) -> np.ndarray:
+    """What is left of (N, ...) values when an orthonormal basis (N, q) is taken out of them."""
+    return x - basis @ (basis.T @ x)
+
+
 def residualise(x: np.ndarray, covariates: np.ndarray | None = None) -> np.ndarray:
     """Remove the intercept and the covariates from every column of `x` (N,) or (N, M) by least squares."""
     x = np.asarray(x, float)

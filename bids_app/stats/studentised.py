@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bids_app.stats.crossfit import crossfit_operators
-from bids_app.stats.linear import nuisance_basis, residualise
+from bids_app.stats.linear import nuisance_basis, project_out, residualise
 from bids_app.stats.permutation import block_rows, p_value, permutation_chunks
 
 _CHUNK = 128  # permutations at a time
@@ -119,10 +119,10 @@ def studentised_test(
     x, y = np.asarray(x, float), np.asarray(y, float)
     n = len(y)
     basis = nuisance_basis(covariates, n)
-    left = _without(x, basis)
+    left = project_out(x, basis)
     # Rounding must not make a constant column vary.
     left[:, np.std(x, axis=0) <= 1e-12 * np.abs(x).max(axis=0, initial=1e-300)] = 0.0
-    groups, response = _groups(y), _without(y[:, None], basis)[:, 0]
+    groups, response = _groups(y), project_out(y[:, None], basis)[:, 0]
     leverage = (basis**2).sum(axis=1)
     slope, t, df = _robust_t(left, response[None], groups[:, None], leverage)
     z = to_normal(t, df)[0]
@@ -172,7 +172,7 @@ def _from_residuals(
         scale[cell] = np.sqrt((residual[cell] ** 2).mean(axis=0))
     residual = residual / np.where(scale > 0, scale, 1.0)
     for rows in redrawn(len(response), n_permutations, seed, blocks):
-        made = _without(scale * residual[rows], basis)
+        made = project_out(scale * residual[rows], basis)
         yield np.abs(to_normal(*_robust_t(made, response[None], groups[:, None], leverage)[1:]))
 
 
@@ -250,10 +250,6 @@ def _groups(y: np.ndarray) -> np.ndarray:
     if not has_groups(y):
         return np.ones((1, len(y)))
     return (y == levels[:, None]).astype(float)
-
-
-def _without(x: np.ndarray, basis: np.ndarray) -> np.ndarray:
-    return x - basis @ (basis.T @ x)
 
 
 def _robust_t(
