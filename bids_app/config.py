@@ -25,7 +25,7 @@ from .schema.segmenters import SEGMENTERS
 LEVELS = ("participant", "group")
 
 
-def _option(
+def _option(  # noqa: PLR0913 - the whole declaration of an option
     default: Any,
     help: str,
     section: str,

@@ -52,7 +52,7 @@ class Intervals:
     g: np.ndarray
 
 
-def split_differences(
+def split_differences(  # noqa: PLR0913 - three arrays, what is removed from them, and settings that all have defaults
     observed: np.ndarray,
     reconstructed: np.ndarray,
     y: np.ndarray,

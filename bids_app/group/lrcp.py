@@ -92,11 +92,6 @@ def lrcp(study: Study, settings: AnalysisSettings) -> LRCPResult:
             continue
         y, c = rows.take(contrast.y), rows.mean(covariates.matrix)
         observed, reconstructed = rows.mean(study.observed), rows.mean(study.reconstructed)
-        options: dict[str, Any] = {
-            "alpha": alpha,
-            "n_permutations": settings.n_permutations,
-            "seed": seed + 1 + 10 * number,
-        }
         table = split_differences(
             observed,
             reconstructed,

@@ -217,7 +217,7 @@ def describe_model(architecture: str, prior: Prior, epochs: int, gain: float, er
     return f"{linear} {found}" if row.has_linear_path else found
 
 
-def cross_fit_one(
+def cross_fit_one(  # noqa: PLR0913 - the last four say where and how it runs, not what is fitted
     volumes: Volumes,
     participant_ids: Sequence[Any] | np.ndarray,
     fold: np.ndarray,

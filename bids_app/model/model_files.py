@@ -32,7 +32,7 @@ WEIGHTS, CARD = MODEL_WEIGHTS.name, MODEL_CARD.name
 REMEDY = "Copy the model folder again from where it was trained, or train it anew."
 
 
-def make_card(
+def make_card(  # noqa: PLR0913 - one parameter per part of the card
     model: Model,
     *,
     participant_ids: Sequence[str] = (),

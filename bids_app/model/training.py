@@ -69,7 +69,7 @@ class Training:
     reconstructions: dict[int, np.ndarray]
 
 
-def train(
+def train(  # noqa: PLR0913 - the last five say where and how it runs, not what is trained
     volumes: Volumes,
     linear: LinearModel,
     train_index: np.ndarray,
@@ -141,7 +141,7 @@ def train(
     return Training(model, history, best, explained, example, reconstructions)
 
 
-def _fit(
+def _fit(  # noqa: PLR0913 - what one of several processes is given
     task: Task,
     volumes: Volumes,
     train_index: np.ndarray,

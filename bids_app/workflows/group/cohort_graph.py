@@ -50,7 +50,7 @@ def cohort_steps(config: Config, n_folds: int) -> Steps:
     )
 
 
-def init_group_wf(
+def init_group_wf(  # noqa: PLR0913 - all that is known before any step, by the names that the steps take
     config: Config,
     maps: Sequence[Path],
     *,

@@ -66,7 +66,7 @@ def read_inputs(finished: Mapping[str, Finished]) -> dict[str, Any]:
     return {name: finished[step].output(name) if step in finished else None for name, step in INPUTS.items()}
 
 
-def summarise(
+def summarise(  # noqa: PLR0913 - the outputs of steps by their names (INPUTS)
     config: Config,
     maps: MapFacts,
     *,
