@@ -24,7 +24,7 @@ from bids_app.group.settings import AnalysisSettings
 from bids_app.group.study import Study
 from bids_app.schema.verdict_tables import PREDICTION_QUALITY
 from bids_app.stats.accuracy import auc_interval
-from bids_app.stats.crossfit import residual_folds, smallest_training_set
+from bids_app.stats.crossfit import in_units_of_folds, residual_folds, smallest_training_set
 from bids_app.stats.discriminability import concordance
 from bids_app.stats.linear import residualise, ridge_predict, standardise
 from bids_app.stats.permutation import p_value, permutation_chunks
@@ -127,7 +127,7 @@ def _two_groups(study: Study, rows: Rows, y: np.ndarray) -> pd.DataFrame:
 def _group_quality(found: pd.DataFrame, y: np.ndarray, study: Study, rows: Rows) -> list[tuple[Any, ...]]:
     """(measure, value, low, high, chance, p) of two groups."""
     first, right = y > 0.5, found["predicted"].to_numpy() == y
-    out = [("auc", *auc_interval(_within_folds(found["score"].to_numpy(), study, rows), y), 0.5, np.nan)]
+    out = [("auc", *auc_interval(in_units_of_folds(found["score"].to_numpy(), rows.take(study.fold)), y), 0.5, np.nan)]
     for name, member in (("sensitivity", first), ("specificity", ~first)):
         low, high = proportion_confint(right[member].sum(), member.sum(), method="beta")
         out.append((name, right[member].mean(), low, high, np.nan, np.nan))
@@ -137,14 +137,6 @@ def _group_quality(found: pd.DataFrame, y: np.ndarray, study: Study, rows: Rows)
         loss = (probability - y) ** 2
         half = stats.t.isf(0.025, len(y) - 1) * stats.sem(loss)
         out.append(("brier", loss.mean(), loss.mean() - half, loss.mean() + half, y.mean() * (1 - y.mean()), np.nan))
-    return out
-
-
-def _within_folds(score: np.ndarray, study: Study, rows: Rows) -> np.ndarray:
-    """Scores in standard deviations of their fold: decision functions of different models have no common unit."""
-    fold, out = rows.take(study.fold), score.copy()
-    for f in np.unique(fold):
-        out[fold == f] = score[fold == f] / max(float(np.sqrt((score[fold == f] ** 2).mean())), 1e-12)
     return out
 
 

@@ -11,6 +11,7 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import roc_curve
 
 from ..schema.verdict_tables import CONFUSION, PREDICTION_QUALITY, PREDICTIONS
+from ..stats.crossfit import in_units_of_folds
 from .charts import group_colours
 from .group_results import GroupResults, numeric
 from .items import Item, item
@@ -43,7 +44,7 @@ def two_group_figure(people: pd.DataFrame, contrast: str) -> Figure:
     truth = (people["truth"].astype(str) == _first_label(people, contrast)).to_numpy()
     figure = Figure(figsize=(8.0, 3.6))
     left, right = figure.subplots(1, 2, gridspec_kw={"wspace": 0.35})
-    fall_out, hits, _ = roc_curve(truth, _standardised(people))
+    fall_out, hits, _ = roc_curve(truth, in_units_of_folds(numeric(people, "score"), people["fold"].to_numpy()))
     left.plot(fall_out, hits, color=BLUE, lw=1.8)
     left.plot([0, 1], [0, 1], color=FAINT, lw=0.8, ls=":")
     predicted = (people["predicted"].astype(str) == people["truth"].astype(str)).to_numpy()
@@ -64,12 +65,6 @@ def _first_label(people: pd.DataFrame, contrast: str) -> str:
     """The group that a contrast names first; names may hold hyphens."""
     names = sorted(people["truth"].astype(str).unique(), key=len, reverse=True)
     return next((name for name in names if contrast.startswith(f"{name}-")), names[0])
-
-
-def _standardised(people: pd.DataFrame) -> np.ndarray:
-    """Scores in units of their fold's: those of different models have none in common."""
-    score = people["score"].astype(float)
-    return (score / score.groupby(people["fold"]).transform(lambda x: max(np.sqrt((x**2).mean()), 1e-12))).to_numpy()
 
 
 def score_figure(people: pd.DataFrame, contrast: str) -> Figure:

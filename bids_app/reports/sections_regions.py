@@ -11,11 +11,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy import stats
 
+from ..bids.files import read_json
 from ..bids.tables import IDENTIFIERS
 from ..schema.claims import ALPHA, ERROR_EXPLAINED
 from ..schema.labels import DIFFERING, KEPT, LABELS, LOST, MEANINGS, PARTLY
 from ..schema.names import contrast_slug
-from ..schema.outputs import VBM_LOGP, VBM_T
+from ..schema.outputs import VBM_LOGP, VBM_T, VBM_T_SIDECAR
 from ..schema.region_tables import (
     DISEASE_AXIS,
     LRCP_PROFILE,
@@ -44,7 +45,6 @@ READING = (
 
 
 UNUSUAL = 2.0  # W-scores beyond this are shown
-UNCORRECTED_T = 3.3  # of p = .001 in some hundred participants
 
 
 def lrcp(results: GroupResults) -> Iterator[Item]:
@@ -276,8 +276,8 @@ def voxels(results: GroupResults) -> Iterator[Item]:
         image: Any = nib.load(path)
         beside: Any = nib.load(VBM_LOGP.at(results.output_dir, contrast=slug))
         logp = np.asanyarray(beside.dataobj)
-        t, significant = np.abs(np.asanyarray(image.dataobj)), logp >= -np.log10(ALPHA)
-        least = float(t[significant].min()) if significant.any() else UNCORRECTED_T
+        significant = logp >= -np.log10(ALPHA)
+        least = float(read_json(VBM_T_SIDECAR.at(results.output_dir, contrast=slug)).get("DrawnFrom", 0.0))
         said = f"{int(significant.sum())} voxels are significant family-wise (|t| of {least:.2f} or more)"
         if not significant.any():
             said = f"no voxel is significant family-wise; drawn is |t| of {least:.1f} or more, which is no finding"

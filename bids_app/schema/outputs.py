@@ -156,6 +156,11 @@ R2_MAP = Output("group/r2.nii.gz", "`r2` painted on the atlas")
 SHAP_MAP = Output("group/shap.nii.gz", "`mean_abs_shap` painted on the atlas")
 SAM_MAP = Output("group/sam_<contrast>.nii.gz", "How far the bound of SAM lies below chance, painted on the atlas")
 VBM_T = Output("group/vbm_<contrast>_t.nii.gz", "t at each voxel of the smoothed maps, covariates removed")
+VBM_T_SIDECAR = Output(
+    "group/vbm_<contrast>_t.json",
+    "Its sidecar: `DegreesOfFreedom`, and `DrawnFrom`, the |t| from which on the page draws it: the least that is "
+    "significant, or that of an uncorrected p of .001 where none is",
+)
 VBM_LOGP = Output(
     "group/vbm_<contrast>_logp.nii.gz", "Minus the logarithm (base 10) of the family-wise p at each voxel"
 )
@@ -189,7 +194,7 @@ GROUP_FIGURES = Output("group/figures/", "The parts of the report, one file each
 
 #: Files of the group level besides the tables.
 GROUP_FILES: tuple[Output, ...] = (
-    KEPT_MAP, LOST_MAP, R2_MAP, SHAP_MAP, SAM_MAP, VBM_T, VBM_LOGP, VBM_TFCE, EXAMPLES, ERROR_MAP, BY_EPOCH,
+    KEPT_MAP, LOST_MAP, R2_MAP, SHAP_MAP, SAM_MAP, VBM_T, VBM_T_SIDECAR, VBM_LOGP, VBM_TFCE, EXAMPLES, ERROR_MAP, BY_EPOCH,
     TRAVERSALS_IMAGE, MODEL_WEIGHTS, MODEL_CARD, SUMMARY, GROUP_FIGURES,
 )  # fmt: skip
 

@@ -49,6 +49,14 @@ def features_of_fold(features: np.ndarray, f: int) -> np.ndarray:
     return features if features.ndim == 2 else features[f]
 
 
+def in_units_of_folds(score: np.ndarray, fold: np.ndarray) -> np.ndarray:
+    """Scores (N,) over the root mean square of their fold: those of different models have no common unit."""
+    out = np.array(score, float)
+    for f in np.unique(fold):
+        out[fold == f] /= max(float(np.sqrt((out[fold == f] ** 2).mean())), 1e-12)
+    return out
+
+
 def residual_folds(
     features: np.ndarray, fold: np.ndarray, covariates: np.ndarray | None
 ) -> Iterator[tuple[np.ndarray, np.ndarray, Residuals, Residuals, np.ndarray]]:

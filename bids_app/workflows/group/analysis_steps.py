@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ...bids.files import write_json
 from ...bids.tables import identifiers, read_tsv, write_table
 from ...group.settings import AnalysisSettings
 from ...group.study import Design, read_study
@@ -215,7 +216,7 @@ def vbm(
     """The t test at each voxel of the smoothed maps, family-wise; with "tfce" also cluster enhancement at 3 mm."""
     from tqdm import tqdm
 
-    from ...group.vbm import find_peaks, tfce
+    from ...group.vbm import find_peaks, tfce, threshold
     from ...group.vbm import vbm as compute
     from ...model.volumes import build_volumes
     from ...space.atlas_loaders import read_dseg
@@ -238,6 +239,8 @@ def vbm(
         tests = compute(cohort, settings, volumes, progress)
     for test in tests:
         volumes.grid.to_image(test.t).to_filename(VBM_T.at(out, contrast=test.slug))
+        facts = {"Description": VBM_T.description, "DegreesOfFreedom": test.df, "DrawnFrom": threshold(test)}
+        write_json(VBM_T_SIDECAR.at(out, contrast=test.slug), facts)
         volumes.grid.to_image(-np.log10(test.p_fwe)).to_filename(VBM_LOGP.at(out, contrast=test.slug))
     peaks = [find_peaks(test, volumes, at) for test in tests]
     columns = [column.name for column in region_tables.VBM_PEAKS.columns]
