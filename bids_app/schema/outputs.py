@@ -194,8 +194,8 @@ GROUP_FIGURES = Output("group/figures/", "The parts of the report, one file each
 
 #: Files of the group level besides the tables.
 GROUP_FILES: tuple[Output, ...] = (
-    KEPT_MAP, LOST_MAP, R2_MAP, SHAP_MAP, SAM_MAP, VBM_T, VBM_T_SIDECAR, VBM_LOGP, VBM_TFCE, EXAMPLES, ERROR_MAP, BY_EPOCH,
-    TRAVERSALS_IMAGE, MODEL_WEIGHTS, MODEL_CARD, SUMMARY, GROUP_FIGURES,
+    KEPT_MAP, LOST_MAP, R2_MAP, SHAP_MAP, SAM_MAP, VBM_T, VBM_T_SIDECAR, VBM_LOGP, VBM_TFCE, EXAMPLES, ERROR_MAP,
+    BY_EPOCH, TRAVERSALS_IMAGE, MODEL_WEIGHTS, MODEL_CARD, SUMMARY, GROUP_FIGURES,
 )  # fmt: skip
 
 DESCRIPTION = Output("dataset_description.json", "What the dataset is")

@@ -13,7 +13,18 @@ from ...bids.tables import identifiers, read_tsv, write_table
 from ...group.settings import AnalysisSettings
 from ...group.study import Design, read_study
 from ...schema import model_tables, region_tables, scan_tables, verdict_tables
-from ...schema.outputs import GROUP, KEPT_MAP, LOST_MAP, R2_MAP, SAM_MAP, SHAP_MAP, VBM_LOGP, VBM_T, VBM_TFCE
+from ...schema.outputs import (
+    GROUP,
+    KEPT_MAP,
+    LOST_MAP,
+    R2_MAP,
+    SAM_MAP,
+    SHAP_MAP,
+    VBM_LOGP,
+    VBM_T,
+    VBM_T_SIDECAR,
+    VBM_TFCE,
+)
 from ..engine.interface import step
 from .model_steps import held_out_models, weights_of, write_phenotype
 
