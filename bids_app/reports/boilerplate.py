@@ -54,7 +54,6 @@ PACKAGES = (
     "nilearn",
     "numpy",
     "scipy",
-    "nireports",
     "templateflow",
 )
 SPELT = {

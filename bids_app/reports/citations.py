@@ -145,8 +145,6 @@ def tex_document(text: str) -> str:
         "\\usepackage{hyperref}\n\\begin{document}\n"
         + body
         + f"\n\n\\bibliographystyle{{plainnat}}\n\\bibliography{{{Path(REFERENCES.path).stem}}}\n\\end{{document}}\n"
-        + REFERENCES.name.removesuffix(".bib")
-        + "}\n\\end{document}\n"
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -11,11 +12,11 @@ from matplotlib.figure import Figure
 from ..errors import NoInputError
 from ..schema.outputs import GROUP_FIGURES, GROUP_PAGE
 from . import sections_model, sections_overview, sections_predictions, sections_projections, sections_regions
-from .assemble import Reportlet, Section, build_page
 from .group_results import GroupResults, read_group_results
 from .interactive import plotly_script
 from .items import COARSE, Item
 from .logs import errors_html, methods_html
+from .page import Section, build_page
 from .style import esc, save_png, save_svg, styled
 from .truth import truth_sections
 
@@ -76,9 +77,9 @@ def build_group_report(output_dir: str | Path, ground_truth: str | Path | None =
     page, missing = [], []
     with styled():
         for name, title, make in parts:
-            reportlets = [_write(item, figures) for item in _made(make, results, title)]
-            if reportlets:
-                page.append(Section(name, title, reportlets))
+            items = [_write(item, figures) for item in _made(make, results, title)]
+            if items:
+                page.append(Section(name, title, items))
             elif name not in ASKED_FOR:
                 missing.append(title)
         closing = {
@@ -95,7 +96,6 @@ def build_group_report(output_dir: str | Path, ground_truth: str | Path | None =
         title="Group report",
         lead=_lead(results, missing),
         sections=page,
-        reportlets_dir=results.folder,
         scripts=_scripts(figures),
     )
 
@@ -118,14 +118,15 @@ def _made(make: Callable[[GroupResults], Iterator[Item]], results: GroupResults,
         yield item
 
 
-def _write(item: Item, figures: Path) -> Reportlet:
-    """The file of an item, and how the page refers to it."""
+def _write(item: Item, figures: Path) -> Item:
+    """The item as a file of its own, which the page shows."""
     stem = figures / f"group_desc-{item.desc}_probseg"
     if isinstance(item.content, Figure):
-        (save_png if item.picture else save_svg)(item.content, stem.with_suffix(".png" if item.picture else ".svg"))
-    else:
-        stem.with_suffix(".html").write_text(item.content or " ", encoding="utf-8")
-    return Reportlet(item.desc, item.title, item.caption, item.alt or item.title, item.faded)
+        save = save_png if item.picture else save_svg
+        return replace(item, content=save(item.content, stem.with_suffix(".png" if item.picture else ".svg")))
+    path = stem.with_suffix(".html")
+    path.write_text(str(item.content) or " ", encoding="utf-8")
+    return replace(item, content=path)
 
 
 def _scripts(figures: Path) -> list[str]:
