@@ -27,7 +27,7 @@ import pandas as pd
 
 from bids_app.schema.labels import CARRIED_ONLY, CARRIED_R2, KEPT, LOST, NEITHER, NOT_CARRIED, PARTLY
 from bids_app.stats.crossfit import features_of_fold, fold_rows
-from bids_app.stats.linear import nuisance_basis, project_out, ridge_predict
+from bids_app.stats.linear import nuisance_basis, project_out, ridge_predict, unit_residuals
 from bids_app.stats.permutation import p_value, permutation_chunks
 from bids_app.stats.resampling import bootstrap_rows
 from bids_app.stats.studentised import has_groups, studentised_test
@@ -241,7 +241,7 @@ def follows_within(
     a nuisance only.
     """
     basis = nuisance_basis(_join(covariates, _levels(y)), len(y))
-    m, k = _unit(observed, basis), _unit(reconstructed, basis)
+    m, k = unit_residuals(observed, basis), unit_residuals(reconstructed, basis)
     rho = (m * k).sum(axis=0)
     null = []
     for perms in permutation_chunks(len(y), n_permutations, seed, 64, _cells(y, blocks)):
@@ -368,11 +368,3 @@ def _join(covariates: np.ndarray | None, *more: np.ndarray) -> np.ndarray:
     if covariates is None or not np.size(covariates):
         return columns
     return np.hstack([np.asarray(covariates, float).reshape(len(columns), -1), columns])
-
-
-def _unit(x: np.ndarray, basis: np.ndarray) -> np.ndarray:
-    """Residuals of unit length; columns that the basis explains entirely are zero."""
-    left = project_out(x, basis)
-    length, before = np.linalg.norm(left, axis=0), np.linalg.norm(x, axis=0)
-    alive = length > 1e-9 * np.maximum(before, 1e-300)
-    return np.where(alive, left / np.where(alive, length, 1.0), 0.0)

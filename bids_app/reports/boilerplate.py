@@ -39,6 +39,7 @@ from ..schema.outputs import (
 )
 from ..schema.region_tables import LRCP_REGIONS, SHAP_REGIONS
 from ..schema.segmenters import BY_NAME as SEGMENTERS
+from ..space.templates import BUNDLED
 from .citations import cited, html_page, read_bibliography, tex_document, with_references
 from .group_results import error_is_explained, read_shown
 from .style import join_words, number
@@ -62,7 +63,6 @@ SPELT = {
 }
 TEMPLATES = {"MNI152NLin2009": "@fonov2009; @fonov2011", "MNIPediatricAsym": "@fonov2011"}
 PIPELINES = {"fMRIPrep": "@fmriprep", "sMRIPrep": "@fmriprep", "CAT12": "@cat12"}
-BUNDLED = "MNI152NLin2009aSym"
 
 
 def write_boilerplate(output_dir: str | Path, config: Config | Mapping[str, Any] | None = None) -> dict[str, Path]:
