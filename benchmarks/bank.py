@@ -17,7 +17,7 @@ PATTERNS = ("scattered", "medial temporal", "widespread")
 def make_bank(path: Path, n: int, seed: int) -> None:
     """Simulate maps without a group effect and write them with their labels and covariates."""
     from bids_app.simulate.anatomy import load_anatomy
-    from bids_app.simulate.maps import simulate_gm_maps
+    from bids_app.simulate.map_dataset import simulate_gm_maps
 
     made = simulate_gm_maps(n, resolution=4.0, effect=0.0, seed=seed)
     anatomy, table = load_anatomy(step=2), made.table

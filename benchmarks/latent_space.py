@@ -29,8 +29,8 @@ from torch import nn
 
 from bids_app.model.architectures.residual import Network
 from bids_app.model.autoencoder import reconstruction_error
-from bids_app.model.crossfit import fit, split_participants
-from bids_app.model.linear import LinearModel, Prior, fit_linear
+from bids_app.model.cross_fitting import fit, split_participants
+from bids_app.model.linear_model import LinearModel, Prior, fit_linear
 from bids_app.model.plan import Plan, make_plan
 from bids_app.model.volumes import load_volumes
 

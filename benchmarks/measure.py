@@ -32,7 +32,7 @@ def run_participants(dataset: Path, output: Path, work: Path, labels: list[str],
 
 def write_regions(output: Path) -> None:
     """Grey matter of AAL2's regions in every map, in the table that the group level writes."""
-    from bids_app.space.atlases import load_atlas, regional_volumes
+    from bids_app.space.atlas_loaders import load_atlas, regional_volumes
 
     maps = sorted(output.glob("sub-*/**/anat/*_desc-modulated_probseg.nii.gz"))
     atlas = load_atlas("AAL2", nib.load(maps[0]))

@@ -30,7 +30,7 @@ from bank import PATTERNS, learn, make_bank, maps_of, pick, read_bank, region_su
 from sklearn.metrics import roc_auc_score
 
 from bids_app.group.kept import explained
-from bids_app.model.crossfit import split_participants
+from bids_app.model.cross_fitting import split_participants
 from bids_app.model.plan import make_plan
 from bids_app.stats.association import associate
 from bids_app.stats.discriminability import signed_discriminability

@@ -17,35 +17,14 @@ import re
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from contextlib import suppress
 from pathlib import Path
+
+from session_memory import Watch
 
 ROOT = Path(__file__).resolve().parents[1]
 STEP = re.compile(r"\S+ (?:\S+\.)?([\w-]+): (started|done)$")
 ASKED = ("--group-column", "diagnosis", "--covariates", "age", "sex", "tiv")
-
-
-class Watch(threading.Thread):
-    """Resident memory of all processes of a session, with the time of each look."""
-
-    def __init__(self, session: int):
-        super().__init__(daemon=True)
-        self.session, self.seen, self.over = session, list[tuple[float, int]](), threading.Event()
-        self.start()
-
-    def run(self) -> None:
-        """Look ten times a second."""
-        page = os.sysconf("SC_PAGE_SIZE")
-        while not self.over.wait(0.1):
-            total = 0
-            for folder in Path("/proc").iterdir():
-                # A process may end while it is looked at.
-                with suppress(OSError, ValueError, IndexError):
-                    fields = (folder / "stat").read_text().rpartition(")")[2].split()
-                    total += page * int(fields[21]) if int(fields[3]) == self.session else 0
-            self.seen.append((time.perf_counter(), total))
 
 
 def analyse(code: Path, maps: Path, more: list[str]) -> dict[str, tuple[float, float]]:
@@ -61,11 +40,10 @@ def analyse(code: Path, maps: Path, more: list[str]) -> dict[str, tuple[float, f
         lines = [(time.perf_counter(), line.rstrip()) for line in process.stderr]
         code_of_exit = process.wait()
         whole = time.perf_counter() - start
-        watch.over.set()
-        watch.join()
+        most = watch.stop()
     if code_of_exit:
         raise SystemExit("\n".join(line for _, line in lines))
-    began, parts = {}, {"all": (whole, max(size for _, size in watch.seen) / 1e9)}
+    began, parts = {}, {"all": (whole, most / 1e9)}
     for at, line in lines:
         if found := STEP.match(line):
             step, what = found.groups()

@@ -17,10 +17,10 @@ import re
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from contextlib import suppress
 from pathlib import Path
+
+from session_memory import Watch
 
 STEP = re.compile(r"\S+ (\S+)\.(\S+): (started|done)$")
 STEPS = (
@@ -38,7 +38,7 @@ def run(bids: Path, labels: list[str], nprocs: int) -> dict:
         before = os.times()
         start = time.perf_counter()
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
-        memory = Memory(process.pid)
+        memory = Watch(process.pid)
         lines = [(time.perf_counter() - start, line.rstrip()) for line in process.stderr]
         code = process.wait()
         whole = time.perf_counter() - start
@@ -85,31 +85,6 @@ def split(lines: list[tuple[float, str]], whole: float) -> dict[str, float]:
     told = next(t for t, line in lines if " done in " in line)
     parts |= {"graph, first worker": first - indexed, **seconds, "waiting between a scan's steps": waiting}
     return {**parts, "page, methods text": told - last, "exit": whole - told}
-
-
-class Memory:
-    """Resident memory of all processes of a session, watched in a thread."""
-
-    def __init__(self, session: int):
-        self.session, self.peak, self.over = session, 0, threading.Event()
-        self.thread = threading.Thread(target=self._watch, daemon=True)
-        self.thread.start()
-
-    def _watch(self) -> None:
-        page = os.sysconf("SC_PAGE_SIZE")
-        while not self.over.wait(0.1):
-            total = 0
-            for folder in Path("/proc").iterdir():
-                # A process may end while it is looked at.
-                with suppress(OSError, ValueError, IndexError):
-                    fields = (folder / "stat").read_text().rpartition(")")[2].split()
-                    total += page * int(fields[21]) if int(fields[3]) == self.session else 0
-            self.peak = max(self.peak, total)
-
-    def stop(self) -> int:
-        self.over.set()
-        self.thread.join()
-        return self.peak
 
 
 def table(one: dict, two: dict) -> str:

@@ -38,7 +38,7 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from bids_app.model.architectures.residual import Network
-from bids_app.model.linear import LinearModel
+from bids_app.model.linear_model import LinearModel
 from bids_app.model.plan import Plan
 from bids_app.model.training import EpochOrder, loader
 from bids_app.model.volumes import Volumes, build_volumes

@@ -22,7 +22,7 @@ examples:
   latentatlas /data/bids /data/out participant --participant-label 01 02 --nprocs 4
   latentatlas /data/bids /data/out group --group-column diagnosis --covariates age sex tiv
 
-exit codes: 0 done; 1 a scan or stage failed, the others are kept; 2 usage; 65 unusable data; 66 nothing to work on;
+exit codes: 0 done; 1 a scan or step failed, the others are kept; 2 usage; 65 unusable data; 66 nothing to work on;
 69 template or atlas not available; 73 output not writable; 78 bad configuration; 130 interrupted, the same
 command goes on where it was
 """

@@ -19,12 +19,13 @@ from . import option_values as to
 from .errors import ConfigError
 from .schema.architectures import ARCHITECTURES
 from .schema.atlases import ATLASES, CHOICE
+from .schema.outputs import MODEL_CARD
 from .schema.segmenters import SEGMENTERS
 
 LEVELS = ("participant", "group")
 
 
-def _option(
+def _option(  # noqa: PLR0913 - the whole declaration of an option
     default: Any,
     help: str,
     section: str,
@@ -302,7 +303,7 @@ class Config:
         """The folder of the trained model, also where ``--model`` names the output that holds it."""
         if self.model is None:
             return None
-        inside = self.model / "group" / "model"
+        inside = MODEL_CARD.at(self.model).parent
         return inside if inside.is_dir() else self.model
 
     def scientific_hash(self) -> str:

@@ -11,6 +11,7 @@ import math
 import re
 import sys
 import tomllib
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 
@@ -29,6 +30,9 @@ PACKAGES = (
     "group",
     "simulate",
     "workflows",
+    "workflows.engine",
+    "workflows.participant",
+    "workflows.group",
     "reports",
     "planning",
 )
@@ -95,7 +99,7 @@ def api_pages() -> dict[str, str]:
     """One page a package, each module with its public members."""
     pages = {}
     for package in PACKAGES:
-        names = sorted(p.stem for p in (PACKAGE / package).glob("*.py") if not p.stem.startswith("_"))
+        names = sorted(p.stem for p in (PACKAGE / package.replace(".", "/")).glob("*.py") if not p.stem.startswith("_"))
         title = f"bids_app.{package}"
         text = f"# {title}\n\n```{{eval-rst}}\n.. automodule:: {title}\n```\n"
         for name in names:
@@ -135,11 +139,13 @@ def licences_page() -> str:
 
 def outputs_page(text: str) -> str:
     """``outputs.md`` with its generated parts, each between two comments, as the schema has them now."""
-    from bids_app.schema import measures
+    from bids_app.schema import measures, outputs
     from bids_app.schema.catalogue import TABLES
 
     numbers = [*measures.QUALITY_COLUMNS, *(measure.column for measure in measures.ENCODED)]
-    parts = {"numbers": _columns("key", numbers)}
+    parts = {"numbers": _columns("key", numbers), "scan": _files(_scan_files())}
+    parts["group files"] = _files((one.path, one.description) for one in outputs.GROUP_FILES)
+    parts["dataset"] = _files((one.path, one.description) for one in outputs.DATASET_FILES)
     for folder in ("group", "phenotype"):
         lines = []
         for table in TABLES:
@@ -179,6 +185,18 @@ def _fill(text: str, parts: dict[str, str], source: str = "bids_app/schema") -> 
         head, rest = text.split(start)
         text = f"{head}{start}\n\n{part}\n\n{end}{rest.split(end, 1)[1]}"
     return text
+
+
+def _scan_files() -> list[tuple[str, str]]:
+    from bids_app.schema.outputs import SCAN_FILES
+
+    std = {"std": "space-<T>_res-<R>", "space": "<T>"}
+    known = SCAN_FILES.values()
+    return [(f"*_{f.ending.format(**std)}", f.description + (f". {f.more}" if f.more else "")) for f in known]
+
+
+def _files(rows: Iterable[tuple[str, str]]) -> str:
+    return "\n".join(["| file | what |", "|---|---|", *(f"| `{path}` | {_cell(said)} |" for path, said in rows)])
 
 
 def _columns(kind: str, columns: list) -> str:

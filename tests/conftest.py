@@ -18,7 +18,7 @@ def pytest_collection_modifyitems(items):
     for item in items:
         group = "analysed" if "analysed" in item.fixturenames else item.path.stem
         item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: "analysed" not in item.fixturenames and item.path.parent.name != "workflows")
+    items.sort(key=lambda item: "analysed" not in item.fixturenames and "workflows" not in item.path.parts)
 
 
 @contextmanager

@@ -10,62 +10,30 @@ from typing import Any
 from .. import __version__
 from ..errors import OutputError
 from ..schema.measures import MEASURES, REASONS, VERDICT
+from ..schema.outputs import SCAN_FILES
 from .files import copy_file, read_json, sidecar_path, write_json
 from .maps import GreyMatterMap
 from .query import Scan
 from .source import describe_source, unchanged
 
-#: Output -> (entities after the scan's own, suffix and extension). ``std`` stands for the template's entities.
-NAMES = {
-    "t1w": "desc-preproc_T1w.nii.gz",
-    "mask": "desc-brain_mask.nii.gz",
-    "gm": "label-GM_probseg.nii.gz",
-    "wm": "label-WM_probseg.nii.gz",
-    "csf": "label-CSF_probseg.nii.gz",
-    "hypointensities": "desc-hypointensities_mask.nii.gz",
-    "t1w_std": "{std}_desc-preproc_T1w.nii.gz",
-    "mask_std": "{std}_desc-brain_mask.nii.gz",
-    "gm_std": "{std}_label-GM_probseg.nii.gz",
-    "wm_std": "{std}_label-WM_probseg.nii.gz",
-    "csf_std": "{std}_label-CSF_probseg.nii.gz",
-    "forward": "from-T1w_to-{space}_mode-image_xfm.h5",
-    "inverse": "from-{space}_to-T1w_mode-image_xfm.h5",
-    "smoothed": "{std}_label-GM_desc-smoothed_probseg.nii.gz",
-    "recon": "{std}_label-GM_desc-recon_probseg.nii.gz",
-    "modulated": "{std}_label-GM_desc-modulated_probseg.nii.gz",
-}
-
-_DESCRIPTION = {
-    "t1w": "T1-weighted image after N4 bias-field correction",
-    "mask": "Brain mask",
-    "gm": "Grey-matter probability",
-    "wm": "White-matter probability",
-    "csf": "Cerebrospinal-fluid probability",
-    "hypointensities": "White matter that is as dark as grey matter or darker",
-    "smoothed": "Modulated grey matter after Gaussian smoothing",
-    "recon": "Modulated grey matter as reconstructed by the trained model",
-    "modulated": "Grey-matter probability scaled by the Jacobian determinant of the whole native-to-template transform "
-    "(ml of native tissue per ml of template); values may exceed 1",
-}
-
 
 def output_path(
     output_dir: Path, scan: Scan, kind: str, *, template: str = "", res: str = "", cohort: str = ""
 ) -> Path:
-    """Where an output of :data:`NAMES` belongs.
+    """Where a file of :data:`.SCAN_FILES` belongs.
 
     Parameters
     ----------
     output_dir : Path
     scan : Scan
     kind : str
-        A key of :data:`NAMES`.
+        A key of :data:`.SCAN_FILES`.
     template, cohort, res : str
         Labels of the ``space-``, ``cohort-`` and ``res-`` entities.
     """
     std = "_".join([f"space-{template}", *([f"cohort-{cohort}"] if cohort else []), f"res-{res}"])
     space = f"{template}+{cohort}" if cohort else template
-    return output_dir / scan.folder / f"{scan.prefix}_{NAMES[kind].format(std=std, space=space)}"
+    return output_dir / scan.folder / f"{scan.prefix}_{SCAN_FILES[kind].ending.format(std=std, space=space)}"
 
 
 def read_sidecar(image: Path) -> dict[str, Any]:
@@ -109,7 +77,7 @@ def write_outputs(
     Parameters
     ----------
     files : dict
-        Kind (a key of :data:`NAMES`) -> image in the work folder.
+        Kind (a key of :data:`.SCAN_FILES`) -> image in the work folder.
     space : dict
         ``template``, ``res``, ``cohort`` labels, and ``resolution`` in words.
     metadata : dict
@@ -117,17 +85,16 @@ def write_outputs(
     """
     source = {"Sources": [_source(scan)], "LatentAtlasVersion": __version__}
     labels = {k: space[k] for k in ("template", "res", "cohort")}
-    for kind in sorted(files, key=list(NAMES).index):
+    for kind in sorted(files, key=list(SCAN_FILES).index):
         target = output_path(output_dir, scan, kind, **labels)
         copy_file(Path(files[kind]), target)
-        if kind in ("forward", "inverse"):
+        known = SCAN_FILES[kind]
+        if not known.is_image:
             continue
-        content = {"Description": _DESCRIPTION[kind.removesuffix("_std")], **source}
-        if kind.startswith("mask"):
-            content["Type"] = "Brain"
-        elif kind == "hypointensities":
-            content["Type"] = "Lesion"
-        if "{std}" in NAMES[kind]:
+        content = {"Description": known.description, **source}
+        if known.type:
+            content["Type"] = known.type
+        if known.on_template:
             content["Resolution"] = space["resolution"]
         write_json(sidecar_path(target), {**content, **metadata.get(kind, {})})
 

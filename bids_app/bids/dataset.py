@@ -13,22 +13,30 @@ from typing import Any
 
 from .. import __version__
 from ..errors import ConfigError, DatasetError, OutputError
+from ..schema.outputs import (
+    BIDSIGNORE,
+    DESC_LABELS,
+    DESCRIPTION,
+    FIGURES,
+    GROUP,
+    LOGS,
+    METHODS_TEXT,
+    README,
+    SCAN_FILES,
+)
 from .files import write_json, write_text
 
 BIDS_VERSION = "1.10.0"
 
 #: What the BIDS schema has no place for. ``figures`` and ``group`` without a slash: the validator forgets the others.
-BIDSIGNORE = ("*.html", "figures", "logs/", "group", "*_xfm.h5", "*.npy", "code/")
+IGNORED = ("*.html", FIGURES, f"{LOGS}/", GROUP, "*_xfm.h5", "*.npy", "code/")
 
+#: Label of a file's name -> what it means.
 DESCRIPTIONS = {
-    "desc-brain": "Brain mask",
-    "desc-preproc": "Bias-field corrected image",
-    "desc-modulated": "Grey-matter probability scaled by the Jacobian determinant of the native-to-template transform",
-    "desc-smoothed": "Modulated grey matter after Gaussian smoothing",
-    "desc-recon": "Modulated grey matter as reconstructed by the trained model",
+    part: file.description for file in SCAN_FILES.values() for part in file.stem.split("_") if part.startswith("desc-")
 }
 
-README = """\
+README_TEXT = """\
 LatentAtlas derivatives
 =======================
 
@@ -103,7 +111,7 @@ def write_dataset_files(bids_dir: Path, output_dir: Path, source: dict[str, Any]
         The output already belongs to another input dataset.
     """
     description = _description(source, Path(os.path.relpath(bids_dir.resolve(), output_dir.resolve())).as_posix())
-    file = output_dir / "dataset_description.json"
+    file = DESCRIPTION.at(output_dir)
     if file.exists():
         try:
             there = json.loads(file.read_text(encoding="utf-8-sig"))
@@ -123,9 +131,9 @@ def write_dataset_files(bids_dir: Path, output_dir: Path, source: dict[str, Any]
     else:
         write_json(file, description)
     for name, text in {
-        ".bidsignore": "\n".join(BIDSIGNORE) + "\n",
-        "README": README,
-        "descriptions.tsv": "desc_id\tdescription\n" + "".join(f"{k}\t{v}\n" for k, v in DESCRIPTIONS.items()),
+        BIDSIGNORE.name: "\n".join(IGNORED) + "\n",
+        README.name: README_TEXT,
+        DESC_LABELS.name: "desc_id\tdescription\n" + "".join(f"{k}\t{v}\n" for k, v in DESCRIPTIONS.items()),
     }.items():
         if not (output_dir / name).exists():
             write_text(output_dir / name, text)
@@ -146,7 +154,7 @@ def _description(source: dict[str, Any], link: str) -> dict[str, Any]:
         "GeneratedBy": [generated],
         "DatasetLinks": {"raw": link},
         "SourceDatasets": [origin],
-        "HowToAcknowledge": "See logs/CITATION.md",
+        "HowToAcknowledge": f"See {METHODS_TEXT.path}",
     }
     if source.get("License"):
         description["License"] = source["License"]

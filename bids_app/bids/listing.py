@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from ..delimited import decode
 from ..errors import LatentAtlasError
+from ..schema.outputs import BIDSIGNORE
 
 logger = logging.getLogger("latentatlas")
 
@@ -53,7 +54,7 @@ def list_participants(root: Path) -> list[str]:
 
 def read_bidsignore(root: Path) -> list[str]:
     """Lines of a dataset's ``.bidsignore``, without the comments."""
-    file = root / ".bidsignore"
+    file = root / BIDSIGNORE.name
     try:
         lines = decode(file).splitlines() if file.exists() else []
     except LatentAtlasError as error:

@@ -15,13 +15,14 @@ from filelock import FileLock, Timeout
 
 from ..delimited import MISSING, is_number, listed, read_delimited
 from ..errors import DatasetError, LatentAtlasError
+from ..schema.outputs import LOGS, PARTICIPANTS
 from .files import write_json
 from .listing import list_participants
 from .tables import IDENTIFIERS, fitting_dictionary, read_dictionary, read_tsv, write_tsv
 
 logger = logging.getLogger("latentatlas")
 
-FILE = "participants.tsv"
+FILE = PARTICIPANTS.path
 _CAP = re.compile(r"(\d+(?:\.\d+)?)\s*\+")
 
 
@@ -297,7 +298,7 @@ def copy_participants(bids_dir: Path, output_dir: Path, *, quiet: bool = True) -
 
 @contextmanager
 def _one_at_a_time(output_dir: Path) -> Iterator[None]:
-    file = output_dir / "logs" / "locks" / "participants.lock"
+    file = output_dir / LOGS / "locks" / "participants.lock"
     lock = FileLock(file, timeout=30)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 from ..content import missing_content
 from ..delimited import listed
 from ..errors import DatasetError, NoInputError
+from ..schema.outputs import DESCRIPTION
 from .filters import read_filters
 from .listing import LABEL, ignored, list_images, list_participants, read_bidsignore
 
@@ -124,7 +125,7 @@ def check_dataset(root: Path, *, strict: bool = True) -> dict[str, Any]:
     """
     if not root.is_dir():
         raise NoInputError("the BIDS dataset does not exist", file=root, remedy="check the first argument")
-    file = root / "dataset_description.json"
+    file = DESCRIPTION.at(root)
     skip = "or use --skip-bids-validation to go on without it"
     try:
         description = json.loads(file.read_text(encoding="utf-8-sig"))

@@ -1,1 +1,1 @@
-"""The group level, one function a stage: plain functions on arrays and tables."""
+"""The group level, one function per step: plain functions on arrays and tables."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -68,7 +70,7 @@ def baselines(study: Study, settings: AnalysisSettings) -> pd.DataFrame:
     return frame
 
 
-def _score(x, y, fold, covariates, kind) -> dict:
+def _score(x: np.ndarray, y: np.ndarray, fold: np.ndarray, covariates: np.ndarray | None, kind: str) -> dict[str, Any]:
     """Performance of one set of features, all in all and person by person."""
     if kind == "groups":
         result = classify(x, y, fold, covariates)
@@ -85,7 +87,7 @@ def _credit(truth: np.ndarray, guess: np.ndarray) -> np.ndarray:
     return 1 - (truth - guess) ** 2 / max((truth**2).mean(), 1e-300)
 
 
-def _compare(name: str, scored: dict, y: np.ndarray, contrast: Contrast) -> dict:
+def _compare(name: str, scored: dict[str, dict[str, Any]], y: np.ndarray, contrast: Contrast) -> dict[str, Any]:
     one, latent = scored[name], scored[LATENT]
     grouped = contrast.kind == "groups"
     row = {key: value for key, value in one.items() if key != "credit"}
@@ -98,7 +100,9 @@ def _compare(name: str, scored: dict, y: np.ndarray, contrast: Contrast) -> dict
     return row | {"delta_vs_latent": mean, "delta_ci_low": low, "delta_ci_high": high, "delta_p": p}
 
 
-def _nested(latents, y, fold, c, contrast: Contrast, alpha: float) -> dict:
+def _nested(
+    latents: np.ndarray, y: np.ndarray, fold: np.ndarray, c: np.ndarray, contrast: Contrast, alpha: float
+) -> dict[str, Any]:
     predict, explained = crossfit_operators(latents, fold, c)
     before = explained @ y
     after = before + predict @ y

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -10,10 +11,11 @@ import numpy as np
 import pandas as pd
 
 from bids_app.errors import DatasetError
-from bids_app.group.columns import as_levels, as_numbers, as_text
+from bids_app.group.column_values import as_levels, as_numbers, as_text
 from bids_app.schema.names import contrast_slug
+from bids_app.schema.outputs import PARTICIPANTS
 
-# Names under which reference groups and early stages go: in the pairs made by default the earlier comes second.
+# Names under which reference groups and early disease go: in the pairs made by default the earlier comes second.
 _STAGE = dict.fromkeys(("cn", "nc", "hc", "con", "ctrl", "ctl", "control", "controls", "healthy", "normal", "td"), 0)
 _STAGE |= {"smc": 1, "scd": 1, "emci": 2, "mci": 3, "lmci": 4}
 #: A column with more different numbers than these is a score, one with fewer holds groups.
@@ -79,7 +81,7 @@ def build_contrasts(
     group_column: str,
     contrasts: list[str] | None = None,
     *,
-    file: str | Path = "participants.tsv",
+    file: str | Path = PARTICIPANTS.path,
 ) -> list[Contrast]:
     """Contrasts of a table with one row a scan.
 
@@ -125,7 +127,7 @@ def build_covariates(
     names: list[str],
     *,
     categories: tuple[str, ...] = (),
-    file: str | Path = "participants.tsv",
+    file: str | Path = PARTICIPANTS.path,
 ) -> Covariates:
     """Covariate matrix of a table with one row a scan.
 
@@ -162,10 +164,10 @@ def build_covariates(
             columns.append(np.where(known, np.array([t == level for t in text], float), np.nan))
             labels.append(f"{name}[{level}]")
     matrix = np.column_stack(columns) if columns else np.empty((len(table), 0))
-    return Covariates(matrix, tuple(labels), np.isfinite(matrix).all(axis=1))
+    return Covariates(matrix, tuple(labels), np.asarray(np.isfinite(matrix).all(axis=1)))
 
 
-def read_categories(table: pd.DataFrame, column: str, file: str | Path = "participants.tsv") -> list[str | None]:
+def read_categories(table: pd.DataFrame, column: str, file: str | Path = PARTICIPANTS.path) -> list[str | None]:
     """A column as text, None where it is missing.
 
     Raises
@@ -176,7 +178,14 @@ def read_categories(table: pd.DataFrame, column: str, file: str | Path = "partic
     return as_text(_column(table, column, file))
 
 
-def _parse(text, table, group_column, groups, levels, file) -> Contrast:
+def _parse(
+    text: str,
+    table: pd.DataFrame,
+    group_column: str | None,
+    groups: Sequence[str | None],
+    levels: list[str],
+    file: str | Path,
+) -> Contrast:
     if "<" in text:
         order = [part.strip() for part in text.split("<")]
         _known(order, levels, group_column, text, file)
@@ -210,7 +219,7 @@ def _splits(text: str) -> list[tuple[str, str]]:
     return [(text[:i].strip(), text[i + 1 :].strip()) for i, c in enumerate(text) if c == "-"]
 
 
-def _known(order, levels, group_column, text, file) -> None:
+def _known(order: Sequence[str], levels: Sequence[str], group_column: str | None, text: str, file: str | Path) -> None:
     unknown = [o for o in order if o not in levels]
     if unknown or len(set(order)) < 2:
         raise DatasetError(
@@ -243,7 +252,7 @@ def _small(y: np.ndarray, levels: list[str], table: pd.DataFrame) -> str | None:
     return None
 
 
-def _column(table: pd.DataFrame, name: str, file) -> pd.Series:
+def _column(table: pd.DataFrame, name: str, file: str | Path) -> pd.Series:
     if name not in table.columns:
         raise DatasetError(
             f"There is no column '{name}'",

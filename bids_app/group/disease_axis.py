@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -77,7 +78,7 @@ def disease_axis(
         y, c = rows.take(contrast.y), rows.mean(study.covariates.matrix)
         axis = find_axis(rows.mean(study.latents.cross_fitted), y, rows.take(study.fold), c)
         regional = rows.mean(study.observed), rows.mean(study.reconstructed)
-        draws = {"n_bootstrap": settings.n_interval_samples, "seed": settings.seed + 401 + number}
+        draws: dict[str, Any] = {"n_bootstrap": settings.n_interval_samples, "seed": settings.seed + 401 + number}
         table = axis_profile(axis.place, *regional, y, c, **draws)
         if decoders:
             one_each = decoders if len(decoders) > 1 else [decoders[0]] * len(axis.steps)
@@ -187,7 +188,7 @@ def axis_profile(
     found = slopes(np.arange(n))
     draws = np.array([slopes(rows) for rows in bootstrap_rows(n, n_bootstrap, seed, y if grouped else None)])
     low, high = np.quantile(draws, [0.025, 0.975], axis=0) if n_bootstrap else np.full((2, 2 * r), np.nan)
-    table = {}
+    table: dict[str, np.ndarray] = {}
     for name, part in (("observed", slice(0, r)), ("reconstructed", slice(r, 2 * r))):
         table |= {f"{name}_ml_per_sd": found[part], f"{name}_ml_per_sd_low": low[part]}
         table |= {f"{name}_ml_per_sd_high": high[part]}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -120,8 +121,7 @@ def explain(study: Study, settings: AnalysisSettings) -> ExplainResult:
     settings : AnalysisSettings
     """
     err, G, regions = np.asarray(study.error, float), np.asarray(study.regional.full, float), study.regions
-    fold, covariates, groups, seed = study.fold, study.covariates, study.groups, settings.seed
-    n_bootstrap, alpha = settings.n_interval_samples, settings.alpha
+    fold, covariates, seed, alpha = study.fold, study.covariates, settings.seed, settings.alpha
     usable = covariates.complete & np.isfinite(err) & np.isfinite(G).all(axis=1)
     values, base = np.full(G.shape, np.nan), np.full(len(err), np.nan)
     names = [str(name) for name in regions["name"]]
@@ -130,7 +130,7 @@ def explain(study: Study, settings: AnalysisSettings) -> ExplainResult:
     few = n < 8 or smallest_training_set(rows.take(fold)) < 4
     if few or np.ptp(err[usable]) == 0:
         reason = "too few participants with all values" if few else "the reconstruction error does not vary"
-        table = _table(regions, values, G, rows, groups, n_bootstrap, seed, False)
+        table = _table(study, values, rows, settings, False)
         models = pd.DataFrame(columns=["model", "r2", "chosen_folds"])
         frame = pd.DataFrame(values, columns=names)
         return ExplainResult(table, frame, base, models, ErrorRelation(n, supported=False, reason=reason))
@@ -141,7 +141,7 @@ def explain(study: Study, settings: AnalysisSettings) -> ExplainResult:
     fit = _shap_out_of_fold(by_fold[..., scans, :], err[scans], fold[scans], covariates.matrix[scans], member, seed)
     values[scans], base[scans] = fit["shap"], fit["base"]
     args = rows.mean(by_fold), rows.mean(err), rows.take(fold), rows.mean(covariates.matrix)
-    draws = {"n_permutations": settings.n_permutations, "seed": seed + 501}
+    draws: dict[str, Any] = {"n_permutations": settings.n_permutations, "seed": seed + 501}
     test = crossfit_test(*args, blocks=rows.take(study.blocks), **draws)
     bound = sar(*args, eta=alpha)
     r2 = fit["r2"]["picked"]
@@ -160,7 +160,7 @@ def explain(study: Study, settings: AnalysisSettings) -> ExplainResult:
             "chosen_folds": [chosen.count("linear"), chosen.count("trees"), len(chosen)],
         }
     )
-    table = _table(regions, values, G, rows, groups, n_bootstrap, seed, supported)
+    table = _table(study, values, rows, settings, supported)
     frame = pd.DataFrame(values, columns=names)
     said = (n, bool(supported), reason, _picked(chosen), r2, test.p, fit["stability"])
     relation = ErrorRelation(*said, bound, published)
@@ -184,7 +184,9 @@ def tree_shap(model: GradientBoostingRegressor, x: np.ndarray) -> tuple[np.ndarr
     return explainer.shap_values(x), float(np.ravel(explainer.expected_value)[0])
 
 
-def _shap_out_of_fold(G, err, fold, c, member, seed) -> dict:
+def _shap_out_of_fold(
+    G: np.ndarray, err: np.ndarray, fold: np.ndarray, c: np.ndarray, member: np.ndarray, seed: int
+) -> dict[str, Any]:
     """SHAP values and base values of all scans; out-of-fold R2 of those that stand for their person (``member``)."""
     n = len(err)
     phi, base, other_seed = np.zeros((n, G.shape[-1])), np.zeros(n), np.zeros((n, G.shape[-1]))
@@ -199,7 +201,7 @@ def _shap_out_of_fold(G, err, fold, c, member, seed) -> dict:
         y, target[test] = y / scale, (on_test @ err)
         inner = fold[train]
         loss = {m: _inner_loss(m, x_train, y, inner, seed) for m in ("linear", "trees")}
-        best = min(loss, key=loss.get)
+        best = min(loss, key=lambda m: loss[m])
         chosen.append(best)
         for m in ("linear", "trees"):
             model = _fit(m, x_train, y, seed + f)
@@ -224,7 +226,7 @@ def _shap_out_of_fold(G, err, fold, c, member, seed) -> dict:
     return {"shap": phi, "base": base, "r2": r2, "chosen": chosen, "stability": stability}
 
 
-def _fit(model: str, x: np.ndarray, y: np.ndarray, seed: int):
+def _fit(model: str, x: np.ndarray, y: np.ndarray, seed: int) -> RidgeCV | GradientBoostingRegressor:
     if model == "linear":
         return RidgeCV(_ALPHAS).fit(x, y)
     trees = GradientBoostingRegressor(
@@ -246,12 +248,13 @@ def _inner_loss(model: str, x: np.ndarray, y: np.ndarray, fold: np.ndarray, seed
     return float(total)
 
 
-def _table(regions, values, G, rows: Rows, groups, n_bootstrap, seed, supported) -> pd.DataFrame:
+def _table(study: Study, values: np.ndarray, rows: Rows, settings: AnalysisSettings, supported: bool) -> pd.DataFrame:
+    regions, groups = study.regions, study.groups
     size = rows.mean(np.abs(values))
     if np.isfinite(size).any():
-        low, high = bootstrap_mean_interval(size, n_bootstrap, seed)
+        low, high = bootstrap_mean_interval(size, settings.n_interval_samples, settings.seed)
         mean = size.mean(axis=0)
-        g, v = rows.mean(G), rows.mean(values)
+        g, v = rows.mean(np.asarray(study.regional.full, float)), rows.mean(values)
         direction = np.sign(((g - g.mean(axis=0)) * (v - v.mean(axis=0))).sum(axis=0))
     else:
         low = high = mean = direction = np.full(len(regions), np.nan)

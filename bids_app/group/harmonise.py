@@ -10,13 +10,14 @@ import pandas as pd
 from bids_app.errors import DatasetError
 from bids_app.group.design import read_categories
 from bids_app.group.rows import rows_of
+from bids_app.schema.outputs import PARTICIPANTS
 from bids_app.stats.combat import fit_combat
 
 #: Fewest participants of a site: in every fold some of them are left to learn its spread from.
 FEWEST = 5
 
 
-def build_sites(table: pd.DataFrame, column: str, *, file: str | Path = "participants.tsv") -> np.ndarray:
+def build_sites(table: pd.DataFrame, column: str, *, file: str | Path = PARTICIPANTS.path) -> np.ndarray:
     """Site of every scan as text (N,), "" where it is missing.
 
     Raises
@@ -84,7 +85,7 @@ def harmonise(
     people = np.arange(len(full)) if participants is None else participants
     known = (site != "") & np.isfinite(covariates).all(axis=1)
 
-    def fitted(x, usable, train):
+    def fitted(x: np.ndarray, usable: np.ndarray, train: np.ndarray) -> np.ndarray:
         out = np.full(x.shape, np.nan)
         once = rows_of(people, train).first
         combat = fit_combat(x[once], site[once], covariates[once])

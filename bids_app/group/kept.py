@@ -20,13 +20,14 @@ and for it a label says less. The columns without total grey matter show it: the
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from bids_app.schema.labels import CARRIED_ONLY, CARRIED_R2, KEPT, LOST, NEITHER, NOT_CARRIED, PARTLY
 from bids_app.stats.crossfit import features_of_fold, fold_rows
-from bids_app.stats.linear import nuisance_basis, ridge_predict
+from bids_app.stats.linear import nuisance_basis, project_out, ridge_predict, unit_residuals
 from bids_app.stats.permutation import p_value, permutation_chunks
 from bids_app.stats.resampling import bootstrap_rows
 from bids_app.stats.studentised import has_groups, studentised_test
@@ -51,7 +52,7 @@ class Intervals:
     g: np.ndarray
 
 
-def split_differences(
+def split_differences(  # noqa: PLR0913 - three arrays, what is removed from them, and settings that all have defaults
     observed: np.ndarray,
     reconstructed: np.ndarray,
     y: np.ndarray,
@@ -110,7 +111,7 @@ def split_differences(
     observed, reconstructed, y = (np.asarray(a, float) for a in (observed, reconstructed, y))
     _check(observed, reconstructed, y, covariates)
     lost = observed - reconstructed
-    options = {"blocks": blocks, "n_permutations": n_permutations}
+    options: dict[str, Any] = {"blocks": blocks, "n_permutations": n_permutations}
     found = studentised_test(observed, y, covariates, seed=seed, **options)
     loss = studentised_test(lost, y, covariates, seed=seed + 1, **options)
     gain = studentised_test(reconstructed, y, covariates, seed=seed + 5, **options)
@@ -128,8 +129,8 @@ def split_differences(
     low, high = _percentiles(shares)
     table["kept_share_low"], table["kept_share_high"] = np.where(there, low, np.nan), np.where(there, high, np.nan)
     table["r2"] = explained(observed, reconstructed, covariates)
-    table |= _within(observed, reconstructed, y, covariates, blocks, n_permutations, seed + 3)
-    table |= _specific(observed, reconstructed, y, covariates, total, blocks, n_permutations, seed + 4)
+    table |= _within(observed, reconstructed, y, covariates, seed=seed + 3, **options)
+    table |= _specific(observed, reconstructed, y, covariates, total, seed=seed + 4, **options)
     frame = pd.DataFrame(table)
     frame["label"] = label_regions(frame, alpha)
     frame["lrcp"] = np.abs(kept)
@@ -217,7 +218,7 @@ def explained(observed: np.ndarray, reconstructed: np.ndarray, nuisance: np.ndar
     The reconstruction is held to the ml that it gives: one of the right shape and the wrong size scores low.
     """
     basis = nuisance_basis(nuisance, len(observed))
-    m, k = _without(observed, basis), _without(reconstructed, basis)
+    m, k = project_out(observed, basis), project_out(reconstructed, basis)
     size = (m**2).sum(axis=0)
     varies = size > 1e-18 * np.maximum((observed**2).sum(axis=0), 1e-300)
     return np.where(varies, 1 - ((m - k) ** 2).sum(axis=0) / np.where(varies, size, 1.0), np.nan)
@@ -240,7 +241,7 @@ def follows_within(
     a nuisance only.
     """
     basis = nuisance_basis(_join(covariates, _levels(y)), len(y))
-    m, k = _unit(observed, basis), _unit(reconstructed, basis)
+    m, k = unit_residuals(observed, basis), unit_residuals(reconstructed, basis)
     rho = (m * k).sum(axis=0)
     null = []
     for perms in permutation_chunks(len(y), n_permutations, seed, 64, _cells(y, blocks)):
@@ -267,7 +268,7 @@ def bootstrap(
     coefficient, size = np.full((n_bootstrap, 2 * r), np.nan), np.full((n_bootstrap, r), np.nan)
     for b, rows in enumerate(bootstrap_rows(n, n_bootstrap, seed, strata)):
         c = None if covariates is None else np.asarray(covariates)[rows]
-        u = _without(y[rows][:, None], nuisance_basis(c, n))[:, 0]
+        u = project_out(y[rows][:, None], nuisance_basis(c, n))[:, 0]
         if u @ u < 1e-9 * n * max(y.var(), 1e-300):
             continue  # this sample cannot tell the contrast from the covariates
         coefficient[b] = (u / (u @ u)) @ both[rows]
@@ -297,19 +298,26 @@ def _percentiles(draws: np.ndarray) -> np.ndarray:
     return out
 
 
-def _within(observed, reconstructed, y, covariates, blocks, n_permutations, seed) -> dict[str, np.ndarray]:
-    options = {"blocks": blocks, "n_permutations": n_permutations, "seed": seed}
+def _within(
+    observed: np.ndarray, reconstructed: np.ndarray, y: np.ndarray, covariates: np.ndarray | None, **options: Any
+) -> dict[str, np.ndarray]:
     return {
         "r2_within": explained(observed, reconstructed, _join(covariates, _levels(y))),
         "within_p_fwe": follows_within(observed, reconstructed, y, covariates, **options),
     }
 
 
-def _specific(observed, reconstructed, y, covariates, total, blocks, n_permutations, seed) -> dict[str, np.ndarray]:
+def _specific(
+    observed: np.ndarray,
+    reconstructed: np.ndarray,
+    y: np.ndarray,
+    covariates: np.ndarray | None,
+    total: np.ndarray | None,
+    **options: Any,
+) -> dict[str, np.ndarray]:
     """The same beyond total grey matter: a region that only shrinks with the whole brain says nothing of its own."""
     nuisance = _join(covariates, observed.sum(axis=1) if total is None else total)
-    options = {"blocks": blocks, "n_permutations": n_permutations, "seed": seed}
-    u = _without(y[:, None], nuisance_basis(nuisance, len(y)))[:, 0]
+    u = project_out(y[:, None], nuisance_basis(nuisance, len(y)))[:, 0]
     if u @ u < 1e-6 * len(y) * y.var():  # total grey matter is the contrast itself
         names = ("specific_ml", "specific_kept_ml", "specific_p_fwe", "specific_r2_within")
         return dict.fromkeys(names, np.full(observed.shape[1], np.nan))
@@ -322,7 +330,7 @@ def _specific(observed, reconstructed, y, covariates, total, blocks, n_permutati
     }
 
 
-def _check(observed, reconstructed, y, covariates) -> None:
+def _check(observed: np.ndarray, reconstructed: np.ndarray, y: np.ndarray, covariates: np.ndarray | None) -> None:
     if observed.shape != reconstructed.shape or len(y) != len(observed):
         raise ValueError(f"shapes disagree: {observed.shape}, {reconstructed.shape}, {y.shape}")
     if not (np.isfinite(observed).all() and np.isfinite(reconstructed).all() and np.isfinite(y).all()):
@@ -334,7 +342,7 @@ def _check(observed, reconstructed, y, covariates) -> None:
 def _spread(x: np.ndarray, y: np.ndarray, covariates: np.ndarray | None) -> np.ndarray:
     """Pooled standard deviation given group and covariates; for a score in units of its own standard deviation."""
     basis = nuisance_basis(_join(covariates, y), len(y))
-    sd = np.sqrt((_without(x, basis) ** 2).sum(axis=0) / (len(y) - basis.shape[1]))
+    sd = np.sqrt((project_out(x, basis) ** 2).sum(axis=0) / (len(y) - basis.shape[1]))
     return np.maximum(sd if has_groups(y) else sd / y.std(), 1e-300)
 
 
@@ -360,15 +368,3 @@ def _join(covariates: np.ndarray | None, *more: np.ndarray) -> np.ndarray:
     if covariates is None or not np.size(covariates):
         return columns
     return np.hstack([np.asarray(covariates, float).reshape(len(columns), -1), columns])
-
-
-def _without(x: np.ndarray, basis: np.ndarray) -> np.ndarray:
-    return x - basis @ (basis.T @ x)
-
-
-def _unit(x: np.ndarray, basis: np.ndarray) -> np.ndarray:
-    """Residuals of unit length; columns that the basis explains entirely are zero."""
-    left = _without(x, basis)
-    length, before = np.linalg.norm(left, axis=0), np.linalg.norm(x, axis=0)
-    alive = length > 1e-9 * np.maximum(before, 1e-300)
-    return np.where(alive, left / np.where(alive, length, 1.0), 0.0)

@@ -7,6 +7,7 @@ supervised discriminability" (Gorriz et al. 2026, doi 10.1142/S012906572650053X)
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -74,10 +75,16 @@ def lrcp(study: Study, settings: AnalysisSettings) -> LRCPResult:
     if len(everyone) < covariates.matrix.shape[1] + 3 or smallest_training_set(everyone.take(study.fold)) < 2:
         notes.append(f"{len(everyone)} complete participants are too few for the association of regions and latents.")
         return _nothing(study.regions, Z.shape[1], len(everyone), notes)
-    options = {"n_permutations": settings.n_permutations, "seed": seed, "blocks": everyone.take(study.blocks)}
-    association = associate(everyone.mean(G), everyone.mean(Z), everyone.mean(covariates.matrix), **options)
+    association = associate(
+        everyone.mean(G),
+        everyone.mean(Z),
+        everyone.mean(covariates.matrix),
+        n_permutations=settings.n_permutations,
+        seed=seed,
+        blocks=everyone.take(study.blocks),
+    )
     shared = {"index": study.regions["index"].to_numpy(), "name": study.regions["name"].to_numpy()}
-    tables = {}
+    tables: dict[str, pd.DataFrame] = {}
     for number, contrast in enumerate(study.contrasts):
         rows = contrast_rows(study, contrast, complete, settings)
         if rows is None:
@@ -85,15 +92,16 @@ def lrcp(study: Study, settings: AnalysisSettings) -> LRCPResult:
             continue
         y, c = rows.take(contrast.y), rows.mean(covariates.matrix)
         observed, reconstructed = rows.mean(study.observed), rows.mean(study.reconstructed)
-        options = {"alpha": alpha, "n_permutations": settings.n_permutations, "seed": seed + 1 + 10 * number}
         table = split_differences(
             observed,
             reconstructed,
             y,
             c,
             blocks=rows.take(study.blocks),
+            alpha=alpha,
+            n_permutations=settings.n_permutations,
             n_bootstrap=settings.n_interval_samples,
-            **options,
+            seed=seed + 1 + 10 * number,
         )
         table = table.assign(p_fwe=kept_p(table), contrast=contrast.name, n=len(rows))
         table["higher_in"] = _higher_in(table["difference_ml"], contrast)
@@ -107,7 +115,7 @@ def lrcp(study: Study, settings: AnalysisSettings) -> LRCPResult:
         tables[contrast.name] = pd.DataFrame(shared).join(table)
     least = pd.Series({name: table["p_fwe"].min() for name, table in tables.items()}, dtype=float)
     for name, level in test_levels(least, settings).items():
-        tables[name]["label"] = label_regions(tables[name], level)
+        tables[str(name)]["label"] = label_regions(tables[str(name)], level)
     if not tables:
         r2 = explained(
             everyone.mean(study.observed), everyone.mean(study.reconstructed), everyone.mean(covariates.matrix)
@@ -161,7 +169,7 @@ def _nothing(regions: pd.DataFrame, k: int, n: int, notes: list[str]) -> LRCPRes
     return LRCPResult(table, _profile(Association(unknown, unknown, unknown, unknown, np.empty(0), 0), shared), notes)
 
 
-def _profile(association: Association, shared: dict) -> pd.DataFrame:
+def _profile(association: Association, shared: dict[str, Any]) -> pd.DataFrame:
     r, k = association.rho.shape
     return pd.DataFrame(
         {

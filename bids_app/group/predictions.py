@@ -5,8 +5,9 @@ Everything that is chosen (covariates' coefficients, shrinkage, threshold, calib
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,7 +24,7 @@ from bids_app.group.settings import AnalysisSettings
 from bids_app.group.study import Study
 from bids_app.schema.verdict_tables import PREDICTION_QUALITY
 from bids_app.stats.accuracy import auc_interval
-from bids_app.stats.crossfit import residual_folds, smallest_training_set
+from bids_app.stats.crossfit import in_units_of_folds, residual_folds, smallest_training_set
 from bids_app.stats.discriminability import concordance
 from bids_app.stats.linear import residualise, ridge_predict, standardise
 from bids_app.stats.permutation import p_value, permutation_chunks
@@ -94,11 +95,11 @@ def _discriminant(priors: np.ndarray | None = None) -> LinearDiscriminantAnalysi
     return LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto", priors=priors)
 
 
-def _folds(study: Study, rows: Rows):
+def _folds(study: Study, rows: Rows) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
     """Training and held-out rows of every fold with their latents, covariates removed and standardised."""
     latents, c = rows.mean(study.latents.cross_fitted), rows.mean(study.covariates.matrix)
     for train, test, on_train, on_test, x in residual_folds(latents, rows.take(study.fold), c):
-        yield train, test, *standardise(on_train @ x, on_test @ x)
+        yield (train, test, *standardise(on_train @ x, on_test @ x))
 
 
 def _two_groups(study: Study, rows: Rows, y: np.ndarray) -> pd.DataFrame:
@@ -123,10 +124,10 @@ def _two_groups(study: Study, rows: Rows, y: np.ndarray) -> pd.DataFrame:
     return out
 
 
-def _group_quality(found: pd.DataFrame, y: np.ndarray, study: Study, rows: Rows) -> list[tuple]:
+def _group_quality(found: pd.DataFrame, y: np.ndarray, study: Study, rows: Rows) -> list[tuple[Any, ...]]:
     """(measure, value, low, high, chance, p) of two groups."""
     first, right = y > 0.5, found["predicted"].to_numpy() == y
-    out = [("auc", *auc_interval(_within_folds(found["score"].to_numpy(), study, rows), y), 0.5, np.nan)]
+    out = [("auc", *auc_interval(in_units_of_folds(found["score"].to_numpy(), rows.take(study.fold)), y), 0.5, np.nan)]
     for name, member in (("sensitivity", first), ("specificity", ~first)):
         low, high = proportion_confint(right[member].sum(), member.sum(), method="beta")
         out.append((name, right[member].mean(), low, high, np.nan, np.nan))
@@ -136,14 +137,6 @@ def _group_quality(found: pd.DataFrame, y: np.ndarray, study: Study, rows: Rows)
         loss = (probability - y) ** 2
         half = stats.t.isf(0.025, len(y) - 1) * stats.sem(loss)
         out.append(("brier", loss.mean(), loss.mean() - half, loss.mean() + half, y.mean() * (1 - y.mean()), np.nan))
-    return out
-
-
-def _within_folds(score: np.ndarray, study: Study, rows: Rows) -> np.ndarray:
-    """Scores in standard deviations of their fold: decision functions of different models have no common unit."""
-    fold, out = rows.take(study.fold), score.copy()
-    for f in np.unique(fold):
-        out[fold == f] = score[fold == f] / max(float(np.sqrt((score[fold == f] ** 2).mean())), 1e-12)
     return out
 
 
@@ -159,7 +152,7 @@ def _regress(study: Study, rows: Rows, y: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame({"truth": y, "predicted": predicted})
 
 
-def _score_quality(predicted: np.ndarray, y: np.ndarray, study: Study, rows: Rows, kind: str) -> list[tuple]:
+def _score_quality(predicted: np.ndarray, y: np.ndarray, study: Study, rows: Rows, kind: str) -> list[tuple[Any, ...]]:
     """(measure, value, low, high, chance, p) of an order or a score."""
     error = np.abs(y - predicted)
     half = stats.t.isf(0.025, len(y) - 1) * stats.sem(error)
@@ -171,11 +164,11 @@ def _score_quality(predicted: np.ndarray, y: np.ndarray, study: Study, rows: Row
         group = pd.get_dummies(pd.Series(list(study.groups)).iloc[rows.first], drop_first=True, dtype=float).to_numpy()
         if group.shape[1] and len(y) > group.shape[1] + 4:
             partial = residualise(np.column_stack([predicted, y]), group)
-            out.append(_correlation("r_within_groups", *partial.T, group.shape[1]))
+            out.append(_correlation("r_within_groups", partial[:, 0], partial[:, 1], group.shape[1]))
     return out
 
 
-def _correlation(name: str, a: np.ndarray, b: np.ndarray, removed: int) -> tuple:
+def _correlation(name: str, a: np.ndarray, b: np.ndarray, removed: int) -> tuple[Any, ...]:
     """Pearson's r with Fisher's interval; NaN where either is constant."""
     if min(a.std(), b.std()) < 1e-12 or len(a) < removed + 5:
         return name, np.nan, np.nan, np.nan, 0.0, np.nan
@@ -184,7 +177,9 @@ def _correlation(name: str, a: np.ndarray, b: np.ndarray, removed: int) -> tuple
     return name, r, float(np.tanh(np.arctanh(r) - half)), float(np.tanh(np.arctanh(r) + half)), 0.0, np.nan
 
 
-def _all_groups(study: Study, complete: np.ndarray, settings: AnalysisSettings) -> tuple[pd.DataFrame, list[tuple]]:
+def _all_groups(
+    study: Study, complete: np.ndarray, settings: AnalysisSettings
+) -> tuple[pd.DataFrame, list[tuple[Any, ...]]]:
     """Confusion of three groups or more, and its balanced accuracy with a permutation p."""
     empty = pd.DataFrame(columns=["truth", "predicted", "people"])
     groups = np.array([group or "" for group in study.groups or []], object)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import trustworthiness
 from sklearn.neighbors import NearestNeighbors
 
+from bids_app.group.design import Contrast
 from bids_app.group.embeddings import EMBED
 from bids_app.group.settings import AnalysisSettings
 from bids_app.group.study import Study
@@ -85,7 +87,7 @@ def project(study: Study, settings: AnalysisSettings) -> Projections:
         if scores is not None:
             supervised[contrast.name] = (("pls" if number == 0 else f"pls_{contrast.slug}"), scores)
 
-    columns = {}
+    columns: dict[str, np.ndarray] = {}
     for (method, dims), xy in views.items():
         if (method, dims) == ("pca", 2):
             continue
@@ -97,8 +99,8 @@ def project(study: Study, settings: AnalysisSettings) -> Projections:
     rows = []
     for (method, dims), xy in views.items():
         faith = _faithfulness(scaled, xy, seed)
-        for contrast in contrasts or [None]:
-            rows.append(_quality(method, dims, faith, xy, contrast, participants, disparity.get((method, dims))))
+        for one in contrasts or [None]:
+            rows.append(_quality(method, dims, faith, xy, one, participants, disparity.get((method, dims))))
     for contrast in contrasts:
         if contrast.name in supervised:
             xy = supervised[contrast.name][1]
@@ -193,14 +195,21 @@ def knn_auc(xy: np.ndarray, y: np.ndarray, participants: np.ndarray, k: int = 10
     return float(concordance((y[index] * nearest).sum(axis=1) / nearest.sum(axis=1), y))
 
 
-def _quality(method, dims, faith, xy, contrast, participants, disparity) -> dict:
-    testable = contrast is not None and contrast.problem is None
+def _quality(
+    method: str,
+    dims: int,
+    faith: tuple[float, float],
+    xy: np.ndarray,
+    contrast: Contrast | None,
+    participants: np.ndarray,
+    disparity: float | None,
+) -> dict[str, Any]:
     return {
         "method": method,
         "trustworthiness": faith[0],
         "continuity": faith[1],
-        "knn_auc": knn_auc(xy, contrast.y, participants) if testable else np.nan,
-        "contrast": contrast.name if contrast is not None else "n/a",
+        "knn_auc": knn_auc(xy, contrast.y, participants) if contrast and contrast.problem is None else np.nan,
+        "contrast": contrast.name if contrast else "n/a",
         "dimensions": dims,
         "seed_disparity": np.nan if disparity is None else disparity,
     }

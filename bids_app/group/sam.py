@@ -12,6 +12,8 @@ After Gorriz et al. 2020 (doi 10.1016/j.inffus.2020.09.008). What differs from t
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -77,7 +79,7 @@ def sam(study: Study, settings: AnalysisSettings) -> pd.DataFrame:
         free = residualise(g, c)
         strict = best_threshold_error(free, y)
         bound_strict = strict + threshold_excess(int(y.sum()), int((1 - y).sum()), share)
-        draws = {"n_permutations": settings.n_permutations, "seed": settings.seed + 301 + number}
+        draws: dict[str, Any] = {"n_permutations": settings.n_permutations, "seed": settings.seed + 301 + number}
         test = studentised_test(g, y, c, blocks=rows.take(study.blocks), **draws)
         area = auc(free, y)
         table = {

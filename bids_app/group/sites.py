@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -86,7 +87,8 @@ def site_errors(
     for name, reason in not_left_out(site, participants).items():
         first = rows_of(participants, site == name).first
         for model in MODELS if not reason else MODELS[:1]:
-            row = {"site": name, "model": None if reason else model, "n": len(first), "reason": reason or None}
+            row: dict[str, Any] = {"site": name, "model": None if reason else model, "n": len(first)}
+            row["reason"] = reason or None
             rows.append(row)
             if reason:
                 continue

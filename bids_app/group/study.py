@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from bids_app.errors import ConfigError, DatasetError
-from bids_app.group.columns import name_doubts
+from bids_app.group.column_values import name_doubts
 from bids_app.group.design import Contrast, Covariates, build_contrasts, build_covariates, read_categories
 from bids_app.group.harmonise import build_sites, harmonise
 from bids_app.group.rows import rows_of
+from bids_app.schema.outputs import PARTICIPANTS
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +63,7 @@ class Design:
     site_column: str | None = None
     harmonize: str = "covariate"
     primary: str | None = None
-    file: str = "participants.tsv"
+    file: str = PARTICIPANTS.path
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,8 +216,8 @@ def build_study(
     regions : DataFrame, R rows
     questions : Questions
     products : dict
-        Of ``model.crossfit.collect``: ``Z`` (N, K), ``fold``, ``ev_ae`` (N,), and where there are any ``Zf`` (F, N, K),
-        ``Zpca`` (N, K), ``Zpca_f`` (F, N, K), ``ev_linear``, ``epochs`` (N,).
+        Of :func:`bids_app.model.cross_fitting.collect`: ``Z`` (N, K), ``fold``, ``ev_ae`` (N,), and where there are any
+        ``Zf`` (F, N, K), ``Zpca`` (N, K), ``Zpca_f`` (F, N, K), ``ev_linear``, ``epochs`` (N,).
     regional : ndarray of shape (N, R)
     held_out : tuple of two ndarrays of shape (N, R)
         Observed and reconstructed, of ``model.regions.sum_regions``.
@@ -284,9 +286,10 @@ def read_study(path: Path) -> Study:
     with np.load(path, allow_pickle=False) as file:
         arrays = dict(file)
     words = json.loads(str(arrays["words"]))
-    features = {
+    features: dict[str, Any] = {
         name: Features(arrays[name], arrays.get(f"{name}_by_fold")) if name in arrays else None for name in _FEATURES
     }
+    plain: dict[str, Any] = {name: arrays.get(name) for name in _ARRAYS}
     contrasts = [
         Contrast(name, kind, arrays[f"contrast_{number}"], tuple(labels), problem)
         for number, (name, kind, labels, problem) in enumerate(words["contrasts"])
@@ -298,7 +301,7 @@ def read_study(path: Path) -> Study:
         contrasts=tuple(contrasts),
         covariates=Covariates(matrix, tuple(words["covariates"]), np.isfinite(matrix).all(axis=1)),
         groups=None if words["groups"] is None else tuple(words["groups"]),
-        **{name: arrays.get(name) for name in _ARRAYS},
+        **plain,
         **features,
     )
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
-from bids_app.group.claims import in_words
+from bids_app.group.claim_words import in_words
 from bids_app.group.classify import balanced_weights, classify, full_sample_margins
 from bids_app.group.convolutions import Convolutions, compare_convolutions
 from bids_app.group.design import Contrast, Covariates
@@ -24,17 +27,18 @@ from bids_app.schema.claims import (
     SEPARATION,
     SINGLE_REGIONS,
     SMALL_GROUP,
+    Claim,
 )
 from bids_app.schema.labels import KEPT, LOST, NOT_CARRIED, PARTLY
 from bids_app.schema.verdict_tables import VALIDATION
 from bids_app.stats.accuracy import auc_interval
 from bids_app.stats.bounds import held_out_bound, igp_excess, pac_bayes_gibbs, pac_bayes_published, vapnik_excess
-from bids_app.stats.crossfit import crossfit_operators, out_of_fold_r2, smallest_p, smallest_training_set
+from bids_app.stats.crossfit import out_of_fold_r2, smallest_p, smallest_training_set
 from bids_app.stats.discriminability import concordance
 from bids_app.stats.dispersion import dispersion_ratio
 from bids_app.stats.linear import residualise
 from bids_app.stats.sar import SarResult, sar, sar_published
-from bids_app.stats.studentised import studentised_crossfit
+from bids_app.stats.studentised import StudentisedPrediction, studentised_crossfit
 
 COLUMNS = [column.name for column in VALIDATION.columns]
 HELD_OUT, IN_SAMPLE = "held-out", "in-sample"
@@ -87,7 +91,7 @@ def validate(
     return _remark(frame, study, settings)
 
 
-def _separation_rows(study: Study, settings: AnalysisSettings) -> list[dict]:
+def _separation_rows(study: Study, settings: AnalysisSettings) -> list[dict[str, Any]]:
     Z, fold, covariates = study.latents.full, study.fold, study.covariates
     table, asked = [], []
     for number, contrast in enumerate(study.contrasts):
@@ -108,13 +112,13 @@ def _separation_rows(study: Study, settings: AnalysisSettings) -> list[dict]:
             found = [_sar_row("sar (held out)", sar(latents, y, f, c, eta=level), HELD_OUT)]
             found.append(_sar_row("sar (as in sarlib)", sar_published(rows.mean(Z), y, c, eta=level), IN_SAMPLE))
         draws = {"n_permutations": settings.n_permutations, "seed": settings.seed + 201 + number}
-        z, p = studentised_crossfit(latents, y, f, c, blocks=rows.take(study.blocks), **draws)
-        test = _prediction(latents, y, f, c, contrast.kind, level) | {
+        tested = studentised_crossfit(latents, y, f, c, blocks=rows.take(study.blocks), **draws)
+        test = _prediction(tested, y, c, contrast.kind, level) | {
             "method": "permutation",
-            "p": p,
+            "p": tested.p,
             "alpha": settings.alpha,
         }
-        test["note"] += f"; studentised, z = {z:.2f}"
+        test["note"] += f"; studentised, z = {tested.z:.2f}"
         if rows.averaged:
             test["note"] += "; scans of one participant averaged"
         common = {"n": len(rows), "alpha": level}
@@ -151,21 +155,21 @@ def why_not_testable(
     return None
 
 
-def _prediction(latents, y, fold, c, kind, level) -> dict:
+def _prediction(tested: StudentisedPrediction, y: np.ndarray, c: np.ndarray, kind: str, level: float) -> dict[str, Any]:
     """What there is to say of the out-of-fold ridge prediction, whose p is the permutation's."""
-    predict, explained = crossfit_operators(latents, fold, c)
-    v = residualise(y, c)
-    guess, truth = predict @ v, v - explained @ v
+    guess, truth = tested.prediction, tested.response
     r2 = float(out_of_fold_r2(truth, guess))
     area = auc_interval(guess, y, 1 - level) if kind == "groups" else (float(concordance(guess, truth)), np.nan, np.nan)
     note = f"ridge: out-of-fold R2 = {r2:.3f}"
     if c.shape[1]:
-        share = 1 - (v**2).sum() / ((y - y.mean()) ** 2).sum()
+        share = 1 - (residualise(y, c) ** 2).sum() / ((y - y.mean()) ** 2).sum()
         note += f"; the covariates explain {100 * share:.0f} % of the contrast"
     return dict(zip(("auc", "auc_low", "auc_high"), area, strict=True)) | {"sample": HELD_OUT, "note": note}
 
 
-def _two_groups(Z, latents, y, fold, c, alpha) -> list[dict]:
+def _two_groups(
+    Z: np.ndarray, latents: np.ndarray, y: np.ndarray, fold: np.ndarray, c: np.ndarray, alpha: float
+) -> list[dict[str, Any]]:
     """K-fold CUBV: out-of-fold balanced error of the linear SVM and its worst case, by five bounds."""
     svm = classify(latents, y, fold, c)
     weights = balanced_weights(y)
@@ -189,7 +193,7 @@ def _two_groups(Z, latents, y, fold, c, alpha) -> list[dict]:
     ]
 
 
-def _bound(method, error, bound, sample, note, strict=False) -> dict:
+def _bound(method: str, error: float, bound: float, sample: str, note: str, strict: bool = False) -> dict[str, Any]:
     return {
         "method": method,
         "error": float(error),
@@ -201,7 +205,7 @@ def _bound(method, error, bound, sample, note, strict=False) -> dict:
     }
 
 
-def _sar_row(method: str, result: SarResult, sample: str) -> dict:
+def _sar_row(method: str, result: SarResult, sample: str) -> dict[str, Any]:
     note = f"loss in SD of the response; {sample} R2 = {result.r2:.3f}"
     if result.components:
         note += f"; {result.components} PLS components"
@@ -209,7 +213,7 @@ def _sar_row(method: str, result: SarResult, sample: str) -> dict:
     return {"method": method, **numbers, "sample": sample, "strict": False, "note": note}
 
 
-def _lrcp_rows(regions, contrast, alpha) -> list[dict]:
+def _lrcp_rows(regions: pd.DataFrame | None, contrast: Contrast, alpha: float) -> list[dict[str, Any]]:
     claim = REGIONS_KEPT
     mine = _of(regions, contrast)
     if mine is None or "p_fwe" not in mine or mine["p_fwe"].isna().all():
@@ -222,7 +226,9 @@ def _lrcp_rows(regions, contrast, alpha) -> list[dict]:
     return [_row(claim, "permutation", contrast, n=int(mine["n"].iloc[0]), **more)]
 
 
-def _sam_rows(regions, contrast, alpha, levels) -> list[dict]:
+def _sam_rows(
+    regions: pd.DataFrame | None, contrast: Contrast, alpha: float, levels: Mapping[str, float]
+) -> list[dict[str, Any]]:
     if regions is None or contrast.kind != "groups":
         return []
     claim = SINGLE_REGIONS
@@ -232,30 +238,30 @@ def _sam_rows(regions, contrast, alpha, levels) -> list[dict]:
     common = {"n": int(mine["n"].iloc[0]), "alpha": levels[contrast.name]}
     out = []
     for suffix, method, sample in (("", "sam (igp)", HELD_OUT), ("_strict", "sam (strict)", IN_SAMPLE)):
-        best = mine.loc[mine[f"bound{suffix}"].astype(float).idxmin()]
+        best = mine.iloc[int(mine[f"bound{suffix}"].astype(float).argmin())]
         count = int(mine[f"survives{suffix}"].sum())
         note = f"{count} of {len(mine)} regions survive; best: {best['name']}"
         numbers = {"error": best[f"error{suffix}"], "bound": best[f"bound{suffix}"], "chance": 0.5}
         more = {"strict": bool(suffix), "sample": sample, "note": note}
         out.append(_row(claim, method, contrast, **common, **numbers, **more))
-    count, best = int((mine["p_fwe"] <= mine["level"]).sum()), mine.loc[mine["p_fwe"].astype(float).idxmin()]
+    count, best = int((mine["p_fwe"] <= mine["level"]).sum()), mine.iloc[int(mine["p_fwe"].astype(float).argmin())]
     note = f"{count} of {len(mine)} regions, family-wise; best: {best['name']}, AUC {best['auc']:.2f}; studentised"
     more = {"p": float(mine["p_fwe"].min()), "alpha": alpha, "sample": IN_SAMPLE, "note": note}
     out.append(_row(claim, "permutation", contrast, **(common | more)))
     return out
 
 
-def _error_rows(relation: ErrorRelation, alpha: float) -> list[dict]:
+def _error_rows(relation: ErrorRelation, alpha: float) -> list[dict[str, Any]]:
     """The permutation's row has what the explained regression leaves over: by both the SHAP values are greyed."""
     claim = ERROR_EXPLAINED
-    common = {"n": relation.n, "alpha": alpha}
+    common: dict[str, Any] = {"n": relation.n, "alpha": alpha}
     if relation.sar is None or relation.sar_published is None:
         return [_row(claim, "not testable", None, **common, note=relation.reason)]
     found = [_sar_row("sar (held out)", relation.sar, HELD_OUT)]
     found.append(_sar_row("sar (as in sarlib)", relation.sar_published, IN_SAMPLE))
     test = {"method": "permutation", "error": 1 - relation.r2, "chance": 1.0, "p": relation.p, "sample": HELD_OUT}
     found.append(test | {"note": relation.reason})
-    return [_row(claim, contrast=None, **common, **one) for one in found]
+    return [_row(claim, contrast=None, **(common | one)) for one in found]
 
 
 def _remark(table: pd.DataFrame, study: Study, settings: AnalysisSettings) -> pd.DataFrame:
@@ -282,14 +288,14 @@ def _people(study: Study, x: np.ndarray, contrast: Contrast, settings: AnalysisS
     return rows_of(study.participants, complete, contrast.y, settings.scan_choice)
 
 
-def _convolutions_row(found: Convolutions, alpha: float) -> dict:
+def _convolutions_row(found: Convolutions, alpha: float) -> dict[str, Any]:
     if found.reason:
         return _row(CONVOLUTIONS, "not testable", None, n=found.n, alpha=alpha, note=found.reason)
     note = f"error of unseen maps {found.ratio:.3f} times the linear model's; signs flipped by participant"
     return _row(CONVOLUTIONS, "permutation", None, n=found.n, p=found.p, alpha=alpha, sample=HELD_OUT, note=note)
 
 
-def _of(regions, contrast):
+def _of(regions: pd.DataFrame | None, contrast: Contrast) -> pd.DataFrame | None:
     if regions is None:
         return None
     mine = regions[regions["contrast"] == contrast.name]
@@ -300,7 +306,7 @@ def _reason(contrast: Contrast) -> str:
     return contrast.problem or "too few participants with complete data"
 
 
-def _row(claim, method, contrast, **values) -> dict:
+def _row(claim: Claim, method: str, contrast: Contrast | None, **values: Any) -> dict[str, Any]:
     blank = dict.fromkeys(COLUMNS, np.nan) | {"strict": False, "note": ""}
     stated = {"claim": in_words(claim, contrast), "claim_id": claim.id}
     return blank | stated | {"method": method, "contrast": contrast.name if contrast else "n/a"} | values

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -75,7 +76,7 @@ def vbm(
         if rows is None:
             continue
         y, c = rows.take(contrast.y)[:, None], rows.mean(study.covariates.matrix)
-        options = {"n_permutations": settings.n_permutations, "seed": settings.seed + 501 + number}
+        options: dict[str, Any] = {"n_permutations": settings.n_permutations, "seed": settings.seed + 501 + number}
         options["blocks"] = rows.take(study.blocks)
         parts, null = [], np.zeros(settings.n_permutations)
         for start in starts:
@@ -160,7 +161,11 @@ def tfce(
         if rows is None:
             continue
         maps, c = rows.mean(volumes.data), rows.mean(study.covariates.matrix)
-        options = {"n_perm": n_permutations, "random_state": settings.seed, "n_jobs": settings.n_threads}
+        options: dict[str, Any] = {
+            "n_perm": n_permutations,
+            "random_state": settings.seed,
+            "n_jobs": settings.n_threads,
+        }
         options |= {"masker": masker, "tfce": True, "output_type": "dict", "verbose": 0}
         result = permuted_ols(rows.take(contrast.y), maps, c if c.shape[1] else None, **options)
         found[contrast.name] = 10.0 ** -result["logp_max_tfce"][0]

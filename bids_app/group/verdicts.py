@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from bids_app.group.baselines import NESTED
-from bids_app.group.claims import in_words
+from bids_app.group.claim_words import in_words
 from bids_app.group.design import Contrast
 from bids_app.schema import claims
 from bids_app.schema.labels import KEPT, LOST, PARTLY
@@ -65,9 +66,9 @@ def verdicts(
     for claim, rows in validation.groupby("claim", sort=False):
         name, claim_id = rows["contrast"].iloc[0], rows["claim_id"].iloc[0]
         grade, number, by, n = grade_claim(rows)
-        detail = _detail(claim_id, by_name.get(name), lrcp_regions, sam_regions, float(rows["alpha"].iloc[0]))
+        detail = _detail(claim_id, by_name.get(name), lrcp_regions, sam_regions)
         without = "" if claim_id in claims.UNADJUSTED else removed
-        sentence = _sentence(claim, grade, rows, detail, without)
+        sentence = _sentence(str(claim), grade, rows, detail, without)
         out.append(_verdict(claim, grade, number, sentence, by, name, n, claim_id))
         if claim_id == claims.SEPARATION.id and name in by_name:
             out.append(_beats_covariates(by_name[name], grade, baselines, bool(covariate_names)))
@@ -82,21 +83,23 @@ def grade_claim(rows: pd.DataFrame) -> tuple[str, float, str, float]:
     test = rows[rows["method"] == "permutation"]
     if not len(test) or pd.isna(test["p"].iloc[0]):
         return NOT_TESTABLE, np.nan, "there is no permutation test", first["n"]
-    test = test.iloc[0]
-    if test["p_adjusted"] > test["alpha"]:
-        return NOT_SUPPORTED, float(test["p_adjusted"]), f"permutation p{_adjusted(test)}", test["n"]
-    if not pd.isna(test["auc"]) and not test["auc"] > 0.5:
-        return NOT_SUPPORTED, float(test["auc"]), "out-of-fold AUC", test["n"]
-    if not pd.isna(test["error"]) and not test["error"] < test["chance"]:
-        return NOT_SUPPORTED, float(test["error"]), "out-of-fold error", test["n"]
+    facts: dict[Any, Any] = test.iloc[0].to_dict()
+    if facts["p_adjusted"] > facts["alpha"]:
+        return NOT_SUPPORTED, float(facts["p_adjusted"]), f"permutation p{_adjusted(facts)}", facts["n"]
+    if not pd.isna(facts["auc"]) and not facts["auc"] > 0.5:
+        return NOT_SUPPORTED, float(facts["auc"]), "out-of-fold AUC", facts["n"]
+    if not pd.isna(facts["error"]) and not facts["error"] < facts["chance"]:
+        return NOT_SUPPORTED, float(facts["error"]), "out-of-fold error", facts["n"]
     strict = rows[rows["strict"].astype(bool) & (rows["bound"] < rows["chance"])]
     if len(strict):
-        best = strict.loc[strict["bound"].astype(float).idxmin()]
+        best = strict.iloc[int(strict["bound"].astype(float).argmin())]
         return WORST_CASE, float(best["bound"]), f"worst-case error, {best['method']}", best["n"]
-    return SUPPORTED, float(test["p_adjusted"]), f"permutation p{_adjusted(test)}", test["n"]
+    return SUPPORTED, float(facts["p_adjusted"]), f"permutation p{_adjusted(facts)}", facts["n"]
 
 
-def _beats_covariates(contrast: Contrast, separation: str, baselines: pd.DataFrame, any_covariates: bool) -> dict:
+def _beats_covariates(
+    contrast: Contrast, separation: str, baselines: pd.DataFrame, any_covariates: bool
+) -> dict[str, Any]:
     claim, claim_id = in_words(claims.BEATS_COVARIATES, contrast), claims.BEATS_COVARIATES.id
     mine = baselines[(baselines["contrast"] == contrast.name) & (baselines["features"] == NESTED)]
     if not any_covariates:
@@ -131,10 +134,10 @@ def _beats_covariates(contrast: Contrast, separation: str, baselines: pd.DataFra
     return _verdict(claim, grade, p, sentence, by, contrast.name, row["n"], claim_id)
 
 
-def _sentence(claim, grade, rows, detail, removed) -> str:
+def _sentence(claim: str, grade: str, rows: pd.DataFrame, detail: str, removed: str) -> str:
     if grade == NOT_TESTABLE:
         return f"{claim}: this cannot be tested here, because {_lower(grade_claim(rows)[2])}."
-    test = rows[rows["method"] == "permutation"].iloc[0]
+    test: dict[Any, Any] = rows[rows["method"] == "permutation"].iloc[0].to_dict()
     tested = _tested("permutation p", test)
     if test["claim_id"] == claims.ERROR_EXPLAINED.id:
         tested = f"out-of-fold R2 {1 - test['error']:.2f}, of the linear relation {tested}"
@@ -145,11 +148,10 @@ def _sentence(claim, grade, rows, detail, removed) -> str:
         tested = f"out-of-fold c-index {test['auc']:.2f}, {tested}"
     facts, said = [tested, *_remarks(test["note"])], ""
     bounds = rows[rows["bound"].notna() & rows["method"].isin(ERRORS)]
-    for bound in bounds.itertuples():
-        facts.append(
-            f"{ERRORS[bound.method]} {bound.error:.2f} is at worst {bound.bound:.2f}, by chance {bound.chance:.2f}"
-        )
-        worst = "excludes chance, too, but is not strict" if bound.bound < bound.chance else "does not exclude chance"
+    for row in bounds.to_dict("records"):
+        what, error, bound, chance = ERRORS[row["method"]], row["error"], row["bound"], row["chance"]
+        facts.append(f"{what} {error:.2f} is at worst {bound:.2f}, by chance {chance:.2f}")
+        worst = "excludes chance, too, but is not strict" if bound < chance else "does not exclude chance"
         said = f", but the worst case {worst}"
     text = {
         WORST_CASE: f"{claim}, even in the worst case",
@@ -159,14 +161,14 @@ def _sentence(claim, grade, rows, detail, removed) -> str:
     return f"{text} ({'; '.join(facts)}; n = {int(test['n'])}{removed}).{detail if grade != NOT_SUPPORTED else ''}"
 
 
-def _tested(name: str, test) -> str:
+def _tested(name: str, test: Mapping[str, Any]) -> str:
     """The p value, and the adjusted one where that is another."""
     adjusted = test["p_adjusted"]
     more = f", {_p(adjusted).removeprefix('= ')} adjusted for the contrasts" if adjusted > test["p"] else ""
     return f"{name} {_p(test['p'])}{more}"
 
 
-def _adjusted(test) -> str:
+def _adjusted(test: Mapping[str, Any]) -> str:
     return " (adjusted)" if test["p_adjusted"] > test["p"] else ""
 
 
@@ -179,7 +181,9 @@ def _level(alpha: float) -> str:
     return f"{100 * (1 - alpha):.3g} %"
 
 
-def _detail(claim_id, contrast, lrcp_regions, sam_regions, alpha) -> str:
+def _detail(
+    claim_id: str, contrast: Contrast | None, lrcp_regions: pd.DataFrame | None, sam_regions: pd.DataFrame | None
+) -> str:
     """Names of the regions that carry a regional claim."""
     if contrast is None:
         return ""
@@ -201,8 +205,8 @@ def _names(regions: pd.DataFrame, what: str = "Regions") -> str:
     return f" {what}: {', '.join(names[:_NAMED])}{more}." if names else ""
 
 
-def _verdict(claim, grade, number, sentence, by, contrast, n, claim_id) -> dict:
-    return dict(zip(COLUMNS, (claim, grade, number, sentence, by, contrast, n, claim_id), strict=True))
+def _verdict(*cells: Any) -> dict[str, Any]:
+    return dict(zip(COLUMNS, cells, strict=True))
 
 
 def _removed(names: tuple[str, ...]) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from bids_app.model.grid import Grid, Image
-from bids_app.model.linear import LinearModel
+from bids_app.model.linear_model import LinearModel
 from bids_app.model.network import MapNetwork
 from bids_app.model.volumes import Volumes
 

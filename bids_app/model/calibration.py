@@ -19,10 +19,12 @@ import numpy as np
 
 from bids_app.errors import ModelError
 from bids_app.model.autoencoder import Model
-from bids_app.model.files import REMEDY, load_model, make_card, read_card, save_model
+from bids_app.model.model_files import REMEDY, load_model, make_card, read_card, save_model
 from bids_app.model.volumes import Volumes
+from bids_app.schema.outputs import FOLD_CARD
 
-FOLDS = "folds"
+#: Folder of the models of the folds, in that of the full model.
+FOLDS = Path(FOLD_CARD.path).parts[2]
 
 
 def relative_error(model: Model, maps: np.ndarray) -> np.ndarray:

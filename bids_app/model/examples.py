@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bids_app.model.autoencoder import Model, traverse
-from bids_app.model.crossfit import Fit
+from bids_app.model.cross_fitting import Fit
 from bids_app.model.volumes import Volumes
 
 

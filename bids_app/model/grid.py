@@ -16,8 +16,8 @@ import numpy as np
 from scipy import ndimage
 
 from bids_app.errors import ModelError, ScanError
+from bids_app.schema.units import FWHM_TO_SIGMA
 
-FWHM_TO_SIGMA = 1 / np.sqrt(8 * np.log(2))
 BOX_MULTIPLE = 16
 Image = nib.Nifti1Image
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from bids_app.model.linear import LinearModel
+from bids_app.model.linear_model import LinearModel
 from bids_app.schema.architectures import Architecture
 
 activation = partial(nn.LeakyReLU, 0.1, inplace=True)

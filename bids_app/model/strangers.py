@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from bids_app.model.autoencoder import Model, reconstruction_error
-from bids_app.model.crossfit import fit
-from bids_app.model.linear import fit_linear
+from bids_app.model.cross_fitting import fit
+from bids_app.model.linear_model import fit_linear
 from bids_app.model.plan import Plan, validation_size
 from bids_app.model.volumes import Volumes
 
@@ -35,7 +35,7 @@ def errors_of_strangers(
 ) -> dict[str, np.ndarray]:
     """Train every model anew without the people of some scans, and see how well it describes these scans.
 
-    The fit is that of a fold (`crossfit.fit`), the inner split that chooses prior and epochs included.
+    The fit is that of a fold (`cross_fitting.fit`), the inner split that chooses prior and epochs included.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def errors_of_strangers(
     left_out : (N,) bool array
         The scans. Whoever has one of them is left out of the training with all others, too.
     plan, seed, device, n_threads, folder
-        See `crossfit.fit`.
+        See `cross_fitting.fit`.
 
     Returns
     -------

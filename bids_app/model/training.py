@@ -32,7 +32,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from bids_app.model.architectures import network_class
 from bids_app.model.autoencoder import Autoencoder, reconstruction_error
 from bids_app.model.launch import count_processes, launch, pick_device
-from bids_app.model.linear import LinearModel
+from bids_app.model.linear_model import LinearModel
 from bids_app.model.plan import Plan
 from bids_app.model.task import Keeper, Progress, Task, most_typical
 from bids_app.model.volumes import Volumes
@@ -69,7 +69,7 @@ class Training:
     reconstructions: dict[int, np.ndarray]
 
 
-def train(
+def train(  # noqa: PLR0913 - the last five say where and how it runs, not what is trained
     volumes: Volumes,
     linear: LinearModel,
     train_index: np.ndarray,
@@ -141,7 +141,7 @@ def train(
     return Training(model, history, best, explained, example, reconstructions)
 
 
-def _fit(
+def _fit(  # noqa: PLR0913 - what one of several processes is given
     task: Task,
     volumes: Volumes,
     train_index: np.ndarray,

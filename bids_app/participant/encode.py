@@ -10,7 +10,7 @@ import numpy as np
 from nibabel.processing import resample_from_to
 
 from bids_app.errors import ModelError
-from bids_app.model import files
+from bids_app.model import model_files
 from bids_app.model.calibration import read_calibration, relative_error
 from bids_app.stats.conformal import conformal_p
 
@@ -63,7 +63,7 @@ def encode_scan(
     space : str, optional
         Template of the map, checked against the model's.
     participant : str, optional
-        ``files.qualified`` name, to find in the training cohort.
+        ``model_files.qualified`` name, to find in the training cohort.
 
     Returns
     -------
@@ -74,7 +74,7 @@ def encode_scan(
     ModelError
         The model is missing or damaged, or was trained in another space or on another grid.
     """
-    model = files.load_model(model_dir)
+    model = model_files.load_model(model_dir)
     trained_in = model.card.get("space")
     if space and trained_in and trained_in != space:
         raise ModelError(
@@ -87,7 +87,7 @@ def encode_scan(
     decoded = model.decode(z)
     error = float(np.mean((decoded - x) ** 2, dtype=np.float64))
     spread = float(np.mean((x - model.mean) ** 2, dtype=np.float64))
-    in_training = participant is not None and files.was_trained_on(model.card, participant)
+    in_training = participant is not None and model_files.was_trained_on(model.card, participant)
     p = bound = np.nan
     if not in_training and (folds := read_calibration(model_dir)):
         known = [errors for _, errors in folds]
@@ -98,7 +98,7 @@ def encode_scan(
         reconstruction=resample_from_to(model.grid.to_image(decoded[0]), modulated, order=1),
         error=error,
         explained_variance=1 - error / max(spread, 1e-12),
-        error_percentile=files.error_percentile(model.card, error),
+        error_percentile=model_files.error_percentile(model.card, error),
         error_p=p,
         error_p_bound=bound,
         in_training=in_training,

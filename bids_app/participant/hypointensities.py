@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
-from bids_app.space.templates import FWHM_TO_SIGMA
+from bids_app.schema.units import FWHM_TO_SIGMA
 
 CSF, GM, WM = range(3)
 # Constants were set with hyperintensities found on FLAIR and with labelled cortex, deep grey matter and ventricles in

@@ -46,7 +46,7 @@ class Summary:
     n: float
 
 
-def summarise(data: np.ndarray, weight: np.ndarray) -> Summary:
+def summarise_tissue(data: np.ndarray, weight: np.ndarray) -> Summary:
     """Intensities of a tissue, every voxel weighted by its fraction.
 
     Parameters
@@ -205,12 +205,12 @@ def measure_image(
     # Tissues are looked at in the brain's box: a head is several brains large.
     box = bounding_box(inside)
     fractions = {key: np.asarray(getattr(tissues, key).dataobj[box]) for key in TISSUES}
-    of = {key: summarise(data[box], fraction) for key, fraction in fractions.items()}
+    of = {key: summarise_tissue(data[box], fraction) for key, fraction in fractions.items()}
     found: dict[str, float] = {}
     with np.errstate(divide="ignore", invalid="ignore"):
         found["cjv"] = cjv(of["wm"], of["gm"])
         around = data[find_air(data, inside, zooms, of["wm"].median)]
-        air = summarise(around, np.ones_like(around))
+        air = summarise_tissue(around, np.ones_like(around))
         if air.n > 1000 and air.sd > 0:
             found["cnr"] = cnr(of["wm"], of["gm"], air)
         found["efc"] = efc(data)

@@ -11,7 +11,8 @@ from scipy import ndimage
 
 from bids_app.participant._ants import image_like
 from bids_app.participant.transforms import Transforms, jacobian, warp
-from bids_app.space.templates import FWHM_TO_SIGMA, Template
+from bids_app.schema.units import FWHM_TO_SIGMA
+from bids_app.space.templates import Template
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from bids_app.errors import ScanError
 from bids_app.participant._ants import image_like
 from bids_app.participant._grid import block_mean, bounding_box, interpolate
 from bids_app.participant.hypointensities import give_back
-from bids_app.space.templates import FWHM_TO_SIGMA
+from bids_app.schema.units import FWHM_TO_SIGMA
 
 CSF, GM, WM = range(3)
 DEEP = 3  # the state of deep grey matter, which counts as GM

@@ -17,7 +17,7 @@ import pandas as pd
 
 from bids_app.errors import ConfigError
 from bids_app.group.study import Design, Study, build_questions, build_study
-from bids_app.model.crossfit import split_participants
+from bids_app.model.cross_fitting import split_participants
 from bids_app.model.plan import make_plan
 from bids_app.planning import PATTERNS
 
@@ -155,8 +155,8 @@ def draw(bank: Bank, scenario: Scenario, rng: np.random.Generator) -> tuple[pd.D
 
 def build(bank: Bank, scenario: Scenario, table: pd.DataFrame, maps: np.ndarray, seed: int) -> Study:
     """The study that the program makes of these maps: the linear path, learnt for every fold and in full."""
-    ids, n = table["participant_id"], len(table)
-    fold = split_participants(ids, FOLDS, seed, table["group"])
+    ids, n = table["participant_id"].tolist(), len(table)
+    fold = split_participants(ids, FOLDS, seed, table["group"].tolist())
     k = make_plan(ids, fold, latent_dim=scenario.latent_dim).latent_dim
     observed = bank.mean + maps @ bank.loadings
     reconstructed, explained, by_fold = np.zeros(observed.shape), np.zeros(n), []

@@ -7,10 +7,16 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .. import __version__
 from ..errors import ConfigError, LatentAtlasError, UsageError
 from . import PATTERNS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from .bank import Scenario
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -83,9 +89,9 @@ def _plan(options: argparse.Namespace) -> None:
         raise UsageError("--nprocs is 1 or more", remedy="leave it out to use all processors")
     from tqdm import tqdm
 
-    from ..workflows.environment import processors
+    from ..workflows.engine.environment import processors
     from .bank import Scenario, load_bank
-    from .power import run, summarise
+    from .power import simulate_studies, summarise_power
 
     if sum(options.groups) > len(load_bank()):
         raise ConfigError(
@@ -93,10 +99,10 @@ def _plan(options: argparse.Namespace) -> None:
         )
     scenario = Scenario(tuple(options.groups), options.effect_sd, options.pattern, options.spread, options.sites,
                         options.covariates, options.latent_dim)  # fmt: skip
-    studies = run(scenario, range(options.studies), options.nprocs or processors())
+    studies = simulate_studies(scenario, range(options.studies), options.nprocs or processors())
     found = list(tqdm(studies, total=options.studies, unit="study", disable=options.quiet, desc="Simulating studies"))
-    table = summarise(found)
-    print(describe(scenario, table, found))
+    table = summarise_power(found)
+    print(describe_power(scenario, table, found))
     if options.json:
         record = {"scenario": asdict(scenario), "studies": len(found), "claims": table.to_dict("records")}
         options.json.write_text(json.dumps({**record, "version": __version__}, indent=2) + "\n", encoding="utf-8")
@@ -106,7 +112,7 @@ def _plan(options: argparse.Namespace) -> None:
         draw_power(table, scenario, len(found)).savefig(options.picture, bbox_inches="tight", dpi=150)
 
 
-def describe(scenario, table, found: list[dict[str, float]]) -> str:
+def describe_power(scenario: Scenario, table: pd.DataFrame, found: list[dict[str, float]]) -> str:
     """The table in words and columns."""
     from .power import TITLES
 
@@ -117,10 +123,10 @@ def describe(scenario, table, found: list[dict[str, float]]) -> str:
         "",
         f"{'claim':<52}{'supported':>16}{'in the worst case':>22}",
     ]
-    for row in table.itertuples():
-        supported = f"{100 * row.supported:.0f} % (± {100 * row.supported_se:.0f})"
-        worst = f"{100 * row.worst_case:.0f} % (± {100 * row.worst_case_se:.0f})"
-        lines.append(f"{TITLES[row.claim_id]:<52}{supported:>16}{worst:>22}")
+    for row in table.to_dict("records"):
+        supported = f"{100 * row['supported']:.0f} % (± {100 * row['supported_se']:.0f})"
+        worst = f"{100 * row['worst_case']:.0f} % (± {100 * row['worst_case_se']:.0f})"
+        lines.append(f"{TITLES[row['claim_id']]:<52}{supported:>16}{worst:>22}")
     if "planted differ" in found[0]:
         differ, kept = (sum(one[f"planted {name}"] for one in found) / len(found) for name in ("differ", "kept"))
         lines += [

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -59,7 +60,7 @@ def simulate(number: int, scenario: Scenario) -> dict[str, float]:
     table, maps = draw(bank, scenario, np.random.default_rng([number, *map(ord, repr(scenario))]))
     study = build(bank, scenario, table, maps, number)
     settings = AnalysisSettings(PERMUTATIONS, seed=number, n_rank_samples=5, n_interval_samples=200)
-    tables = {"lrcp_regions": lrcp(study, settings).regions, "sam_regions": sam(study, settings)}
+    tables: dict[str, Any] = {"lrcp_regions": lrcp(study, settings).regions, "sam_regions": sam(study, settings)}
     validation, names = validate(study, settings, **tables), study.covariates.names
     graded = verdicts(validation, baselines(study, settings), study.contrasts, covariate_names=names, **tables)
     found: dict[str, float] = {"latents": study.latents.full.shape[1]}
@@ -77,7 +78,7 @@ def simulate(number: int, scenario: Scenario) -> dict[str, float]:
     return found
 
 
-def run(scenario: Scenario, numbers: Iterable[int], processes: int = 1) -> Iterator[dict[str, float]]:
+def simulate_studies(scenario: Scenario, numbers: Iterable[int], processes: int = 1) -> Iterator[dict[str, float]]:
     """Many studies of one scenario, in so many processes of one thread each."""
     if processes == 1:
         yield from map(partial(simulate, scenario=scenario), numbers)
@@ -91,7 +92,7 @@ def share_error(p: float, n: int) -> float:
     return float(np.sqrt((p * n + 0.5) * ((1 - p) * n + 0.5) / (n + 1) ** 2 / n))
 
 
-def summarise(found: list[dict[str, float]]) -> pd.DataFrame:
+def summarise_power(found: list[dict[str, float]]) -> pd.DataFrame:
     """``claim_id, supported, supported_se, worst_case, worst_case_se``: shares and their binomial standard errors."""
     table, n = pd.DataFrame(found), len(found)
     rows = []

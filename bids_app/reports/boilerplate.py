@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import pandas as pd
 
 from .. import __version__
 from ..bids.files import read_json, write_text
@@ -24,11 +23,27 @@ from ..schema.architectures import BY_KIND, BY_NAME, Architecture
 from ..schema.atlases import named
 from ..schema.claims import ALPHA
 from ..schema.methods import EMBEDDINGS
+from ..schema.outputs import (
+    ATLAS_REGIONS,
+    DESCRIPTION,
+    METHODS_HTML,
+    METHODS_TEX,
+    METHODS_TEXT,
+    MODEL_CARD,
+    REFERENCES,
+    RUN_OPTIONS,
+    SCAN_FILES,
+    SUMMARY,
+    VBM_T,
+    VBM_TFCE,
+)
+from ..schema.region_tables import LRCP_REGIONS, SHAP_REGIONS
 from ..schema.scan_tables import DEVIATIONS
 from ..schema.segmenters import BY_NAME as SEGMENTERS
 from ..schema.site_tables import SITE_ERRORS, SITE_LATENTS
+from ..space.templates import BUNDLED
 from .citations import cited, html_page, read_bibliography, tex_document, with_references
-from .group_results import error_is_explained
+from .group_results import error_is_explained, read_shown
 from .style import join_words, number
 
 PACKAGES = (
@@ -42,7 +57,6 @@ PACKAGES = (
     "nilearn",
     "numpy",
     "scipy",
-    "nireports",
     "templateflow",
 )
 SPELT = {
@@ -51,7 +65,6 @@ SPELT = {
 }
 TEMPLATES = {"MNI152NLin2009": "@fonov2009; @fonov2011", "MNIPediatricAsym": "@fonov2011"}
 PIPELINES = {"fMRIPrep": "@fmriprep", "sMRIPrep": "@fmriprep", "CAT12": "@cat12"}
-BUNDLED = "MNI152NLin2009aSym"
 
 
 def write_boilerplate(output_dir: str | Path, config: Config | Mapping[str, Any] | None = None) -> dict[str, Path]:
@@ -60,7 +73,7 @@ def write_boilerplate(output_dir: str | Path, config: Config | Mapping[str, Any]
     Parameters
     ----------
     output_dir : path-like
-        The derivative data set; what it holds already (sidecars, ``group/summary.json``) decides what the text says.
+        The derivative dataset; what it holds already (sidecars, ``group/summary.json``) decides what the text says.
     config : Config or mapping, optional
         The options of the run; default: the newest ``logs/*.toml``.
 
@@ -72,18 +85,14 @@ def write_boilerplate(output_dir: str | Path, config: Config | Mapping[str, Any]
     output_dir = Path(output_dir)
     text = methods_text(describe_run(output_dir, config))
     library = read_bibliography(home() / "references.bib")
-    logs = output_dir / "logs"
     keys = cited(text)
     written = {
-        "md": with_references(text, library),
-        "html": html_page(text, library),
-        "tex": tex_document(text),
-        "bib": "\n\n".join(library[key].source for key in keys) + "\n",
+        METHODS_TEXT: with_references(text, library),
+        METHODS_HTML: html_page(text, library),
+        METHODS_TEX: tex_document(text),
+        REFERENCES: "\n\n".join(library[key].source for key in keys) + "\n",
     }
-    paths = {}
-    for ending, content in written.items():
-        paths[ending] = write_text(logs / f"CITATION.{ending}", content)
-    return paths
+    return {file.name.split(".")[-1]: write_text(file.at(output_dir), content) for file, content in written.items()}
 
 
 def methods_text(run: Mapping[str, Any]) -> str:
@@ -121,7 +130,7 @@ def describe_run(output_dir: Path, config: Config | Mapping[str, Any] | None = N
     """
     output_dir = Path(output_dir)
     options = _options(output_dir, config)
-    summary = read_json(output_dir / "group" / "summary.json")
+    summary = read_json(SUMMARY.at(output_dir))
     maps = [path for path in sorted(output_dir.glob("sub-*/**/anat/*_label-GM*_probseg.json")) if _is_map(path)]
     sidecars = [{**read_json(path), "Subject": path.name.split("_")[0]} for path in maps]
     given = [meta for meta in sidecars if meta.get("Precomputed")]
@@ -166,7 +175,7 @@ def describe_run(output_dir: Path, config: Config | Mapping[str, Any] | None = N
         "smoothing_fwhm": f"{float(fwhm):g}" if fwhm else "",
         "model_given": model,
         "conformal": _conformal(output_dir),
-        "encoded_by": model if any(output_dir.glob("sub-*/**/*_desc-recon_probseg.json")) else "",
+        "encoded_by": model if any(output_dir.glob(f"sub-*/**/*_{SCAN_FILES['recon'].stem}.json")) else "",
         "model_mm": f"{card['grid']['resolution']:g}" if "grid" in card else "",
         "latent_dim": (latent_dim := summary.get("latent_dim", options["latent_dim"])),
         "trained": _architecture(card, options).methods.format(latent_dim=latent_dim),
@@ -194,9 +203,9 @@ def describe_run(output_dir: Path, config: Config | Mapping[str, Any] | None = N
         "sites_left_out": (output_dir / SITE_ERRORS.path).exists(),
         "sites_told": _relabellings(output_dir / SITE_LATENTS.path),
         "n_permutations": f"{int(summary.get('n_permutations', options['permutations'])):,}",
-        "voxelwise": _voxelwise(output_dir / "group"),
-        "shap": bool(shap) or (output_dir / "group" / "shap_regions.tsv").exists(),
-        "shap_supported": bool(shap.get("supported", True)) and error_is_explained(output_dir / "group"),
+        "voxelwise": _voxelwise(output_dir),
+        "shap": bool(shap) or (output_dir / SHAP_REGIONS.path).exists(),
+        "shap_supported": bool(shap.get("supported", True)) and error_is_explained(output_dir),
         "shap_model": shap.get("model", ""),
         "alpha": summary.get("alpha", ALPHA),
         "confidence": number(1 - float(summary.get("alpha", ALPHA)), 2),
@@ -217,7 +226,7 @@ def _options(output_dir: Path, config: Config | Mapping[str, Any] | None) -> dic
     elif config is not None:
         given = dict(config)
     else:
-        files = sorted(output_dir.glob("logs/*.toml"), key=lambda path: path.stat().st_mtime)
+        files = sorted(RUN_OPTIONS.find(output_dir), key=lambda path: path.stat().st_mtime)
         given = tomllib.loads(files[-1].read_text(encoding="utf-8")) if files else {}
     given = {name.replace("-", "_"): value for name, value in given.items()}
     first: dict[str, Any] = {"bids_dir": Path(), "output_dir": output_dir, "analysis_level": ""}
@@ -227,11 +236,12 @@ def _options(output_dir: Path, config: Config | Mapping[str, Any] | None) -> dic
 
 
 def _is_map(path: Path) -> bool:
-    """Whether a sidecar is that of the map which the later stages read."""
+    """Whether a sidecar is that of the map which the later steps read."""
     if "_space-" not in path.name:
         return False
-    better = path.with_name(path.name.replace("_label-GM_probseg", "_label-GM_desc-modulated_probseg"))
-    return "_desc-modulated_" in path.name or (path.name.endswith("_label-GM_probseg.json") and not better.exists())
+    modulated, plain = (f"_{SCAN_FILES[kind].stem}.json" for kind in ("modulated", "gm_std"))
+    better = path.with_name(path.name.removesuffix(plain) + modulated)
+    return path.name.endswith(modulated) or (path.name.endswith(plain) and not better.exists())
 
 
 def _kept_its_outline(meta: Mapping[str, Any]) -> bool:
@@ -252,18 +262,16 @@ def _resolution(sidecars: list[dict[str, Any]]) -> float | None:
     return float(found.group()) if found else None
 
 
-def _voxelwise(group: Path) -> str:
+def _voxelwise(output_dir: Path) -> str:
     """What was tested at each voxel, by the maps that are there."""
-    if any(group.glob("vbm_*_tfce_logp.nii.gz")):
+    if VBM_TFCE.find(output_dir):
         return "tfce"
-    return "fwe" if any(group.glob("vbm_*_t.nii.gz")) else "none"
+    return "fwe" if VBM_T.find(output_dir) else "none"
 
 
 def _model_card(output_dir: Path) -> dict[str, Any]:
     """What the trained model says of itself."""
-    return next(
-        (card for path in sorted((output_dir / "group" / "model").glob("*.json")) if (card := read_json(path))), {}
-    )
+    return read_json(MODEL_CARD.at(output_dir))
 
 
 def _segmentation(computed: list[dict[str, Any]], options: Mapping[str, Any]) -> str:
@@ -290,7 +298,7 @@ def _source(options: Mapping[str, Any], sidecars: list[dict[str, Any]]) -> tuple
         return "", ""
     names, citations = [], []
     for folder in folders:
-        described = read_json(folder / "dataset_description.json")
+        described = read_json(DESCRIPTION.at(folder))
         made = (described.get("GeneratedBy") or [{}])[0]
         if not made and any("mwp1" in str(meta.get("Sources")) for meta in sidecars):
             made = {"Name": "CAT12"}
@@ -302,30 +310,28 @@ def _source(options: Mapping[str, Any], sidecars: list[dict[str, Any]]) -> tuple
 
 def _contrasts(output_dir: Path) -> list[str]:
     """The contrasts that were analysed, where nobody asked for certain ones."""
-    path = output_dir / "group" / "lrcp_regions.tsv"
-    return (
-        list(pd.read_csv(path, sep="\t", usecols=["contrast"])["contrast"].dropna().unique()) if path.exists() else []
-    )
+    path = output_dir / LRCP_REGIONS.path
+    return list(read_shown(path)["contrast"].dropna().unique()) if path.exists() else []
 
 
 def _conformal(output_dir: Path) -> bool:
     """Whether errors were compared with those of people whom the models of the folds did not see."""
     path = output_dir / DEVIATIONS.path
-    if path.exists() and "error_p" in pd.read_csv(path, sep="\t", nrows=1):
+    if path.exists() and "error_p" in read_shown(path):
         return True
-    sidecars = output_dir.glob("sub-*/**/*_desc-recon_probseg.json")
+    sidecars = output_dir.glob(f"sub-*/**/*_{SCAN_FILES['recon'].stem}.json")
     return any(read_json(path).get("ReconstructionErrorP") is not None for path in sidecars)
 
 
 def _relabellings(path: Path) -> str:
     """How many relabellings the latents' knowledge of the sites was tested by; empty where it was not."""
-    known = pd.read_csv(path, sep="\t")["permutations"].dropna() if path.exists() else pd.Series(dtype=float)
-    return f"{int(known.iloc[0]):,}" if len(known) else ""
+    known = list(read_shown(path)["permutations"].dropna()) if path.exists() else []
+    return f"{int(known[0]):,}" if known else ""
 
 
 def _count_regions(output_dir: Path, atlas: str) -> int | str:
-    for path in sorted(output_dir.glob(f"tpl-*/anat/tpl-*_atlas-{atlas}_dseg.tsv")):
-        return len(pd.read_csv(path, sep="\t"))
+    for path in ATLAS_REGIONS.find(output_dir, A=atlas):
+        return len(read_shown(path))
     return "all"
 
 

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from ..space.templates import Template
 from .participant_figures import DIVERGING
-from .slices import canonical, mosaic, on_grid, open_figure, plan_layout, window
+from .slices import in_ras, mosaic, on_grid, open_figure, plan_layout, window
 from .style import esc
 
 FAINTEST = 0.25  # weak regions let the brain shine through
@@ -38,7 +38,7 @@ def region_image(values: pd.Series, labels: nib.Nifti1Image) -> np.ndarray:
     ndarray (X, Y, Z)
         float32, NaN outside every region that has a value; canonical orientation.
     """
-    data = np.rint(canonical(labels)[0]).astype(np.int64)
+    data = np.rint(in_ras(labels)[0]).astype(np.int64)
     lookup = np.full(int(data.max()) + 1, np.nan, np.float32)
     known = values[(values.index >= 0) & (values.index < lookup.size)]
     lookup[known.index.to_numpy(int)] = known.to_numpy(np.float32)
@@ -74,8 +74,8 @@ def region_figure(
     """
     painted = region_image(values, labels)
     affine = nib.as_closest_canonical(labels).affine
-    under = canonical(on_grid(template.t1w, nib.as_closest_canonical(labels)))[0] if template is not None else None
-    inside = under > 0 if under is not None else canonical(labels)[0] > 0
+    under = in_ras(on_grid(template.t1w, nib.as_closest_canonical(labels)))[0] if template is not None else None
+    inside = under > 0 if under is not None else in_ras(labels)[0] > 0
     layout = plan_layout(inside, affine, columns=8, pixel=0.9, margin_mm=3)
     figure, axes, colours = open_figure(layout, colourbar=True)
     if under is not None:
@@ -88,7 +88,7 @@ def region_figure(
     strength = np.abs(np.nan_to_num(tiles)) / max(abs(limit) for limit in (norm.vmin, norm.vmax) if limit is not None)
     axes.imshow(tiles, cmap=cmap, norm=norm, alpha=np.clip(FAINTEST + (0.95 - FAINTEST) * 2 * strength, 0, 0.95))
     if outlined:
-        marked = np.isin(np.rint(canonical(labels)[0]).astype(int), list(outlined)).astype(np.float32)
+        marked = np.isin(np.rint(in_ras(labels)[0]).astype(int), list(outlined)).astype(np.float32)
         axes.contour(mosaic(marked, layout), levels=[0.5], colors="white", linewidths=1.1)
     figure.colorbar(ScalarMappable(norm, cmap), cax=colours, orientation="horizontal").set_label(label, fontsize=9)
     return figure
@@ -146,15 +146,15 @@ def viewer_html(
     import matplotlib
 
     flat = nib.as_closest_canonical(labels)
-    whole = np.rint(canonical(flat)[0]) if template is None else canonical(on_grid(template.t1w, flat))[0]
+    whole = np.rint(in_ras(flat)[0]) if template is None else in_ras(on_grid(template.t1w, flat))[0]
     flat = flat.slicer[_box(whole > 0)]
-    data = np.rint(canonical(flat)[0]).astype(np.int64)
+    data = np.rint(in_ras(flat)[0]).astype(np.int64)
     order = [int(index) for index in names["index"] if (data == index).any()]
     small = np.zeros(max(int(data.max()), max(order, default=0)) + 1, np.uint16)
     small[order] = np.arange(1, len(order) + 1)
     regions = small[data]
     if template is not None:
-        under = canonical(on_grid(template.t1w, flat))[0]
+        under = in_ras(on_grid(template.t1w, flat))[0]
         low, high = window(under, under > 0)
         grey = np.clip(255 * (under - low) / (high * 1.15 - low), 0, 255).astype(np.uint8)
     else:

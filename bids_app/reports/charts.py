@@ -16,7 +16,7 @@ from ..schema.architectures import Architecture
 from ..schema.labels import CARRIED_R2, DIFFERING
 from ..schema.methods import FEATURES, TESTS
 from .group_results import numeric
-from .style import BLUE, FAINT, GREEN, ORANGE, PALETTE, VERMILION, p_value
+from .style import BLUE, FAINT, GREEN, ORANGE, PALETTE, VERMILION, p_text
 
 MISSING = "(missing)"
 
@@ -252,9 +252,9 @@ def forest_figure(validation: pd.DataFrame) -> Figure:
                 axes.plot([chance[i]] * 2, [y - 0.42, y + 0.42], color="black", lw=1.6)
             note = f"n = {int(table['n'][i])}" if "n" in table and np.isfinite(table["n"][i]) else ""
             p = numeric(table, "p")[i]
-            note += f",  p {'= ' if p >= 0.001 else ''}{p_value(p)}" if np.isfinite(p) else ""
+            note += f",  p {'= ' if p >= 0.001 else ''}{p_text(p)}" if np.isfinite(p) else ""
             adjusted = numeric(table, "p_adjusted")[i]
-            note += f", adjusted {p_value(adjusted)}" if adjusted > p else ""
+            note += f", adjusted {p_text(adjusted)}" if adjusted > p else ""
             area = numeric(table, "auc")[i]
             note += f",  AUC {area:.2f}" if np.isfinite(area) else ""
             axes.text(edge * 1.02, y, note, va="center", fontsize=8, color=FAINT)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..schema.outputs import REFERENCES
 from .style import esc
 
 _CITATION = re.compile(r"\[(@[\w:-]+(?:; @[\w:-]+)*)\]")
@@ -143,7 +144,7 @@ def tex_document(text: str) -> str:
         "\\documentclass{article}\n\\usepackage[T1]{fontenc}\n\\usepackage[utf8]{inputenc}\n\\usepackage{natbib}\n"
         "\\usepackage{hyperref}\n\\begin{document}\n"
         + body
-        + "\n\n\\bibliographystyle{plainnat}\n\\bibliography{CITATION}\n\\end{document}\n"
+        + f"\n\n\\bibliographystyle{{plainnat}}\n\\bibliography{{{Path(REFERENCES.path).stem}}}\n\\end{{document}}\n"
     )
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
 from ..errors import NoInputError
+from ..schema.outputs import GROUP_FIGURES, GROUP_PAGE
 from . import (
     sections_model,
     sections_overview,
@@ -17,11 +19,11 @@ from . import (
     sections_regions,
     sections_sites,
 )
-from .assemble import Reportlet, Section, build_page
 from .group_results import GroupResults, read_group_results
 from .interactive import plotly_script
 from .items import COARSE, Item
 from .logs import errors_html, methods_html
+from .page import Section, build_page
 from .style import esc, save_png, save_svg, styled
 from .truth import truth_sections
 
@@ -55,7 +57,7 @@ def build_group_report(output_dir: str | Path, ground_truth: str | Path | None =
     Parameters
     ----------
     output_dir : path-like
-        The derivative data set.
+        The derivative dataset.
     ground_truth : path-like, optional
         ``code/ground_truth.tsv`` of a simulated cohort.
 
@@ -77,16 +79,16 @@ def build_group_report(output_dir: str | Path, ground_truth: str | Path | None =
         )
     truth = Path(ground_truth) if ground_truth else None
     parts = [*PARTS, ("truth", "Against the planted truth", lambda r: truth_sections(r, truth))]
-    figures = results.folder / "figures"
+    figures = GROUP_FIGURES.at(results.output_dir)
     figures.mkdir(parents=True, exist_ok=True)
     for old in figures.glob("group_desc-*"):
         old.unlink()
     page, missing = [], []
     with styled():
         for name, title, make in parts:
-            reportlets = [_write(item, figures) for item in _made(make, results, title)]
-            if reportlets:
-                page.append(Section(name, title, reportlets))
+            items = [_write(item, figures) for item in _made(make, results, title)]
+            if items:
+                page.append(Section(name, title, items))
             elif name not in ASKED_FOR:
                 missing.append(title)
         closing = {
@@ -99,11 +101,10 @@ def build_group_report(output_dir: str | Path, ground_truth: str | Path | None =
         for name, (title, text) in closing.items():
             page.append(Section(name, title, [_write(Item(name, text), figures)]))
     return build_page(
-        results.output_dir / "group.html",
+        GROUP_PAGE.at(results.output_dir),
         title="Group report",
         lead=_lead(results, missing),
         sections=page,
-        reportlets_dir=results.folder,
         scripts=_scripts(figures),
     )
 
@@ -126,14 +127,15 @@ def _made(make: Callable[[GroupResults], Iterator[Item]], results: GroupResults,
         yield item
 
 
-def _write(item: Item, figures: Path) -> Reportlet:
-    """The file of an item, and how the page refers to it."""
+def _write(item: Item, figures: Path) -> Item:
+    """The item as a file of its own, which the page shows."""
     stem = figures / f"group_desc-{item.desc}_probseg"
     if isinstance(item.content, Figure):
-        (save_png if item.picture else save_svg)(item.content, stem.with_suffix(".png" if item.picture else ".svg"))
-    else:
-        stem.with_suffix(".html").write_text(item.content or " ", encoding="utf-8")
-    return Reportlet(item.desc, item.title, item.caption, item.alt or item.title, item.faded)
+        save = save_png if item.picture else save_svg
+        return replace(item, content=save(item.content, stem.with_suffix(".png" if item.picture else ".svg")))
+    path = stem.with_suffix(".html")
+    path.write_text(str(item.content) or " ", encoding="utf-8")
+    return replace(item, content=path)
 
 
 def _scripts(figures: Path) -> list[str]:

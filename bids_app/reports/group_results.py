@@ -13,12 +13,17 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 
+from ..bids.files import sidecar_path
 from ..bids.tables import IDENTIFIERS
 from ..delimited import read_delimited
 from ..schema.architectures import ARCHITECTURES, BY_KIND, Architecture
 from ..schema.catalogue import TABLES
 from ..schema.claims import ERROR_EXPLAINED, SUPPORTED, WORST_CASE, Claim
-from ..schema.scan_tables import COHORT
+from ..schema.columns import Table
+from ..schema.outputs import ATLAS, GROUP, MODEL_CARD, PARTICIPANTS, SUMMARY
+from ..schema.region_tables import LRCP_REGIONS
+from ..schema.scan_tables import COHORT, LATENTS, PROJECTIONS, QUALITY, RECONSTRUCTION, REGIONAL
+from ..schema.verdict_tables import VERDICTS
 from ..space.templates import Template
 from .participant_figures import template_or_none
 
@@ -45,32 +50,28 @@ class GroupResults:
     summary: dict[str, Any]
     participants: pd.DataFrame = field(default_factory=pd.DataFrame)
 
-    def table(self, name: str) -> pd.DataFrame | None:
+    def table(self, kind: Table) -> pd.DataFrame | None:
         """A table that has rows, or None."""
-        table = self.tables.get(name)
+        table = self.tables.get(kind.name)
         return table if table is not None and len(table) else None
 
     @property
     def folder(self) -> Path:
         """``group/``"""
-        return self.output_dir / "group"
+        return self.output_dir / GROUP
 
     @cached_property
     def scans(self) -> pd.DataFrame:
         """One row a scan: identifiers, participants' columns, quality, reconstruction, projections."""
-        names = [
-            name
-            for name in ("reconstruction", "projections", "quality", "latents", "regional_gm")
-            if name in self.tables
-        ]
-        if not names:
+        places = (RECONSTRUCTION, PROJECTIONS, QUALITY, LATENTS, REGIONAL)
+        base = next((self.tables[kind.name] for kind in places if kind.name in self.tables), None)
+        if base is None:
             return self.participants
-        base = self.tables[names[0]]
         keys = [column for column in IDENTIFIERS if column in base]
         joined = base[keys].copy()
-        for name in ("reconstruction", "projections", "quality"):
-            if name in self.tables:
-                other = self.tables[name]
+        for kind in (RECONSTRUCTION, PROJECTIONS, QUALITY):
+            if kind.name in self.tables:
+                other = self.tables[kind.name]
                 on = [key for key in keys if key in other]
                 fresh = [column for column in other.columns if column in on or column not in joined]
                 joined = joined.merge(other[fresh].drop_duplicates(on), on=on, how="left")
@@ -96,20 +97,20 @@ class GroupResults:
         """Labels and names (columns ``index`` and ``name``) of the atlas of the analysis."""
         wanted = self.summary.get("atlas")
         found = []
-        for path in sorted(self.output_dir.glob("tpl-*/anat/tpl-*_atlas-*_dseg.nii.gz")):
-            names = path.with_name(path.name.replace(".nii.gz", ".tsv"))
+        for path in ATLAS.find(self.output_dir):
+            names = sidecar_path(path).with_suffix(".tsv")
             if names.exists():
                 found.append((f"_atlas-{wanted}_" not in path.name, path, names))
         if not found:
             return None
         _, path, names = min(found)
         image: Any = nib.load(path)
-        return image, read_tsv(names)
+        return image, read_shown(names)
 
     @cached_property
     def architecture(self) -> Architecture:
         """What was trained; the default where nothing was."""
-        path = self.folder / "model" / "model.json"
+        path = MODEL_CARD.at(self.output_dir)
         kind = json.loads(path.read_text(encoding="utf-8")).get("kind") if path.exists() else None
         return BY_KIND.get(str(kind), ARCHITECTURES[0])
 
@@ -135,7 +136,7 @@ class GroupResults:
         ids = self.scans.get("participant_id", pd.Series(dtype=str))
         return int(self.summary.get("n_participants") or ids.nunique())
 
-    def contrasts(self, table: str = "lrcp_regions") -> list[str]:
+    def contrasts(self, table: Table = LRCP_REGIONS) -> list[str]:
         """Contrasts of a table in the order of their appearance."""
         found = self.table(table)
         return (
@@ -160,15 +161,15 @@ def read_group_results(output_dir: str | Path) -> GroupResults:
     tables = {}
     for kind in TABLES:
         if kind is not COHORT and (output_dir / kind.path).exists():
-            tables[kind.name] = read_tsv(output_dir / kind.path)
-    path = output_dir / "group" / "summary.json"
+            tables[kind.name] = read_shown(output_dir / kind.path)
+    path = SUMMARY.at(output_dir)
     summary = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    places = [output_dir / COHORT.path, output_dir / "participants.tsv"]
-    people = next((read_tsv(path) for path in places if path.exists()), pd.DataFrame())
+    places = [output_dir / COHORT.path, PARTICIPANTS.at(output_dir)]
+    people = next((read_shown(path) for path in places if path.exists()), pd.DataFrame())
     return GroupResults(output_dir, tables, summary, people)
 
 
-def read_tsv(path: Path) -> pd.DataFrame:
+def read_shown(path: Path) -> pd.DataFrame:
     """A BIDS table: ``n/a`` is missing, identifiers and names stay text, control characters become blanks."""
     text = (*IDENTIFIERS, "name", "contrast", "claim", "group", "method", "verdict", "site")
     table = read_delimited(path, text=text, quiet=True)
@@ -183,11 +184,11 @@ def rows_of_claim(table: pd.DataFrame, claim: Claim) -> pd.DataFrame:
     return table[table["claim_id"] == claim.id] if "claim_id" in table else table.iloc[:0]
 
 
-def error_is_explained(group: Path) -> bool:
+def error_is_explained(output_dir: Path) -> bool:
     """Whether the verdict lets the regression of the reconstruction error be interpreted; yes where there is none."""
-    if not (group / "verdicts.tsv").exists():
+    if not (output_dir / VERDICTS.path).exists():
         return True
-    table = read_tsv(group / "verdicts.tsv")
+    table = read_shown(output_dir / VERDICTS.path)
     verdict = rows_of_claim(table, ERROR_EXPLAINED)["verdict"]
     return verdict.empty or bool(verdict.isin((SUPPORTED.name, WORST_CASE.name)).any())
 

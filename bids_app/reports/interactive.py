@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from ..bids.tables import IDENTIFIERS
-from ..schema.methods import PROJECTIONS
+from ..schema.methods import PROJECTION_TITLES
 from .brain_maps import script_json
 from .charts import MISSING, group_colours
 from .group_results import numeric
@@ -120,7 +120,7 @@ def _views(coordinates: Sequence[str]) -> list[dict[str, Any]]:
     views = []
     for family, names in families.items():
         method, _, rest = family.partition("_")
-        title = PROJECTIONS.get(method, method) + (f", {rest}" if rest else "")
+        title = PROJECTION_TITLES.get(method, method) + (f", {rest}" if rest else "")
         label = dict(zip(names, (f"{title} {i + 1}" for i in range(len(names))), strict=True))
         choices = [] if method.endswith("3d") else list(combinations(range(len(names)), 2))
         views += [_view(f"{title}: {i + 1} and {j + 1}", [names[i], names[j]], label) for i, j in choices]

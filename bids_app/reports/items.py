@@ -28,10 +28,11 @@ class Item:
     ----------
     desc : str
         Alphanumeric label, unique in the report.
-    content : str or Figure
-        HTML, or a figure.
+    content : str, Figure or Path
+        HTML, a figure, or the file of either.
     title, caption, alt : str
-        Heading (plain text), HTML under it, text in place of a picture.
+        Heading (plain text), HTML under it (what it shows, how to read it, when not to trust it), text in place of a
+        picture.
     picture : bool
         A figure that is an image (PNG) and no plot (SVG).
     faded : bool
@@ -39,7 +40,7 @@ class Item:
     """
 
     desc: str
-    content: str | Figure
+    content: str | Figure | Path
     title: str = ""
     caption: str = ""
     alt: str = ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from ..schema.outputs import METHODS_HTML, METHODS_TEXT
 from .style import esc
 
 _BODY = re.compile(r"<body[^>]*>(.*?)</body>", re.S | re.I)
@@ -13,9 +14,9 @@ MOST_ERRORS = 20
 
 def methods_html(output_dir: Path) -> str:
     """The body of ``logs/CITATION.html``, or a sentence saying that it is not there yet."""
-    path = Path(output_dir) / "logs" / "CITATION.html"
+    path = METHODS_HTML.at(Path(output_dir))
     if not path.exists():
-        return "<p>The methods text (<code>logs/CITATION.md</code>) was not written yet.</p>"
+        return f"<p>The methods text (<code>{METHODS_TEXT.path}</code>) was not written yet.</p>"
     body = _BODY.search(path.read_text(encoding="utf-8"))
     return (
         '<p class="caption">This text describes what this run did; it may be copied into a manuscript unchanged (CC0). '

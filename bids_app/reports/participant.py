@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from ..errors import NoInputError
-from .assemble import Reportlet, Section, build_page
-from .items import COARSE, caption, captions
+from ..schema.outputs import PARTICIPANT_PAGE
+from .items import COARSE, Item, caption, captions
 from .logs import errors_html, methods_html
+from .page import Section, build_page
 from .participant_figures import make_scan_figures, template_or_none
+from .scan_outputs import ScanOutputs, find_scans
 from .scan_summary import read_cohort, scan_summary
-from .scans import ENTITIES, Scan, find_scans
 from .style import esc, join_words
 
 KINDS = ("brainmask", "tissues", "normalisation", "jacobian", "modulated", "reconstruction")
-REPORTLETS = (
-    Reportlet("summary", caption=caption("summary")),
-    *(Reportlet(kind, captions()[kind]["title"], caption(kind), captions()[kind]["alt"]) for kind in KINDS),
-)
 
 
 def build_participant_report(output_dir: str | Path, participant_label: str) -> Path:
@@ -29,7 +25,7 @@ def build_participant_report(output_dir: str | Path, participant_label: str) -> 
     Parameters
     ----------
     output_dir : path-like
-        The derivative data set.
+        The derivative dataset.
     participant_label : str
         With or without ``sub-``.
 
@@ -59,35 +55,35 @@ def build_participant_report(output_dir: str | Path, participant_label: str) -> 
         if not scan.figure("modulated", ".png").exists():
             make_scan_figures(scan, template_or_none(scan.space))
         scan.figure("summary", ".html").write_text(scan_summary(scan, cohort), encoding="utf-8")
-        sections.append(Section(_anchor(scan), scan.title, REPORTLETS, _query(scan)))
-    about = scans[0].figures
-    items = {"methods": methods_html(output_dir), "errors": errors_html(output_dir, label)}
-    for desc, text in items.items():
-        (about / f"sub-{label}_desc-{desc}_T1w.html").write_text(text, encoding="utf-8")
-    nothing = dict.fromkeys(ENTITIES)
-    sections += [
-        Section("methods", "Methods", [Reportlet("methods")], nothing),
-        Section("errors", "Errors", [Reportlet("errors")], nothing),
-    ]
+        sections.append(Section(_anchor(scan), scan.title, _items(scan)))
+    whole = {"methods": ("Methods", methods_html(output_dir)), "errors": ("Errors", errors_html(output_dir, label))}
+    for desc, (title, text) in whole.items():
+        (scans[0].figures / f"sub-{label}_desc-{desc}_T1w.html").write_text(text, encoding="utf-8")
+        sections.append(Section(desc, title, [Item(desc, text)]))
     return build_page(
-        output_dir / f"sub-{label}.html",
+        PARTICIPANT_PAGE.at(output_dir, label=label),
         title=f"Participant {label}: grey-matter {'map' if len(scans) == 1 else 'maps'}",
         lead=_lead(scans, cohort is not None),
         sections=sections,
-        reportlets_dir=folder,
     )
 
 
-def _anchor(scan: Scan) -> str:
+def _anchor(scan: ScanOutputs) -> str:
     return "scan-" + "-".join(f"{key}{value}" for key, value in scan.entities.items())
 
 
-def _query(scan: Scan) -> dict[str, Any]:
-    """What sets the reportlets of this scan apart; an entity that it lacks must be absent."""
-    return {key: scan.entities.get(key) for key in ENTITIES}
+def _items(scan: ScanOutputs) -> list[Item]:
+    """What was drawn of a scan; pictures that could not be drawn are missing."""
+    items = [Item("summary", scan.figure("summary", ".html"), caption=caption("summary"))]
+    for kind in KINDS:
+        entry = captions()[kind]
+        for path in (scan.figure(kind, ending) for ending in (".html", ".png")):
+            if path.exists():
+                items.append(Item(kind, path, entry["title"], caption(kind), entry["alt"]))
+    return items
 
 
-def _lead(scans: list[Scan], with_cohort: bool) -> str:
+def _lead(scans: list[ScanOutputs], with_cohort: bool) -> str:
     said = [
         f"{esc(scan.title)}: <strong>{esc(scan.sidecar.get('QualityVerdict', 'no verdict'))}</strong>" for scan in scans
     ]

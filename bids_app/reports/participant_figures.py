@@ -1,7 +1,7 @@
 """The pictures of one scan, drawn from its output files; that of the Jacobian, which is none, from a work file.
 
-Every function takes a `Scan` (and what is no output file: the template, the Jacobian) and returns the path of the
-reportlet it wrote into ``sub-X/figures``, or None where a file it needs is missing.
+Every function takes a `ScanOutputs` (and what is no output file: the template, the Jacobian) and returns the path of
+the reportlet it wrote into ``sub-X/figures``, or None where a file it needs is missing.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 
 from ..space.templates import Template
-from .scans import Scan, load
-from .slices import Layout, canonical, mosaic, on_grid, open_figure, plan_layout, window
+from .scan_outputs import ScanOutputs, load
+from .slices import Layout, in_ras, mosaic, on_grid, open_figure, plan_layout, window
 from .style import GREEN, ORANGE, PINK, SKY, data_uri, esc, save_png, styled
 
 DIVERGING = "PuOr"
@@ -24,12 +24,12 @@ JACOBIAN_LIMIT = 2.0  # colours end at half and at twice the volume
 GM_LIMIT = 1.2  # ml of grey matter per ml of template
 
 
-def make_scan_figures(scan: Scan, template: Template | None) -> list[Path]:
+def make_scan_figures(scan: ScanOutputs, template: Template | None) -> list[Path]:
     """Draw every reportlet that the files of a scan allow.
 
     Parameters
     ----------
-    scan : Scan
+    scan : ScanOutputs
     template : Template or None
         The template of the maps at any resolution; without it (not available offline) the comparison with the
         template is left out.
@@ -50,13 +50,13 @@ def make_scan_figures(scan: Scan, template: Template | None) -> list[Path]:
     return [path for path in drawn if path is not None]
 
 
-def draw_mask(scan: Scan) -> Path | None:
+def draw_mask(scan: ScanOutputs) -> Path | None:
     """Outline of the brain mask on the native T1w."""
-    t1w, mask = load(scan.find("desc-preproc", "T1w")), load(scan.find("desc-brain", "mask"))
+    t1w, mask = load(scan.find("t1w")), load(scan.find("mask"))
     if t1w is None or mask is None:
         return None
-    data, affine = canonical(t1w)
-    inside = canonical(on_grid(mask, t1w, order=0))[0] > 0.5
+    data, affine = in_ras(t1w)
+    inside = in_ras(on_grid(mask, t1w, order=0))[0] > 0.5
     low, high = window(data, inside)
     # Wide enough to see what the mask has missed; the whole volume where there is hardly any mask.
     layout = plan_layout(inside if inside.mean() > 0.01 else data > 0.1 * high, affine, pixel=1.1, margin_mm=18)
@@ -67,18 +67,18 @@ def draw_mask(scan: Scan) -> Path | None:
     return save_png(figure, scan.figure("brainmask", ".png"))
 
 
-def draw_tissues(scan: Scan) -> Path | None:
+def draw_tissues(scan: ScanOutputs) -> Path | None:
     """Where grey and white matter are more likely than not, and dark spots of white matter, on the native T1w."""
-    t1w = load(scan.find("desc-preproc", "T1w"))
-    gm, wm = (load(scan.find(f"label-{tissue}", "probseg")) for tissue in ("GM", "WM"))
+    t1w = load(scan.find("t1w"))
+    gm, wm = (load(scan.find(tissue)) for tissue in ("gm", "wm"))
     if t1w is None or gm is None or wm is None:
         return None
-    data, affine = canonical(t1w)
-    tissues = {ORANGE: canonical(on_grid(gm, t1w))[0], SKY: canonical(on_grid(wm, t1w))[0]}
+    data, affine = in_ras(t1w)
+    tissues = {ORANGE: in_ras(on_grid(gm, t1w))[0], SKY: in_ras(on_grid(wm, t1w))[0]}
     brain = np.sum([*tissues.values()], axis=0) > 0.5
-    spots = load(scan.find("desc-hypointensities", "mask"))
+    spots = load(scan.find("hypointensities"))
     if spots is not None:  # an earlier version wrote none
-        tissues[PINK] = canonical(on_grid(spots, t1w, order=0))[0]
+        tissues[PINK] = in_ras(on_grid(spots, t1w, order=0))[0]
     low, high = window(data, brain)
     layout = plan_layout(brain, affine, columns=5, pixel=0.8)
     figure, axes, _ = open_figure(layout)
@@ -90,17 +90,17 @@ def draw_tissues(scan: Scan) -> Path | None:
     return save_png(figure, scan.figure("tissues", ".png"))
 
 
-def draw_normalisation(scan: Scan, template: Template | None) -> Path | None:
+def draw_normalisation(scan: ScanOutputs, template: Template | None) -> Path | None:
     """The template and the warped scan in one place, one after the other, each with the template's grey matter."""
-    warped = load(scan.template_space("desc-preproc", "T1w"))
+    warped = load(scan.find("t1w_std"))
     if warped is None or template is None:
         return None
     layers = []
     layout = _template_layout(template)
-    outline = mosaic(canonical(template.gm)[0], layout)
-    inside = canonical(template.mask)[0] > 0.5
+    outline = mosaic(in_ras(template.gm)[0], layout)
+    inside = in_ras(template.mask)[0] > 0.5
     for name, image in (("template", template.t1w), ("scan", on_grid(warped, template.t1w))):
-        data = canonical(image)[0]
+        data = in_ras(image)[0]
         low, high = window(data, inside)
         figure, axes, _ = open_figure(layout)
         axes.imshow(mosaic(data, layout), cmap="gray", vmin=low, vmax=high)
@@ -113,12 +113,12 @@ def draw_normalisation(scan: Scan, template: Template | None) -> Path | None:
     return page
 
 
-def draw_jacobian(scan: Scan, jacobian: Path, template: Template | None) -> Path:
+def draw_jacobian(scan: ScanOutputs, jacobian: Path, template: Template | None) -> Path:
     """How much volume every place of the template has in this brain, on a logarithmic scale.
 
     Parameters
     ----------
-    scan : Scan
+    scan : ScanOutputs
     jacobian : Path
         Jacobian determinant of the whole native-to-template transform, on the template grid: a work file, so that this
         picture cannot be drawn later from the outputs.
@@ -129,9 +129,9 @@ def draw_jacobian(scan: Scan, jacobian: Path, template: Template | None) -> Path
         return _draw_jacobian(scan, image, template)
 
 
-def _draw_jacobian(scan: Scan, image: nib.Nifti1Image, template: Template | None) -> Path:
-    data, affine = canonical(image)
-    inside = canonical(on_grid(template.mask, image, order=0))[0] > 0.5 if template else data > 0
+def _draw_jacobian(scan: ScanOutputs, image: nib.Nifti1Image, template: Template | None) -> Path:
+    data, affine = in_ras(image)
+    inside = in_ras(on_grid(template.mask, image, order=0))[0] > 0.5 if template else data > 0
     layout = plan_layout(inside, affine, columns=7, pixel=1.0)
     figure, axes, colours = open_figure(layout, colourbar=True)
     # The logarithm makes halving and doubling equally strong colours.
@@ -150,19 +150,19 @@ def _draw_jacobian(scan: Scan, image: nib.Nifti1Image, template: Template | None
     return save_png(figure, scan.figure("jacobian", ".png"))
 
 
-def draw_modulated(scan: Scan, template: Template | None) -> Path | None:
-    """The grey-matter map that all later stages use."""
+def draw_modulated(scan: ScanOutputs, template: Template | None) -> Path | None:
+    """The grey-matter map that all later steps use."""
     image = load(scan.modulated)
     if image is None:
         return None
-    data, affine = canonical(image)
+    data, affine = in_ras(image)
     layout = plan_layout(data > 0.1, affine, columns=7, pixel=1.0)
     figure, axes, colours = open_figure(layout, colourbar=True)
     norm = Normalize(0, GM_LIMIT)
     axes.imshow(mosaic(data, layout), cmap="inferno", norm=norm)
     if template is not None:
         axes.contour(
-            mosaic(canonical(on_grid(template.mask, image, order=0))[0], layout),
+            mosaic(in_ras(on_grid(template.mask, image, order=0))[0], layout),
             levels=[0.5],
             colors="white",
             linewidths=0.5,
@@ -175,14 +175,14 @@ def draw_modulated(scan: Scan, template: Template | None) -> Path | None:
     return save_png(figure, scan.figure("modulated", ".png"))
 
 
-def draw_reconstruction(scan: Scan) -> Path | None:
+def draw_reconstruction(scan: ScanOutputs) -> Path | None:
     """Map, what the model made of it, and the difference, in the same slices."""
-    recon = load(scan.template_space("label-GM", "desc-recon", "probseg"))
-    source = load(scan.template_space("label-GM", "desc-smoothed", "probseg")) or load(scan.modulated)
+    recon = load(scan.find("recon"))
+    source = load(scan.find("smoothed")) or load(scan.modulated)
     if recon is None or source is None:
         return None
-    made, affine = canonical(recon)
-    given = canonical(on_grid(source, recon))[0]
+    made, affine = in_ras(recon)
+    given = in_ras(on_grid(source, recon))[0]
     layout = plan_layout(given > 0.1, affine, planes=("axial",) * 3, columns=7, pixel=1.2)
     tall = layout.tile[0]
     figure, axes, colours = open_figure(layout, colourbar=True)
@@ -217,7 +217,7 @@ def draw_reconstruction(scan: Scan) -> Path | None:
 
 
 def _template_layout(template: Template) -> Layout:
-    return plan_layout(canonical(template.mask)[0] > 0.5, template.affine, columns=6, pixel=0.9)
+    return plan_layout(in_ras(template.mask)[0] > 0.5, template.affine, columns=6, pixel=0.9)
 
 
 def _flicker(layers: list[tuple[str, Path]], space: str) -> str:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,9 +16,13 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from ..bids.tables import scan_names
+from ..schema.columns import Table
+from ..schema.model_tables import RECONSTRUCTIONS, RECONSTRUCTIONS_BY_EPOCH, TRAVERSALS
+from ..schema.names import group_slugs
+from ..schema.outputs import BY_EPOCH, ERROR_MAP, EXAMPLES, TRAVERSALS_IMAGE, Output
 from .group_results import GroupResults, numeric
 from .participant_figures import DIVERGING
-from .slices import Layout, canonical, mosaic, plan_layout
+from .slices import Layout, in_ras, mosaic, plan_layout
 
 MOST = 4  # examples
 MOST_EPOCHS = 6
@@ -31,7 +34,7 @@ def reconstruction_figure(results: GroupResults) -> Figure | None:
     Reads ``group/reconstructions.nii.gz`` (4D) and ``group/reconstructions.tsv`` (``volume`` index,
     ``participant_id``[, ``session_id``], ``kind`` such as *typical*, ``source`` *map* or *reconstruction*, ``error``).
     """
-    found = _maps_and_table(results, "reconstructions")
+    found = _maps_and_table(results, RECONSTRUCTIONS, EXAMPLES)
     if found is None:
         return None
     table, image, data = found
@@ -107,7 +110,7 @@ def epochs_figure(results: GroupResults) -> tuple[Figure, str] | None:
     sentence : str
         Whether training left its start (HTML).
     """
-    found = _maps_and_table(results, "reconstructions_by_epoch")
+    found = _maps_and_table(results, RECONSTRUCTIONS_BY_EPOCH, BY_EPOCH)
     if found is None:
         return None
     table, image, data = found
@@ -154,7 +157,7 @@ def traversal_figure(results: GroupResults) -> Figure | None:
 
     Reads ``group/traversals.nii.gz`` (4D) and ``group/traversals.tsv`` (``volume, latent, sd, variance_share``).
     """
-    found = _maps_and_table(results, "traversals")
+    found = _maps_and_table(results, TRAVERSALS, TRAVERSALS_IMAGE)
     if found is None:
         return None
     table, image, data = found
@@ -186,23 +189,6 @@ def traversal_figure(results: GroupResults) -> Figure | None:
     return figure
 
 
-def error_map_names(groups: Iterable[str]) -> dict[str, str]:
-    """File that holds the error of each group, by group.
-
-    Signs become words, whatever else is no letter or digit a hyphen; names that then are the same are numbered.
-    """
-    words = {"+": "plus", "<": "below", ">": "above", "≤": "upto", "≥": "from"}
-    found: dict[str, str] = {}
-    taken: Counter[str] = Counter()
-    for group in sorted(set(groups)):
-        name = re.sub(r"-$", "minus", group.strip())
-        name = re.sub(r"[\W_]+", "-", "".join(words.get(letter, letter) for letter in name))
-        taken[name.lower()] += 1
-        number = taken[name.lower()]
-        found[group] = f"error_{name}{f'-{number}' if number > 1 else ''}.nii.gz"
-    return found
-
-
 def error_figure(results: GroupResults) -> Figure | None:
     """One row a group: axial slices of the root mean squared out-of-fold error.
 
@@ -211,14 +197,15 @@ def error_figure(results: GroupResults) -> Figure | None:
     column = results.group_column
     # In the order of the other figures.
     counts = dict(Counter(results.scans[column].fillna("unknown").astype(str))) if column else {}
-    names = error_map_names(counts)
-    groups = {names[group]: group for group in counts}
-    paths = sorted(results.folder.glob("error_*.nii.gz"), key=lambda p: [*groups, p.name].index(p.name))
+    slugs = group_slugs(counts)
+    groups = {slugs[group]: group for group in counts}
+    order = {slug: place for place, slug in enumerate(groups)}
+    paths = sorted(ERROR_MAP.find(results.output_dir), key=lambda p: order.get(ERROR_MAP.label(p), len(order)))
     if not paths:
         return None
     images: list[Any] = [nib.load(path) for path in paths]
     image = nib.as_closest_canonical(images[0])
-    maps = [np.sqrt(np.maximum(canonical(one)[0], 0)) for one in images]
+    maps = [np.sqrt(np.maximum(in_ras(one)[0], 0)) for one in images]
     inside = maps[0] > 0
     layout = plan_layout(inside, image.affine, planes=("axial",), columns=10, pixel=1.3, margin_mm=3)
     norm = Normalize(0, float(np.percentile(np.stack(maps)[:, inside], 99.5)) or 1.0)
@@ -228,7 +215,8 @@ def error_figure(results: GroupResults) -> Figure | None:
     margins = {"left": 0, "right": 1, "top": 1 - 0.3 / height, "bottom": 0.75 / height}
     grid = figure.subplots(len(maps), squeeze=False, gridspec_kw={"hspace": 0.2, **margins})[:, 0]
     for axes, data, path in zip(grid, maps, paths, strict=True):
-        group = groups.get(path.name, path.name.removeprefix("error_").removesuffix(".nii.gz"))
+        slug = ERROR_MAP.label(path)
+        group = groups.get(slug, slug)
         whole = np.sqrt((data[inside] ** 2).mean())
         n = f", n = {counts[group]}" if group in counts else ""
         _panel(axes, data, layout, "inferno", norm, f"{group}{n}: {whole:.3g} over the whole brain")
@@ -237,13 +225,15 @@ def error_figure(results: GroupResults) -> Figure | None:
     return figure
 
 
-def _maps_and_table(results: GroupResults, name: str) -> tuple[pd.DataFrame, nib.Nifti1Image, np.ndarray] | None:
+def _maps_and_table(
+    results: GroupResults, kind: Table, maps: Output
+) -> tuple[pd.DataFrame, nib.Nifti1Image, np.ndarray] | None:
     """The table of a 4D image in ``group/``, the image (RAS) and its data; None where either is absent."""
-    table, path = results.table(name), results.folder / f"{name}.nii.gz"
+    table, path = results.table(kind), maps.at(results.output_dir)
     if table is None or not path.exists():
         return None
     image = nib.as_closest_canonical(nib.load(path))
-    return table, image, canonical(image)[0]
+    return table, image, in_ras(image)[0]
 
 
 def _panel(axes: Axes, volume: np.ndarray, layout: Layout, cmap: str, norm: Normalize, title: str) -> None:

@@ -3,50 +3,46 @@
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="generator" content="NiReports: https://www.nipreps.org/">
+<meta name="generator" content="LatentAtlas {{ version }}">
 <title>{{ title }}</title>
 <link rel="icon" href="data:,">
 <style>
 {% include "report.css" %}
 </style>
-{% for script in header %}
-{{ script }}
+{% for script in scripts %}
+<script>{{ script }}</script>
 {% endfor %}
 </head>
 <body>
 <a class="skip" href="#content">Skip to the content</a>
 <header>
 <h1>{{ title }}</h1>
-{% for item in navbar %}
-{{ item }}
-{% endfor %}
+{{ lead }}
 </header>
 <div class="frame">
 <nav aria-label="Contents">
 <details class="contents" open>
 <summary>Contents</summary>
 <ol>
-{% for section in sections if section.reportlets %}
+{% for section in sections %}
 <li><a href="#{{ section.name }}">{{ section.title }}</a></li>
 {% endfor %}
 </ol>
 </details>
 </nav>
 <main id="content" tabindex="-1">
-{% for section in sections if section.reportlets %}
+{% for section in sections %}
 <section id="{{ section.name }}" aria-labelledby="{{ section.name }}-title">
 <h2 id="{{ section.name }}-title">{{ section.title }}</h2>
-{% for item in section.reportlets %}
-<div class="item" id="{{ item.name }}">
-{% if item.subtitle %}
-<h3>{{ item.subtitle }}</h3>
+{% for item, html in section["items"] %}
+<div class="item" id="{{ section.name }}-{{ item.desc }}">
+{% if item.title %}
+<h3>{{ esc(item.title) }}</h3>
 {% endif %}
-{% for element in item.components %}
-{{ element[0] }}
-{% if element[1] %}
-<div class="caption">{{ element[1] }}</div>
+{{ html }}
+{% if item.caption %}
+<div class="caption">{{ item.caption }}</div>
 {% endif %}
-{% endfor %}
 </div>
 {% endfor %}
 </section>
@@ -54,14 +50,12 @@
 </main>
 </div>
 <footer>
-{% for item in footer %}
-{{ item }}
-{% endfor %}
+LatentAtlas {{ version }}.
 </footer>
 <script>
 {% include "report.js" %}
 </script>
-{% if header %}
+{% if scripts %}
 <script>
 {% include "explorer.js" %}
 </script>

@@ -11,8 +11,10 @@ import pandas as pd
 from ..bids.versions import map_engine, map_version
 from ..schema.limits import USUAL
 from ..schema.measures import ENCODED, MEASURES, NAMED, REASONS, VERDICT, Measure
+from ..schema.scan_tables import QUALITY
 from ..schema.segmenters import KEY
-from .scans import Scan
+from .group_results import read_shown
+from .scan_outputs import ScanOutputs
 from .style import Markup, definition_list, esc, number
 
 #: The numbers that are drawn beside their usual range.
@@ -29,12 +31,12 @@ _SHOWN_ELSEWHERE = (
 )
 
 
-def scan_summary(scan: Scan, cohort: pd.DataFrame | None = None) -> str:
+def scan_summary(scan: ScanOutputs, cohort: pd.DataFrame | None = None) -> str:
     """HTML of the verdict and the numbers of a scan.
 
     Parameters
     ----------
-    scan : Scan
+    scan : ScanOutputs
         Its sidecar holds the numbers.
     cohort : DataFrame, optional
         ``phenotype/quality.tsv``: one row a scan, columns named as the sidecar's keys.
@@ -73,7 +75,7 @@ def _unit(measure: Measure) -> str:
     return measure.shown_unit or measure.units
 
 
-def _cohort_reasons(scan: Scan, cohort: pd.DataFrame | None) -> list[str]:
+def _cohort_reasons(scan: ScanOutputs, cohort: pd.DataFrame | None) -> list[str]:
     """What sets this scan apart from its cohort, as the group level found it."""
     if cohort is None or "CohortReasons" not in cohort or "participant_id" not in cohort:
         return []
@@ -166,7 +168,7 @@ def _anchor(x: float) -> str:
     return "start" if x < 15 else "end" if x > 225 else "middle"
 
 
-def _facts(scan: Scan) -> list[tuple[str, object]]:
+def _facts(scan: ScanOutputs) -> list[tuple[str, object]]:
     meta = scan.sidecar
     facts: list[tuple[str, object]] = []
     stripped = meta.get("SkullStripped")
@@ -216,5 +218,5 @@ def _words(key: str) -> str:
 
 def read_cohort(output_dir: Path) -> pd.DataFrame | None:
     """``phenotype/quality.tsv``, or None before the group level has run."""
-    path = Path(output_dir) / "phenotype" / "quality.tsv"
-    return pd.read_csv(path, sep="\t") if path.exists() else None
+    path = Path(output_dir) / QUALITY.path
+    return read_shown(path) if path.exists() else None

@@ -9,23 +9,25 @@ import pandas as pd
 
 from ..bids.tables import IDENTIFIERS
 from ..schema.architectures import Architecture
+from ..schema.model_tables import CROSS_FIT, TRAINING
+from ..schema.scan_tables import DEVIATIONS
 from . import charts
 from .group_results import GroupResults
 from .items import Item, item
 from .reconstructions import epochs_figure, error_figure, reconstruction_figure, traversal_figure
-from .style import html_table, join_words, number, p_value
+from .style import html_table, join_words, number, p_text
 
 
 def training(results: GroupResults) -> Iterator[Item]:
     """How the model learned, and how well it describes unseen maps beside simpler ones."""
     architecture = results.architecture
-    table = results.table("training")
+    table = results.table(TRAINING)
     if table is not None:
         yield item("loss", charts.training_figure(table), start=architecture.start)
     learning = epochs_figure(results)
     if learning is not None:
         yield item("learning", learning[0], before=learning[1], picture=True, start=architecture.start)
-    table = results.table("cross_fit")
+    table = results.table(CROSS_FIT)
     if table is not None:
         yield item("explained", charts.explained_figure(table, architecture), before=_compared(table, architecture))
     for key, make in (
@@ -40,14 +42,14 @@ def training(results: GroupResults) -> Iterator[Item]:
 
 def strangeness(results: GroupResults) -> Iterator[Item]:
     """How large the error of each map is among people whom the model's folds did not see."""
-    table = results.table("deviations")
+    table = results.table(DEVIATIONS)
     if table is None or "error_p" not in table:
         return
     keys = [column for column in IDENTIFIERS if column in table]
     shown = table[[*keys, "error_p", "error_p_bound"]].sort_values("error_p", kind="stable")
     headers, formats = (
         {"error_p": "p", "error_p_bound": "guaranteed p"},
-        dict.fromkeys(("error_p", "error_p_bound"), p_value),
+        dict.fromkeys(("error_p", "error_p_bound"), p_text),
     )
     yield item(
         "strangeness", html_table(shown, headers=headers, formats=formats, sortable=True, max_height=len(shown) > 14)

@@ -11,11 +11,12 @@ import pandas as pd
 from ..bids.tables import IDENTIFIERS
 from ..schema.claims import ALPHA, GRADES, OVERALL
 from ..schema.methods import FEATURES, TESTS
+from ..schema.scan_tables import QUALITY
 from ..schema.verdict_tables import BASELINES, VALIDATION, VERDICTS
 from . import charts
 from .group_results import GroupResults, numeric
 from .items import Item, item
-from .style import Markup, definition_list, esc, html_table, join_words, number, p_value
+from .style import Markup, definition_list, esc, html_table, join_words, number, p_text
 
 SETTINGS = {
     "template": "template",
@@ -41,7 +42,7 @@ SETTINGS = {
 
 def verdicts(results: GroupResults) -> Iterator[Item]:
     """The claims and what may be said of them."""
-    table = results.table("verdicts")
+    table = results.table(VERDICTS)
     if table is None:
         return
     shown = table[["claim", "verdict", "deciding_number", "sentence"]].copy()
@@ -87,7 +88,7 @@ def cohort(results: GroupResults) -> Iterator[Item]:
         table = pd.DataFrame(left_out).dropna(axis=1, how="all").fillna("")
         many = len(table) > 15
         yield item("leftOut", html_table(table, caption=f"Left out: {len(table)}", max_height=many, sortable=many))
-    quality = results.table("quality")
+    quality = results.table(QUALITY)
     if quality is not None:
         outliers = quality_outliers(quality)
         said = f"{len(outliers)} of {len(quality)} scans deserve a look"
@@ -121,13 +122,13 @@ def quality_outliers(quality: pd.DataFrame) -> pd.DataFrame:
 
 def validation(results: GroupResults) -> Iterator[Item]:
     """Bounds of the actual risk and permutation tests."""
-    table = results.table("validation")
+    table = results.table(VALIDATION)
     if table is None:
         return
     alpha = float(results.summary.get("alpha", ALPHA))
     yield item("forest", charts.forest_figure(table), confidence=f"{1 - alpha:g}")
     table = table.drop(columns="contrast", errors="ignore")  # the claims name it
-    formats = {"p": p_value, "n": _count, "alpha": _exact, "method": _test}
+    formats = {"p": p_text, "n": _count, "alpha": _exact, "method": _test}
     yield item(
         "validationTable",
         html_table(
@@ -138,7 +139,7 @@ def validation(results: GroupResults) -> Iterator[Item]:
 
 def baselines(results: GroupResults) -> Iterator[Item]:
     """Whether anything simpler does as well."""
-    table = results.table("baselines")
+    table = results.table(BASELINES)
     if table is None:
         return
     yield item("baselines", charts.baselines_figure(table))
@@ -147,7 +148,7 @@ def baselines(results: GroupResults) -> Iterator[Item]:
     if said:  # a column that says one thing only
         table = table.drop(columns="delta_of")
     headers = BASELINES.headers(table)
-    formats = {"n": _count, "delta_p": p_value, "features": lambda name: FEATURES.get(name, name)}
+    formats = {"n": _count, "delta_p": p_text, "features": lambda name: FEATURES.get(name, name)}
     yield item(
         "baselinesTable",
         html_table(table, caption=said, headers=headers, formats=formats, sortable=True, max_height=len(table) > 14),
@@ -161,8 +162,8 @@ def settings(results: GroupResults) -> str:
         value = results.summary.get(key)
         if value not in (None, [], ""):
             facts.append((name, ", ".join(map(str, value)) if isinstance(value, list) else _exact(value)))
-    for stage, seconds in (results.summary.get("wall_time") or {}).items():
-        facts.append((f"time, {stage.replace('_', ' ')}", f"{max(0.0, float(seconds)):.1f} s"))
+    for step, seconds in (results.summary.get("wall_time") or {}).items():
+        facts.append((f"time, {step.replace('_', ' ')}", f"{max(0.0, float(seconds)):.1f} s"))
     for name, version in (results.summary.get("versions") or {}).items():
         facts.append((f"version of {name}", version))
     notes = "".join(f"<li>{esc(note)}</li>" for note in results.summary.get("notes") or [])

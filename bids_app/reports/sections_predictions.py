@@ -10,18 +10,19 @@ from matplotlib.figure import Figure
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import roc_curve
 
-from ..schema.verdict_tables import PREDICTION_QUALITY
+from ..schema.verdict_tables import CONFUSION, PREDICTION_QUALITY, PREDICTIONS
+from ..stats.crossfit import in_units_of_folds
 from .charts import group_colours
 from .group_results import GroupResults, numeric
 from .items import Item, item
-from .style import BLUE, FAINT, html_table, p_value
+from .style import BLUE, FAINT, html_table, p_text
 
 _BINS = 5  # of a calibration curve
 
 
 def predictions(results: GroupResults) -> Iterator[Item]:
     """ROC and calibration of two groups, scatter of scores, confusion of several groups, and all measures."""
-    people, quality = results.table("predictions"), results.table("prediction_quality")
+    people, quality = results.table(PREDICTIONS), results.table(PREDICTION_QUALITY)
     if quality is None:
         return
     parts = [] if people is None else list(people.groupby(people["contrast"].astype(str), sort=False))
@@ -30,12 +31,12 @@ def predictions(results: GroupResults) -> Iterator[Item]:
             yield item("roc", two_group_figure(part, contrast), number=i, contrast=contrast, n=len(part))
         else:
             yield item("scatter", score_figure(part, contrast), number=i, contrast=contrast, n=len(part))
-    confusion = results.table("confusion")
+    confusion = results.table(CONFUSION)
     if confusion is not None:
         total = int(numeric(confusion, "people").sum())
         yield item("confusion", confusion_figure(confusion), n=total)
     headers = PREDICTION_QUALITY.headers(quality)
-    yield item("predictionTable", html_table(quality, headers=headers, formats={"p": p_value}))
+    yield item("predictionTable", html_table(quality, headers=headers, formats={"p": p_text}))
 
 
 def two_group_figure(people: pd.DataFrame, contrast: str) -> Figure:
@@ -43,7 +44,7 @@ def two_group_figure(people: pd.DataFrame, contrast: str) -> Figure:
     truth = (people["truth"].astype(str) == _first_label(people, contrast)).to_numpy()
     figure = Figure(figsize=(8.0, 3.6))
     left, right = figure.subplots(1, 2, gridspec_kw={"wspace": 0.35})
-    fall_out, hits, _ = roc_curve(truth, _standardised(people))
+    fall_out, hits, _ = roc_curve(truth, in_units_of_folds(numeric(people, "score"), people["fold"].to_numpy()))
     left.plot(fall_out, hits, color=BLUE, lw=1.8)
     left.plot([0, 1], [0, 1], color=FAINT, lw=0.8, ls=":")
     predicted = (people["predicted"].astype(str) == people["truth"].astype(str)).to_numpy()
@@ -64,12 +65,6 @@ def _first_label(people: pd.DataFrame, contrast: str) -> str:
     """The group that a contrast names first; names may hold hyphens."""
     names = sorted(people["truth"].astype(str).unique(), key=len, reverse=True)
     return next((name for name in names if contrast.startswith(f"{name}-")), names[0])
-
-
-def _standardised(people: pd.DataFrame) -> np.ndarray:
-    """Scores in units of their fold's: those of different models have none in common."""
-    score = people["score"].astype(float)
-    return (score / score.groupby(people["fold"]).transform(lambda x: max(np.sqrt((x**2).mean()), 1e-12))).to_numpy()
 
 
 def score_figure(people: pd.DataFrame, contrast: str) -> Figure:

@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ..bids.tables import IDENTIFIERS
-from ..schema.methods import EMBEDDINGS, PROJECTIONS
-from ..schema.model_tables import PROJECTION_QUALITY
+from ..schema.methods import EMBEDDINGS, PROJECTION_TITLES
+from ..schema.model_tables import PROJECTION_QUALITY, PROJECTION_SEEDS
+from ..schema.scan_tables import PROJECTIONS
 from .charts import group_colours
 from .group_results import GroupResults, numeric
 from .interactive import projection_explorer
@@ -25,15 +26,15 @@ NAMES = join_words([each.title for each in EMBEDDINGS])
 
 def projections(results: GroupResults) -> Iterator[Item]:
     """The latent space in two and three dimensions."""
-    table = results.table("projections")
+    table = results.table(PROJECTIONS)
     if table is None:
         return
     first = [column for column in (results.group_column, "error") if column]
     explorer = projection_explorer(results.scans, table, first)
     if explorer is not None:
         yield item("explorer", explorer, n=len(table), embeddings=NAMES)
-    quality = results.table("projection_quality")
-    seeds = results.table("projection_seeds")
+    quality = results.table(PROJECTION_QUALITY)
+    seeds = results.table(PROJECTION_SEEDS)
     if seeds is not None:
         keys = [column for column in IDENTIFIERS if column in seeds and column in results.scans]
         grouped = results.scans[keys].assign(group=groups_of(results))
@@ -42,7 +43,7 @@ def projections(results: GroupResults) -> Iterator[Item]:
         yield item("seeds", seeds_figure(drawn, _disparities(quality)), seeds=count, n=len(table), embeddings=NAMES)
     if quality is not None:
         headers = PROJECTION_QUALITY.headers(quality)
-        shown = quality.assign(method=quality["method"].map(lambda m: PROJECTIONS.get(m, m)))
+        shown = quality.assign(method=quality["method"].map(lambda m: PROJECTION_TITLES.get(m, m)))
         yield item("projectionQuality", html_table(shown, headers=headers, sortable=True, max_height=len(shown) > 14))
 
 
@@ -70,7 +71,7 @@ def seeds_figure(seeds: pd.DataFrame, disparities: dict[str, float]) -> Figure:
         axes.scatter(*runs[0].T, c=tints, s=12, lw=0, zorder=3, rasterized=len(tints) > 500)
         apart = disparities.get(method, np.nan)
         said = f", disparity {number(apart)}" if np.isfinite(apart) else ""
-        axes.set(title=f"{PROJECTIONS.get(method, method)}, {len(runs)} seeds{said}", xticks=[], yticks=[])
+        axes.set(title=f"{PROJECTION_TITLES.get(method, method)}, {len(runs)} seeds{said}", xticks=[], yticks=[])
         axes.set_aspect("equal", "datalim")
         axes.autoscale_view()
     marks = [Line2D([], [], ls="", marker="o", ms=5, color=colour, label=name) for name, colour in colours.items()]

@@ -11,18 +11,30 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy import stats
 
+from ..bids.files import read_json
 from ..bids.tables import IDENTIFIERS
 from ..schema.claims import ALPHA, ERROR_EXPLAINED
 from ..schema.labels import DIFFERING, KEPT, LABELS, LOST, MEANINGS, PARTLY
 from ..schema.names import contrast_slug
-from ..schema.region_tables import LRCP_REGIONS, SHAP_REGIONS, VBM_PEAKS
-from ..schema.scan_tables import DEVIATIONS
+from ..schema.outputs import VBM_LOGP, VBM_T, VBM_T_SIDECAR
+from ..schema.region_tables import (
+    DISEASE_AXIS,
+    LRCP_PROFILE,
+    LRCP_REGIONS,
+    PARCELS,
+    SAM_REGIONS,
+    SHAP_REGIONS,
+    SHAP_VALUES,
+    VBM_PEAKS,
+)
+from ..schema.scan_tables import AXIS_PLACES, DEVIATIONS, REGIONAL
+from ..schema.verdict_tables import VERDICTS
 from . import charts
 from .brain_maps import glass_figure, region_figure, viewer_html
 from .group_results import GroupResults, error_is_explained, rows_of_claim
 from .interactive import profile_heat_map
 from .items import Item, by_region, has_signal, item, truthy
-from .style import esc, html_table, join_words, number, p_value
+from .style import esc, html_table, join_words, number, p_text
 
 READING = (
     '<p class="note">LRCP is computed here by LatentAtlas\'s own documented reading of the published description, '
@@ -33,12 +45,11 @@ READING = (
 
 
 UNUSUAL = 2.0  # W-scores beyond this are shown
-UNCORRECTED_T = 3.3  # of p = .001 in some hundred participants
 
 
 def lrcp(results: GroupResults) -> Iterator[Item]:
     """Which regional differences the latent space keeps and which it loses."""
-    table = results.table("lrcp_regions")
+    table = results.table(LRCP_REGIONS)
     if table is None:
         return
     contrasts = results.contrasts() if table["label"].notna().any() else []
@@ -52,10 +63,10 @@ def lrcp(results: GroupResults) -> Iterator[Item]:
     shown = table.sort_values("lrcp", ascending=False, kind="stable")
     headers = LRCP_REGIONS.headers(shown)
     shown = shown[[name for name in headers if shown[name].notna().any()]]
-    formats = dict.fromkeys((name for name in map(str, shown) if name.endswith("p_fwe")), p_value)
+    formats = dict.fromkeys((name for name in map(str, shown) if name.endswith("p_fwe")), p_text)
     content = html_table(shown, headers=headers, formats=formats, sortable=True, max_height=True, table_id="lrcp-table")
     yield item("lrcpTable", content)
-    profile = results.table("lrcp_profile")
+    profile = results.table(LRCP_PROFILE)
     if profile is not None:
         yield item("profile", profile_heat_map(profile), n=results.n_scans)
 
@@ -76,7 +87,7 @@ def _lrcp_contrast(results: GroupResults, part: pd.DataFrame, contrast: str, i: 
         )
         yield item("lrcpSlices", figure, number=i, picture=True, contrast=contrast, regions=len(part), n=n)
     yield item("lrcpSplit", charts.split_figure(part, n), number=i, contrast=contrast, n=n)
-    axis, places = results.table("disease_axis"), results.table("axis")
+    axis, places = results.table(DISEASE_AXIS), results.table(AXIS_PLACES)
     column = f"place_{contrast}"
     if axis is None or places is None or column not in places:
         return
@@ -117,7 +128,7 @@ def _said(results: GroupResults, part: pd.DataFrame, contrast: str) -> str:
             ]
             text += f" {title}: {join_words(names[:5])}."
     text += "</p>"
-    parcels = results.table("lrcp_parcels")
+    parcels = results.table(PARCELS)
     own = None if parcels is None else parcels[parcels["contrast"].astype(str) == contrast]
     if own is not None and len(own):
         row = own.iloc[0]
@@ -130,7 +141,7 @@ def _said(results: GroupResults, part: pd.DataFrame, contrast: str) -> str:
         text += (
             f"<p>Does the region's name matter? {100 * row['between_regions']:.0f} % of the variance of the voxels' "
             f"differences lies between the regions of the atlas, and {100 * row['between_random']:.0f} % (median) "
-            f"between random parcels of the same sizes (p {'= ' if row['p'] >= 0.001 else ''}{p_value(row['p'])}, "
+            f"between random parcels of the same sizes (p {'= ' if row['p'] >= 0.001 else ''}{p_text(row['p'])}, "
             f"{int(row['cuts'])} random parcellations): {verdict}.</p>"
         )
     return text
@@ -146,7 +157,7 @@ def maps(results: GroupResults) -> Iterator[Item]:
     if results.atlas is None:
         return
     found: dict[str, tuple[pd.Series, str, bool]] = {}
-    regions = results.table("lrcp_regions")
+    regions = results.table(LRCP_REGIONS)
     by_contrast = [] if regions is None else list(regions.groupby(regions["contrast"].astype(str), sort=False))
     for contrast, part in by_contrast:
         found[f"kept (above 0) and lost (below), {contrast}"] = split_values(part), "ml", True
@@ -157,11 +168,11 @@ def maps(results: GroupResults) -> Iterator[Item]:
             "",
             False,
         )
-    if (table := results.table("shap_regions")) is not None:
+    if (table := results.table(SHAP_REGIONS)) is not None:
         note = "" if _shap_support(results, table)[0] else " (not supported)"
         found[f"mean |SHAP|{note}"] = by_region(table, "mean_abs_shap"), "", False
-    if (table := results.table("sam_regions")) is not None:
-        for contrast in results.contrasts("sam_regions"):
+    if (table := results.table(SAM_REGIONS)) is not None:
+        for contrast in results.contrasts(SAM_REGIONS):
             part = table[table["contrast"].astype(str) == contrast]
             margin = by_region(part, "chance") - by_region(part, "bound")
             found[f"chance minus worst-case error, {contrast}"] = margin, "", True
@@ -172,7 +183,7 @@ def maps(results: GroupResults) -> Iterator[Item]:
 
 def shap(results: GroupResults) -> Iterator[Item]:
     """Which regions explain where the model errs."""
-    table = results.table("shap_regions")
+    table = results.table(SHAP_REGIONS)
     if table is None:
         return
     supported, reason = _shap_support(results, table)
@@ -191,11 +202,11 @@ def shap(results: GroupResults) -> Iterator[Item]:
             "not shown to predict anything; it is drawn in grey and must not be interpreted.</p>",
         )
     best = table.sort_values("mean_abs_shap", ascending=False)
-    values = results.table("shap_values")
+    values = results.table(SHAP_VALUES)
     n = results.n_scans if values is None else len(values)
     if values is not None:
         order = [name for name in best["name"] if name in values][:15]
-        figure = charts.beeswarm_figure(values, same_rows(results.table("regional_gm"), values), order)
+        figure = charts.beeswarm_figure(values, same_rows(results.table(REGIONAL), values), order)
         yield item("beeswarm", figure, faded=not supported)
     series = by_region(table, "mean_abs_shap")
     if results.atlas is not None and has_signal(series):
@@ -222,7 +233,7 @@ def _shap_support(results: GroupResults, table: pd.DataFrame) -> tuple[bool, str
     supported = facts.get("supported", truthy(table["supported"]).all() if "supported" in table else True)
     supported = supported and error_is_explained(results.folder)  # what no verdict supports is not interpreted
     reason = str(facts.get("reason") or "")
-    verdicts = results.table("verdicts")
+    verdicts = results.table(VERDICTS)
     if not reason and verdicts is not None:
         about = rows_of_claim(verdicts, ERROR_EXPLAINED)
         reason = str(about["sentence"].iloc[0]) if len(about) else ""
@@ -232,15 +243,15 @@ def _shap_support(results: GroupResults, table: pd.DataFrame) -> tuple[bool, str
 
 def sam(results: GroupResults) -> Iterator[Item]:
     """Where a classifier's worst-case error stays below chance."""
-    table = results.table("sam_regions")
+    table = results.table(SAM_REGIONS)
     if table is None:
         return
     if not truthy(table["survives"]).any():
-        regions, contrasts = table["index"].nunique(), join_words(results.contrasts("sam_regions"))
+        regions, contrasts = table["index"].nunique(), join_words(results.contrasts(SAM_REGIONS))
         none = f"<p>No region of {regions} survives for {esc(contrasts)}.</p>"
         yield item("sam", none, contrast=contrasts, survivors="none", regions=regions)
         return
-    for i, contrast in enumerate(results.contrasts("sam_regions")):
+    for i, contrast in enumerate(results.contrasts(SAM_REGIONS)):
         part = table[table["contrast"].astype(str) == contrast]
         margin = by_region(part, "chance") - by_region(part, "bound")
         survives = truthy(part["survives"]).to_numpy()
@@ -258,15 +269,15 @@ def sam(results: GroupResults) -> Iterator[Item]:
 
 def voxels(results: GroupResults) -> Iterator[Item]:
     """The voxelwise t test, beside which everything regional should be read."""
-    table = results.table("vbm_peaks")
-    for i, path in enumerate(sorted(results.folder.glob("vbm_*_t.nii.gz"))):
-        slug = path.name.removeprefix("vbm_").removesuffix("_t.nii.gz")
+    table = results.table(VBM_PEAKS)
+    for i, path in enumerate(VBM_T.find(results.output_dir)):
+        slug = VBM_T.label(path)
         contrast = next((name for name in results.contrasts() if contrast_slug(name) == slug), slug)
         image: Any = nib.load(path)
-        beside: Any = nib.load(path.with_name(f"vbm_{slug}_logp.nii.gz"))
+        beside: Any = nib.load(VBM_LOGP.at(results.output_dir, contrast=slug))
         logp = np.asanyarray(beside.dataobj)
-        t, significant = np.abs(np.asanyarray(image.dataobj)), logp >= -np.log10(ALPHA)
-        least = float(t[significant].min()) if significant.any() else UNCORRECTED_T
+        significant = logp >= -np.log10(ALPHA)
+        least = float(read_json(VBM_T_SIDECAR.at(results.output_dir, contrast=slug)).get("DrawnFrom", 0.0))
         said = f"{int(significant.sum())} voxels are significant family-wise (|t| of {least:.2f} or more)"
         if not significant.any():
             said = f"no voxel is significant family-wise; drawn is |t| of {least:.1f} or more, which is no finding"
@@ -275,14 +286,14 @@ def voxels(results: GroupResults) -> Iterator[Item]:
     if table is not None:
         headers = VBM_PEAKS.headers(table)
         content = html_table(
-            table[list(headers)], headers=headers, formats={"p_fwe": p_value}, sortable=True, max_height=True
+            table[list(headers)], headers=headers, formats={"p_fwe": p_text}, sortable=True, max_height=True
         )
         yield item("vbmPeaks", content)
 
 
 def norms(results: GroupResults) -> Iterator[Item]:
     """How far each person lies from what the reference group leads one to expect."""
-    table = results.table("deviations")
+    table = results.table(DEVIATIONS)
     if table is None:
         return
     keys = [column for column in IDENTIFIERS if column in table]

@@ -11,14 +11,14 @@ from matplotlib.figure import Figure
 from ..schema.site_tables import SITE_ERRORS, SITE_LATENTS
 from .group_results import GroupResults, numeric
 from .items import Item, item
-from .style import BLUE, FAINT, esc, html_table, number, p_value
+from .style import BLUE, FAINT, esc, html_table, number, p_text
 
 MODEL = {"autoencoder": "model in use", "linear": "linear path", "pca": "PCA"}
 
 
 def sites(results: GroupResults) -> Iterator[Item]:
     """The error on a site that the model never saw, and whether the latents know the site."""
-    table = results.table("site_errors")
+    table = results.table(SITE_ERRORS)
     if table is not None:
         known = table[table["reason"].isna()]
         if len(known):
@@ -30,7 +30,7 @@ def sites(results: GroupResults) -> Iterator[Item]:
             yield item("siteErrorsTable", content)
         else:
             yield Item("siteErrorsNone", _untestable(table), "A site that the model never saw")
-    table = results.table("site_latents")
+    table = results.table(SITE_LATENTS)
     if table is None:
         return
     known = table[table["reason"].isna()]
@@ -39,7 +39,7 @@ def sites(results: GroupResults) -> Iterator[Item]:
         yield Item("siteLatentsNone", said, "Whether the latents know the site")
         return
     shown = known.drop(columns="reason")
-    content = html_table(shown, headers=SITE_LATENTS.headers(shown), formats={"p": p_value})
+    content = html_table(shown, headers=SITE_LATENTS.headers(shown), formats={"p": p_text})
     yield item("siteLatents", content)
 
 

@@ -53,7 +53,7 @@ class Layout:
         return int(np.ceil(height / self.pixel)) + 2, int(np.ceil(width / self.pixel)) + 2
 
 
-def canonical(image: nib.Nifti1Image) -> tuple[np.ndarray, np.ndarray]:
+def in_ras(image: nib.Nifti1Image) -> tuple[np.ndarray, np.ndarray]:
     """Data (float32, RAS) and affine of an image; a non-finite voxel becomes 0."""
     image = nib.as_closest_canonical(image)
     data = np.asarray(image.dataobj, dtype=np.float32)

@@ -123,7 +123,7 @@ def number(value: object, digits: int = 3) -> str:
     return text.replace("-", "−")
 
 
-def p_value(p: Any) -> str:
+def p_text(p: Any) -> str:
     """``p = 0.012``, ``p < 0.001``; an en dash where it was not computed."""
     if p is None or pd.isna(p):
         return "–"
@@ -141,7 +141,7 @@ def html_table(
     max_height: bool = False,
     cards: bool = False,
 ) -> str:
-    """A table as HTML; every cell is escaped, so that text from a data set can never become markup.
+    """A table as HTML; every cell is escaped, so that text from a dataset can never become markup.
 
     Parameters
     ----------

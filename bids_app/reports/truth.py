@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_auc_score
 
+from ..schema.region_tables import LRCP_REGIONS
 from .charts import truth_figure
-from .group_results import GroupResults, numeric, read_tsv
+from .group_results import GroupResults, numeric, read_shown
 from .items import Item, item
 from .style import esc, html_table, join_words, number
 
@@ -30,11 +31,11 @@ def planted_regions(truth: pd.DataFrame) -> dict[int, bool]:
 
 
 def truth_sections(results: GroupResults, path: Path | None) -> Iterator[Item]:
-    """Comparison with the planted truth, for every contrast; nothing where the data set is no simulated one."""
-    table = results.table("lrcp_regions")
+    """Comparison with the planted truth, for every contrast; nothing where the dataset is no simulated one."""
+    table = results.table(LRCP_REGIONS)
     if path is None or not path.exists() or table is None:
         return
-    planted = planted_regions(read_tsv(path))
+    planted = planted_regions(read_shown(path))
     for i, contrast in enumerate(results.contrasts()):
         part = table[table["contrast"].astype(str) == contrast].copy()
         for column in ("lrcp", "g"):

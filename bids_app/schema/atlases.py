@@ -1,7 +1,7 @@
 """The atlases that ``--atlas`` knows by name, and what is said of each.
 
-A row here and its loader in ``space.atlases`` are all that an atlas needs: help, checks and the methods text are made
-from the row.
+A row here and its loader in ``space.atlas_loaders`` are all that an atlas needs: help, checks and the methods text are
+made from the row.
 """
 
 from __future__ import annotations

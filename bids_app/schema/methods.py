@@ -58,7 +58,7 @@ EMBEDDINGS = (
     Embedding("pacmap", "PaCMAP", "pacmap"),
 )
 #: Column ``method`` of the tables of projections, and the start of the names of coordinates.
-PROJECTIONS = {
+PROJECTION_TITLES = {
     "pca": "PCA",
     "pls": "PLS (supervised)",
     **{each.name: each.title for each in EMBEDDINGS},

@@ -2,11 +2,32 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
+from collections.abc import Iterable
+
 
 def contrast_slug(name: str) -> str:
     """Name of a contrast that is safe in file and column names."""
     text = name.replace("<", "Lt").replace(" ", "")
     return "".join(c if c.isalnum() else "-" for c in text).strip("-") or "contrast"
+
+
+def group_slugs(groups: Iterable[str]) -> dict[str, str]:
+    """What each group is called in file names.
+
+    Signs become words, whatever else is no letter or digit a hyphen; names that then are the same are numbered.
+    """
+    words = {"+": "plus", "<": "below", ">": "above", "≤": "upto", "≥": "from"}
+    found: dict[str, str] = {}
+    taken: Counter[str] = Counter()
+    for group in sorted(set(groups)):
+        name = re.sub(r"-$", "minus", group.strip())
+        name = re.sub(r"[\W_]+", "-", "".join(words.get(letter, letter) for letter in name))
+        taken[name.lower()] += 1
+        number = taken[name.lower()]
+        found[group] = f"{name}{f'-{number}' if number > 1 else ''}"
+    return found
 
 
 def latent_names(count: int) -> list[str]:

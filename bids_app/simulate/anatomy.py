@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from scipy import ndimage
 
-from ..space.atlases import load_atlas
+from ..space.atlas_loaders import load_atlas
 from ..space.templates import BUNDLED, get_template
 from .fields import smooth_noise
 
@@ -104,7 +104,7 @@ def load_anatomy(step: int = 1, atlas: str = "AAL2") -> Anatomy:
     )
 
 
-def tissues(anatomy: Anatomy, rng: np.random.Generator | None = None, gm_loss: float = 0.0) -> np.ndarray:
+def tissue_shares(anatomy: Anatomy, rng: np.random.Generator | None = None, gm_loss: float = 0.0) -> np.ndarray:
     """One person's tissue fractions in template space.
 
     Parameters

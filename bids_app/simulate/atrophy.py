@@ -13,8 +13,8 @@ import numpy as np
 from scipy import ndimage
 
 from ..errors import UsageError
-from .anatomy import Anatomy, tissues, to_coarse
-from .fields import integrate, jacobian, velocity_of_divergence
+from .anatomy import Anatomy, tissue_shares, to_coarse
+from .fields import field_jacobian, integrate, velocity_of_divergence
 
 # Region -> share of the largest loss. Medial temporal lobe first, then the precuneus, as in Alzheimer's disease.
 DEFAULT_REGIONS = {
@@ -37,7 +37,7 @@ Density = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
-class Plan:
+class AtrophyPlan:
     """Where atrophy is planted, on the 2 mm grid.
 
     Attributes
@@ -65,7 +65,7 @@ class Plan:
     map_gain: np.ndarray
 
 
-def make_plan(anatomy: Anatomy, weights: dict[str, float], effect: float, flow: bool = True) -> Plan:
+def plan_atrophy(anatomy: Anatomy, weights: dict[str, float], effect: float, flow: bool = True) -> AtrophyPlan:
     """Lay out the sources of atrophy and calibrate them on the average person.
 
     Parameters
@@ -91,19 +91,19 @@ def make_plan(anatomy: Anatomy, weights: dict[str, float], effect: float, flow: 
             remedy="Names are those of AAL2, with their side: " + ", ".join(sorted(known)[:8]) + ", ...",
         )
     index = np.array([known[name] for name in weights], int)
-    gm, _, csf = (to_coarse(anatomy, t) for t in tissues(anatomy))
+    gm, _, csf = (to_coarse(anatomy, t) for t in tissue_shares(anatomy))
     sources = np.stack([_source(anatomy.labels == i, gm, csf) for i in index])
     voxels = np.flatnonzero(np.isin(anatomy.labels, index))
     member = np.argsort(index)[np.searchsorted(np.sort(index), anatomy.labels.ravel()[voxels])]
     ones = np.ones(len(index))
-    plan = Plan(list(weights), index, sources, voxels, member, ones, ones)
+    plan = AtrophyPlan(list(weights), index, sources, voxels, member, ones, ones)
 
     target = np.log1p(-(effect or 0.25) * np.array(list(weights.values())))
     plan = replace(plan, map_gain=_first_order_gain(plan, gm, target, 8))
     if flow:
 
         def by_flow(strength: np.ndarray) -> np.ndarray:
-            return jacobian(deform(plan, strength)[0])
+            return field_jacobian(deform(plan, strength)[0])
 
         plan = replace(plan, gain=_calibrate(plan, gm, target, by_flow, 4, plan.map_gain))
     density = by_flow if flow else _first_order_density(plan)
@@ -118,12 +118,12 @@ def make_plan(anatomy: Anatomy, weights: dict[str, float], effect: float, flow: 
     return plan
 
 
-def deform(plan: Plan, strength: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def deform(plan: AtrophyPlan, strength: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Displacements of the atrophy, template to atrophied and back, in 2 mm voxels.
 
     Parameters
     ----------
-    plan : Plan
+    plan : AtrophyPlan
     strength : ndarray, (R,)
         Source strengths, ``gain * log(1 + change)``.
 
@@ -135,12 +135,12 @@ def deform(plan: Plan, strength: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return integrate(velocity), integrate(-velocity)
 
 
-def individual_gain(plan: Plan, gm: np.ndarray, change: np.ndarray, flow: bool = True) -> np.ndarray:
+def individual_gain(plan: AtrophyPlan, gm: np.ndarray, change: np.ndarray, flow: bool = True) -> np.ndarray:
     """The calibrated gain, corrected to first order for one person's own grey matter.
 
     Parameters
     ----------
-    plan : Plan
+    plan : AtrophyPlan
     gm : ndarray, (X, Y, Z)
         The person's grey matter on the 2 mm grid.
     change : ndarray, (R,)
@@ -170,19 +170,24 @@ def _source(region: np.ndarray, gm: np.ndarray, csf: np.ndarray) -> np.ndarray:
     return (shrink - grow * (shrink.sum() / grow.sum())).astype(np.float32)
 
 
-def _first_order_density(plan: Plan) -> Density:
+def _first_order_density(plan: AtrophyPlan) -> Density:
     inside = plan.sources.reshape(len(plan.index), -1)[:, plan.voxels]
     return lambda strength: np.exp(strength.astype(np.float32) @ inside)
 
 
 def _first_order_gain(
-    plan: Plan, gm: np.ndarray, target: np.ndarray, rounds: int, start: np.ndarray | None = None
+    plan: AtrophyPlan, gm: np.ndarray, target: np.ndarray, rounds: int, start: np.ndarray | None = None
 ) -> np.ndarray:
     return _calibrate(plan, gm, target, _first_order_density(plan), rounds, start)
 
 
 def _calibrate(
-    plan: Plan, gm: np.ndarray, target: np.ndarray, density: Density, rounds: int, start: np.ndarray | None = None
+    plan: AtrophyPlan,
+    gm: np.ndarray,
+    target: np.ndarray,
+    density: Density,
+    rounds: int,
+    start: np.ndarray | None = None,
 ) -> np.ndarray:
     """Gains with which regions change by ``target`` (log): fixed-point iteration on volume ratios.
 
@@ -194,7 +199,7 @@ def _calibrate(
     return gain
 
 
-def _log_change(plan: Plan, gm: np.ndarray, density: np.ndarray) -> np.ndarray:
+def _log_change(plan: AtrophyPlan, gm: np.ndarray, density: np.ndarray) -> np.ndarray:
     """Logarithm of the ratio in which each planted region's grey matter changes, (R,)."""
     weights, density = gm.ravel()[plan.voxels], density.ravel()
     if density.size != weights.size:

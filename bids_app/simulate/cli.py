@@ -92,9 +92,9 @@ def _run(options: argparse.Namespace) -> int:
 
     from tqdm import tqdm
 
-    from .dataset import Settings, simulate_dataset  # science libraries load here, not at --help
+    from .scan_dataset import SimulationSettings, simulate_dataset  # science libraries load here, not at --help
 
-    settings = Settings(**chosen)
+    settings = SimulationSettings(**chosen)
     with tqdm(total=None, unit="map" if options.maps_only else "scan", disable=options.quiet, desc="Simulating") as bar:
 
         def progress(done: int, total: int) -> None:
@@ -102,7 +102,7 @@ def _run(options: argparse.Namespace) -> int:
             bar.update(done - bar.n)
 
         if options.maps_only:
-            from .maps import simulate_map_dataset
+            from .map_dataset import simulate_map_dataset
 
             simulate_map_dataset(options.out_dir, settings, progress)
         else:

@@ -65,7 +65,7 @@ def integrate(velocity: np.ndarray) -> np.ndarray:
     return displacement
 
 
-def jacobian(displacement: np.ndarray) -> np.ndarray:
+def field_jacobian(displacement: np.ndarray) -> np.ndarray:
     """Jacobian determinant of ``x -> x + displacement(x)`` by central differences, shape (X, Y, Z)."""
     (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = (np.gradient(component) for component in displacement)
     xx, yy, zz = xx + 1, yy + 1, zz + 1

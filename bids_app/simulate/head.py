@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import UsageError
-from .anatomy import Anatomy, tissues, to_coarse
-from .atrophy import VOXEL_ML, Plan, deform, individual_gain, regional_sums
+from .anatomy import Anatomy, tissue_shares, to_coarse
+from .atrophy import VOXEL_ML, AtrophyPlan, deform, individual_gain, regional_sums
 from .cohort import Person, stream
-from .fields import grid, integrate, jacobian, random_velocity, sample
+from .fields import field_jacobian, grid, integrate, random_velocity, sample
 
 SHAPE_MM = 4.0  # grid of the individual shape
 SHAPE_BOX = ((-110.0, -146.0, -122.0), (56, 65, 62))  # its first voxel (template mm) and its size: a whole head
@@ -44,7 +44,9 @@ class Head:
     truth: dict[str, Any]
 
 
-def make_head(anatomy: Anatomy, plan: Plan, person: Person, change: np.ndarray, gm_loss: float, seed: int) -> Head:
+def make_head(
+    anatomy: Anatomy, plan: AtrophyPlan, person: Person, change: np.ndarray, gm_loss: float, seed: int
+) -> Head:
     """Shape one person's head.
 
     Parameters
@@ -63,10 +65,10 @@ def make_head(anatomy: Anatomy, plan: Plan, person: Person, change: np.ndarray, 
     UsageError
         The deformation is not invertible: its Jacobian determinant is not positive everywhere.
     """
-    tissue = tissues(anatomy, stream(seed, person.number, "folding"), gm_loss)
+    tissue = tissue_shares(anatomy, stream(seed, person.number, "folding"), gm_loss)
     coarse = np.stack([to_coarse(anatomy, t) for t in tissue])
     velocity = random_velocity(SHAPE_BOX[1], SHAPE_MM, SHAPE_COMPONENTS, stream(seed, person.number, "shape"))
-    shape_jacobian = jacobian(integrate(velocity))
+    shape_jacobian = field_jacobian(integrate(velocity))
 
     strength = individual_gain(plan, coarse[0], change) * np.log1p(change)
     forward, backward = deform(plan, strength)
@@ -74,7 +76,7 @@ def make_head(anatomy: Anatomy, plan: Plan, person: Person, change: np.ndarray, 
     individual = sample(shape_jacobian[None], to_shape_voxels(here * 2 + _origin(anatomy.labels_affine)))[0]
     moved = (here + forward) * 2 + _origin(anatomy.labels_affine)
     atrophied = sample(shape_jacobian[None], to_shape_voxels(moved))[0]
-    atrophied *= jacobian(forward)
+    atrophied *= field_jacobian(forward)
 
     if min(shape_jacobian.min(), atrophied.min()) <= 0:
         raise UsageError(

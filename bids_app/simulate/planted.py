@@ -19,7 +19,7 @@ FLUID, GREY, WHITE, OUTSIDE = 0, 1, 2, 255
 
 
 @dataclass(frozen=True)
-class Anatomy:
+class FineBrain:
     """A brain on fine voxels.
 
     Attributes
@@ -53,7 +53,7 @@ class Anatomy:
 
 def anatomy(
     scan: np.ndarray, mask: np.ndarray, grey: np.ndarray, white: np.ndarray, ventricles: np.ndarray, mm: float
-) -> Anatomy:
+) -> FineBrain:
     """Find tissues on fine voxels by an independent segmentation and the scan's brightness.
 
     Parameters
@@ -67,7 +67,7 @@ def anatomy(
 
     Returns
     -------
-    Anatomy
+    FineBrain
     """
     scan = np.asarray(scan, np.float32)
     means = np.array(
@@ -86,23 +86,23 @@ def anatomy(
     matter = np.where(np.abs(depth) < BAND_MM, by_scan, matter)
     tissue = np.where(matter, np.where(is_white, WHITE, GREY), FLUID).astype(np.uint8)
     tissue[~brain] = OUTSIDE
-    return Anatomy(scan, bright, tissue, (_smooth(ventricles) > 0.5) & (tissue == FLUID), means, mm)
+    return FineBrain(scan, bright, tissue, (_smooth(ventricles) > 0.5) & (tissue == FLUID), means, mm)
 
 
-def thinner_cortex(brain: Anatomy, mm: float, spared: np.ndarray | None = None) -> np.ndarray:
+def thinner_cortex(brain: FineBrain, mm: float, spared: np.ndarray | None = None) -> np.ndarray:
     """Fine voxels of cortex within ``mm`` of the fluid about it, but where ``spared`` (X, Y, Z) is true."""
     outer = (brain.tissue == FLUID) & ~ndimage.binary_dilation(brain.ventricles, iterations=2)
     lost = (brain.tissue == GREY) & (ndimage.distance_transform_edt(~outer) * brain.mm <= mm + 0.01)
     return lost if spared is None else lost & ~(_smooth(spared) > 0.5)
 
 
-def wider_ventricles(brain: Anatomy, mm: float) -> np.ndarray:
+def wider_ventricles(brain: FineBrain, mm: float) -> np.ndarray:
     """Fine voxels of brain matter within ``mm`` of the ventricles."""
     near = ndimage.distance_transform_edt(~brain.ventricles) * brain.mm <= mm
     return near & np.isin(brain.tissue, (GREY, WHITE))
 
 
-def opened_sulci(brain: Anatomy) -> np.ndarray:
+def opened_sulci(brain: FineBrain) -> np.ndarray:
     """Fine voxels of closed sulci: where two banks of cortex meet and the scan shows no fluid between them."""
     to_white = ndimage.distance_transform_edt(brain.tissue != WHITE) * brain.mm
     to_fluid = ndimage.distance_transform_edt(brain.tissue != FLUID) * brain.mm
@@ -110,12 +110,12 @@ def opened_sulci(brain: Anatomy) -> np.ndarray:
     return ridge & (brain.tissue == GREY) & (to_white > 1.6) & (to_fluid > 1.5)
 
 
-def fill_with_fluid(brain: Anatomy, lost: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def fill_with_fluid(brain: FineBrain, lost: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Turn fine voxels into fluid.
 
     Parameters
     ----------
-    brain : Anatomy
+    brain : FineBrain
     lost : (3X, 3Y, 3Z) bool array
         Fine voxels of brain matter that become fluid.
 
@@ -136,7 +136,7 @@ def fill_with_fluid(brain: Anatomy, lost: np.ndarray) -> tuple[np.ndarray, np.nd
     return scan.astype(np.float32), change
 
 
-def darker_white_matter(brain: Anatomy, share: float, band_mm: float | None = None) -> np.ndarray:
+def darker_white_matter(brain: FineBrain, share: float, band_mm: float | None = None) -> np.ndarray:
     """Scan whose white matter is darker by a share of the grey-white contrast; no tissue is lost.
 
     ``band_mm``: only as near as this to grey matter, as a rim under the cortex.

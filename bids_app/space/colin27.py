@@ -23,7 +23,7 @@ FINER = 2  # the field is refined by cubic splines once, and read linearly at th
 
 
 @lru_cache(maxsize=1)
-def displacement() -> tuple[np.ndarray, np.ndarray]:
+def load_displacement() -> tuple[np.ndarray, np.ndarray]:
     """Displacements from the template to Colin27: (3, X, Y, Z) float32, mm, RAS; and their grid's (4, 4) affine."""
     image: Any = nib.load(FIELD)
     step = np.eye(3) / FINER
@@ -48,7 +48,7 @@ def sample_labels(labels: nib.Nifti1Image, shape: tuple[int, ...], affine: np.nd
     (X, Y, Z) int32 array
         0 outside the field of view of ``labels``.
     """
-    field, field_affine = displacement()
+    field, field_affine = load_displacement()
     to_field = np.linalg.inv(field_affine) @ affine
     to_labels = np.linalg.inv(labels.affine)
     moved = [ndimage.affine_transform(u, to_field, output_shape=shape, order=1, mode="nearest") for u in field]

@@ -21,10 +21,11 @@ from bids_app.errors import ConfigError, UnavailableError, one_line
 from bids_app.space.deep_grey import deep_grey
 from bids_app.space.package_data import package_folder
 
+from ..schema.units import FWHM_TO_SIGMA
+
 logger = logging.getLogger("latentatlas")
 
 BUNDLED = "MNI152NLin2009aSym"
-FWHM_TO_SIGMA = 1 / math.sqrt(8 * math.log(2))
 
 
 @dataclass(frozen=True)

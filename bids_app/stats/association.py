@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from bids_app.stats.linear import nuisance_basis
+from bids_app.stats.linear import nuisance_basis, unit_residuals
 from bids_app.stats.permutation import benjamini_hochberg, p_value, permutation_chunks
 
 # Permuted regressors held at a time: few enough to stay in the processor's cache.
@@ -91,21 +91,13 @@ def associate(
     df = n - basis.shape[1] - 1
     if df < 1:
         raise ValueError(f"{n} rows and {basis.shape[1] - 1} covariates leave no degrees of freedom")
-    g, z = _unit_residuals(regions, basis), _unit_residuals(latents, basis)
+    g, z = unit_residuals(regions, basis), unit_residuals(latents, basis)
     rho = np.clip(g.T @ z, -1.0, 1.0)
     with np.errstate(divide="ignore"):
         t = rho * np.sqrt(df / np.maximum(1 - rho**2, 0.0))
     p = 2 * stats.t.sf(np.abs(t), df)
     null_max = _null_max(g, z, basis, n_permutations, seed, blocks)
     return Association(rho, p, p_value(np.abs(rho), null_max), benjamini_hochberg(p), null_max, df)
-
-
-def _unit_residuals(x: np.ndarray, basis: np.ndarray) -> np.ndarray:
-    """Residual columns of unit length; columns that the basis explains entirely (constant ones, too) are zero."""
-    residual = x - basis @ (basis.T @ x)
-    length, before = np.linalg.norm(residual, axis=0), np.linalg.norm(x, axis=0)
-    alive = length > 1e-9 * np.maximum(before, 1e-300)
-    return np.where(alive, residual / np.where(alive, length, 1.0), 0.0)
 
 
 def _null_max(

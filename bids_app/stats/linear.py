@@ -31,6 +31,19 @@ def nuisance_basis(covariates: np.ndarray | None, n: int) -> np.ndarray:
     return u[:, s > s[0] * 1e-10]
 
 
+def project_out(x: np.ndarray, basis: np.ndarray) -> np.ndarray:
+    """What is left of (N, ...) values when an orthonormal basis (N, q) is taken out of them."""
+    return x - basis @ (basis.T @ x)
+
+
+def unit_residuals(x: np.ndarray, basis: np.ndarray) -> np.ndarray:
+    """Columns (N, M) with an orthonormal basis (N, q) taken out, of unit length; those that it explains are zero."""
+    residual = project_out(x, basis)
+    length, before = np.linalg.norm(residual, axis=0), np.linalg.norm(x, axis=0)
+    alive = length > 1e-9 * np.maximum(before, 1e-300)
+    return np.where(alive, residual / np.where(alive, length, 1.0), 0.0)
+
+
 def residualise(x: np.ndarray, covariates: np.ndarray | None = None) -> np.ndarray:
     """Remove the intercept and the covariates from every column of `x` (N,) or (N, M) by least squares."""
     x = np.asarray(x, float)

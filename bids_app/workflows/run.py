@@ -15,8 +15,9 @@ from ..bids.dataset import check_output, check_work, write_dataset_files
 from ..bids.files import write_text
 from ..bids.query import check_dataset
 from ..config import Config
-from .environment import start_logging
-from .execute import Failure
+from ..schema.outputs import LOGS, RUN_OPTIONS
+from .engine.environment import start_logging
+from .engine.execute import Failure
 
 logger = logging.getLogger("latentatlas")
 
@@ -27,7 +28,7 @@ def run(config: Config) -> int:
     Returns
     -------
     int
-        0 when everything was done, 1 when a scan or a stage failed and the rest was kept.
+        0 when everything was done, 1 when a scan or a step failed and the rest was kept.
 
     Raises
     ------
@@ -45,12 +46,12 @@ def run(config: Config) -> int:
     _leave_lost_folder(config.output_dir)
     write_dataset_files(config.bids_dir, config.output_dir, description)
     run_name = f"{datetime.now():%Y%m%d-%H%M%S}_{config.analysis_level}_{uuid4().hex[:6]}"
-    write_text(config.output_dir / "logs" / f"{run_name}.toml", config.to_toml())
+    write_text(RUN_OPTIONS.at(config.output_dir, run=run_name), config.to_toml())
     if config.analysis_level == "participant":
-        from .participant import run_participant as run_level
+        from .participant.participant_level import run_participant as run_level
     else:
-        from .group import run_group as run_level
-    failures = run_level(config, config.output_dir / "logs")
+        from .group.group_level import run_group as run_level
+    failures = run_level(config, config.output_dir / LOGS)
     _tell(failures, time.monotonic() - start, config.output_dir)
     return 1 if failures else 0
 

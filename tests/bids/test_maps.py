@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from bids_app import __version__
+from bids_app.bids.alike import check_alike
 from bids_app.bids.files import sidecar_path
-from bids_app.bids.maps import Wanted, check_alike, find_maps
+from bids_app.bids.maps import Wanted, find_maps
 from bids_app.errors import DatasetError
 
 

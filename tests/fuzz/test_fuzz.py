@@ -44,10 +44,11 @@ from bids_app.errors import LatentAtlasError
 from bids_app.group.study import Design, build_questions, doubtful_categories
 from bids_app.participant.inputs import read_t1w
 from bids_app.participant.precomputed import load_map
-from bids_app.space.atlases import load_atlas
+from bids_app.space.atlas_loaders import load_atlas
 from bids_app.space.templates import get_template
-from bids_app.workflows import group, participant
-from bids_app.workflows.participant_graph import init_participant_wf
+from bids_app.workflows.group import group_level
+from bids_app.workflows.participant import participant_level
+from bids_app.workflows.participant.scan_graph import init_participant_wf
 
 CODES = (1, 2, 65, 66, 69, 73, 78)
 #: How many times 200 examples.
@@ -128,9 +129,9 @@ def build(config):
     check_output(config.bids_dir, config.output_dir)
     check_work(config.bids_dir, config.work_dir)
     write_dataset_files(config.bids_dir, config.output_dir, description)
-    found = participant._sources(config)
-    labels = participant.space_labels(config)
-    todo = [scan for scan in found.scans if not participant._finished(config, scan, labels)]
+    found = participant_level._sources(config)
+    labels = participant_level.space_labels(config)
+    todo = [scan for scan in found.scans if not participant_level._finished(config, scan, labels)]
     return found, init_participant_wf(config, todo, labels=labels, n_threads=1)
 
 
@@ -250,11 +251,11 @@ def test_any_maps_up_to_the_graph(made, tree):
             assert len({scan.prefix for scan in found.scans}) == len(found.scans)
         with declared():
             config = parse([str(a) for a in (place / "bids", place / "out", "group", "-d", *roots, "-w", place / "w")])
-            maps, _ = group._maps(config)
-            kept, sidecars, _ = group._trusted(maps)
-            cohort = group._cohort(config, kept, sidecars)
+            maps, _ = group_level._maps(config)
+            kept, sidecars, _ = group_level._trusted(maps)
+            cohort = group_level._cohort(config, kept, sidecars)
             assert len(cohort) == len(kept)
-            group._write_quality(config, cohort, sidecars)
+            group_level._write_quality(config, cohort, sidecars)
 
 
 @pytest.mark.fuzz

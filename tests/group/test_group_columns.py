@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from bids_app.errors import DatasetError
-from bids_app.group.columns import as_numbers, name_doubts
+from bids_app.group.column_values import as_numbers, name_doubts
 from bids_app.group.design import build_contrasts, build_covariates
 
 AGES = [str(age) for age in range(60, 84)]

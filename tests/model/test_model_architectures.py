@@ -12,9 +12,9 @@ from bids_app.config import Config
 from bids_app.model import architectures
 from bids_app.model.architectures import network_class
 from bids_app.model.autoencoder import reconstruction_error
-from bids_app.model.crossfit import collect, cross_fit_one, split_participants
-from bids_app.model.files import load_model, make_card, save_model
-from bids_app.model.linear import fit_linear
+from bids_app.model.cross_fitting import collect, cross_fit_one, split_participants
+from bids_app.model.linear_model import fit_linear
+from bids_app.model.model_files import load_model, make_card, save_model
 from bids_app.model.plan import Plan, make_plan
 from bids_app.model.training import train
 from bids_app.schema.architectures import ARCHITECTURES, BY_NAME

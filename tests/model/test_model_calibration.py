@@ -9,9 +9,9 @@ from sklearn.decomposition import PCA
 from small_volumes import as_volumes, ball
 
 from bids_app.errors import ModelError
-from bids_app.model import files
+from bids_app.model import model_files
 from bids_app.model.calibration import is_calibrated, read_calibration, relative_errors, write_calibration
-from bids_app.model.linear import fit_linear
+from bids_app.model.linear_model import fit_linear
 from bids_app.participant.encode import encode_scan
 from bids_app.stats.conformal import conformal_p
 
@@ -32,7 +32,7 @@ def trained(folder, maps, ids, grid):
     fold = codes % FOLDS
     models = [fit_linear(cohort, np.flatnonzero(fold != f), 6) for f in range(FOLDS)]
     full = fit_linear(cohort, np.arange(len(ids)), 6)
-    files.save_model(full, folder, files.make_card(full, participant_ids=[f"study/{i}" for i in ids]))
+    model_files.save_model(full, folder, model_files.make_card(full, participant_ids=[f"study/{i}" for i in ids]))
     write_calibration(folder, models, cohort, fold, ids, seed=0, space=None)
     return fold, cohort
 

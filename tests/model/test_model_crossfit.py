@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bids_app.errors import DatasetError
-from bids_app.model.crossfit import (
+from bids_app.model.cross_fitting import (
     _mean_history,
     choose_epochs,
     collect,

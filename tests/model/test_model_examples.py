@@ -4,18 +4,18 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 
-from bids_app.model.crossfit import cross_fit_one, fit, split_participants
+from bids_app.model.cross_fitting import cross_fit_one, fit, split_participants
 from bids_app.model.examples import (
     example_reconstructions,
     latent_traversals,
     mean_error_maps,
     reconstructions_by_epoch,
 )
-from bids_app.model.files import make_card
-from bids_app.model.linear import LinearModel, fit_linear
+from bids_app.model.linear_model import LinearModel, fit_linear
+from bids_app.model.model_files import make_card
 from bids_app.model.plan import make_plan
 from bids_app.model.volumes import build_volumes
-from bids_app.simulate.maps import simulate_gm_maps
+from bids_app.simulate.map_dataset import simulate_gm_maps
 
 
 def test_errors_of_maps_add_up_to_the_errors_of_scans(tmp_path):

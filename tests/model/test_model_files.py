@@ -8,8 +8,8 @@ import torch
 
 from bids_app.errors import ModelError
 from bids_app.model.autoencoder import traverse
-from bids_app.model.files import error_percentile, load_model, make_card, save_model, was_trained_on
-from bids_app.model.linear import fit_linear
+from bids_app.model.linear_model import fit_linear
+from bids_app.model.model_files import error_percentile, load_model, make_card, save_model, was_trained_on
 from bids_app.model.plan import Plan
 from bids_app.model.training import train
 

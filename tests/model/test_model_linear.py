@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from sklearn.decomposition import PCA
 
-from bids_app.model import linear
-from bids_app.model.linear import Prior, choose_prior, fit_linear, held_out_explained
+from bids_app.model import linear_model
+from bids_app.model.linear_model import Prior, choose_prior, fit_linear, held_out_explained
 
 
 def same_space(a, b):
@@ -26,7 +26,7 @@ def test_is_pca(linear_cohort):
 def test_both_solvers_agree(linear_cohort, monkeypatch):
     index = np.arange(30)
     exact = fit_linear(linear_cohort, index, 5)
-    monkeypatch.setattr(linear, "GRAM_LIMIT", 10)
+    monkeypatch.setattr(linear_model, "GRAM_LIMIT", 10)
     iterated = fit_linear(linear_cohort, index, 5)
     assert same_space(exact.components, iterated.components).min() > 0.9999
 
@@ -45,7 +45,7 @@ def test_prior_is_pca_of_the_cohort_it_describes(linear_cohort, prior):
     model = fit_linear(linear_cohort, train, 5, prior=prior)
     assert same_space(model.components, oracle).min() > 0.999
     # What the inner products alone predict for unseen maps is what those maps show.
-    products = linear._Maps(linear_cohort, np.arange(30), prior.smoothing).products()
+    products = linear_model._Maps(linear_cohort, np.arange(30), prior.smoothing).products()
     predicted = held_out_explained(products, train, test, 5, prior.mirror_weight)
     T = linear_cohort.rows(test) - linear_cohort.mean(train)
     assert np.allclose(predicted, ((T @ oracle.T) ** 2).sum(1) / (T**2).sum(1), atol=2e-3)

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bids_app.model.crossfit import collect, cross_fit_one, split_participants
+from bids_app.model.cross_fitting import collect, cross_fit_one, split_participants
 from bids_app.model.plan import make_plan
 from bids_app.model.volumes import build_volumes
 

@@ -6,7 +6,7 @@ from conftest import as_volumes, ball
 from scipy import ndimage
 
 from bids_app.model.grid import Grid, Sampling
-from bids_app.model.linear import fit_linear
+from bids_app.model.linear_model import fit_linear
 from bids_app.model.regions import region_decoder, region_weights, sum_regions
 
 

@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import Callback
 from bids_app.errors import ConfigError, DatasetError, UsageError
 from bids_app.model.autoencoder import reconstruction_error, traverse
 from bids_app.model.launch import pick_device
-from bids_app.model.linear import Prior, fit_linear
+from bids_app.model.linear_model import Prior, fit_linear
 from bids_app.model.network import folded_index
 from bids_app.model.plan import Plan, make_plan
 from bids_app.model.training import EpochOrder, train

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bids_app.participant import bias, modulate, normalize, skullstrip, tissue, transforms
-from bids_app.space.atlases import load_atlas, regional_volumes
+from bids_app.space.atlas_loaders import load_atlas, regional_volumes
 
 
 def grey_matter(t1w, template, work, strip="auto"):

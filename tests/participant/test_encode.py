@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from bids_app.errors import ModelError
-from bids_app.model import files
+from bids_app.model import model_files
 from bids_app.model.grid import Grid, Sampling
-from bids_app.model.linear import LinearModel
+from bids_app.model.linear_model import LinearModel
 from bids_app.participant.encode import encode_scan
 
 
@@ -19,15 +19,15 @@ def model_dir(tmp_path):
     rng = np.random.default_rng(0)
     components = np.linalg.qr(rng.standard_normal((grid.n_voxels, 3)))[0].T
     model = LinearModel(grid, np.full(grid.n_voxels, 0.5), components, np.ones(3))
-    card = files.make_card(
+    card = model_files.make_card(
         model,
-        participant_ids=[files.qualified("Study", f"sub-{i}") for i in (1, 2)],
+        participant_ids=[model_files.qualified("Study", f"sub-{i}") for i in (1, 2)],
         training_errors=np.linspace(0.001, 0.1, 50),
         latents=rng.standard_normal((2, 3)),
         seed=0,
         space="PhantomSpace",
     )
-    files.save_model(model, tmp_path / "model", card)
+    model_files.save_model(model, tmp_path / "model", card)
     return tmp_path / "model", model
 
 

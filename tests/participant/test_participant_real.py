@@ -7,7 +7,7 @@ from chain import dlmuse_labels, first, grey_matter
 from scipy import ndimage
 
 from bids_app.participant import inputs, normalize, quality, skullstrip, transforms
-from bids_app.space.atlases import load_atlas
+from bids_app.space.atlas_loaders import load_atlas
 from bids_app.space.templates import get_template
 
 pytestmark = pytest.mark.real

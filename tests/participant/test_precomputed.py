@@ -9,7 +9,7 @@ from bids_app.errors import ScanError
 from bids_app.participant.precomputed import load_map, measure_map
 from bids_app.schema.measures import NAMED
 from bids_app.space.templates import get_template
-from bids_app.workflows.adopted import judge_map
+from bids_app.workflows.judged_maps import judge_map
 
 TEMPLATE = get_template(resolution=4.0)
 GREY, WHITE = (np.asarray(image.dataobj) for image in (TEMPLATE.gm, TEMPLATE.wm))

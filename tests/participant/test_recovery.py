@@ -6,20 +6,20 @@ from chain import grey_matter, regional
 
 from bids_app.participant import inputs
 from bids_app.simulate.anatomy import load_anatomy
-from bids_app.simulate.atrophy import make_plan
+from bids_app.simulate.atrophy import plan_atrophy
 from bids_app.simulate.cohort import stream
-from bids_app.simulate.dataset import Settings
 from bids_app.simulate.head import make_head
 from bids_app.simulate.scan import draw_scanner, scan_head
+from bids_app.simulate.scan_dataset import SimulationSettings
 from bids_app.space.templates import get_template
 
 
 @pytest.fixture(scope="module")
 def twins(tmp_path_factory):
     """One person scanned twice, noise and position alike: as she is, and with a quarter of some regions gone."""
-    settings = Settings(n_participants=6, effect=0.3, resolution=1.5, full_head=False, seed=5)
+    settings = SimulationSettings(n_participants=6, effect=0.3, resolution=1.5, full_head=False, seed=5)
     anatomy, person = load_anatomy(), settings.person(6)
-    plan = make_plan(anatomy, settings.regions, settings.effect)
+    plan = plan_atrophy(anatomy, settings.regions, settings.effect)
     planted = person.change_at(0, settings.weights, settings.effect)
     template, maps, truth = get_template(resolution=2.0), [], []
     for change in (0 * planted, planted):

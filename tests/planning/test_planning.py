@@ -13,7 +13,7 @@ from bids_app.errors import ConfigError
 from bids_app.planning import PATTERNS
 from bids_app.planning.bank import Scenario, build, draw, load_bank
 from bids_app.planning.cli import main
-from bids_app.planning.power import CLAIMS, run, simulate, summarise
+from bids_app.planning.power import CLAIMS, simulate, simulate_studies, summarise_power
 
 
 @pytest.fixture(scope="module")
@@ -76,10 +76,10 @@ def test_too_many_people_are_refused(bank):
 def test_the_same_number_is_the_same_study_and_a_large_effect_is_found():
     strong = Scenario((40, 40), 2.5, "medial-temporal")
     assert simulate(3, strong) == simulate(3, strong)
-    found = list(run(strong, range(3)))
+    found = list(simulate_studies(strong, range(3)))
     assert np.mean([one["single_regions"] for one in found]) == 1
     assert np.mean([one["planted differ"] for one in found]) > 0.8
-    table = summarise(found)
+    table = summarise_power(found)
     assert table["claim_id"].tolist() == [claim.id for claim in CLAIMS]
     assert (table["supported_se"] > 0).all()
 

@@ -12,7 +12,7 @@ from bids_app.bids.anat import write_outputs
 from bids_app.bids.query import Scan
 from bids_app.reports.participant import build_participant_report
 from bids_app.reports.participant_figures import draw_jacobian, make_scan_figures
-from bids_app.reports.scans import find_scans
+from bids_app.reports.scan_outputs import find_scans
 from bids_app.space.templates import Template
 
 SHAPE, SIZE = (40, 48, 40), 4.0

@@ -16,11 +16,12 @@ from bids_app.errors import NoInputError
 from bids_app.reports.charts import split_figure
 from bids_app.reports.group import PARTS, build_group_report
 from bids_app.reports.group_results import read_group_results
-from bids_app.reports.reconstructions import epochs_figure, epochs_shown, error_figure, error_map_names
+from bids_app.reports.reconstructions import epochs_figure, epochs_shown, error_figure
 from bids_app.reports.sections_overview import quality_outliers
 from bids_app.reports.sections_regions import split_values
 from bids_app.schema.claims import GRADES, OVERALL
 from bids_app.schema.labels import KEPT, LOST, NEITHER, NOT_CARRIED, PARTLY
+from bids_app.schema.names import group_slugs
 
 
 def sections(page):
@@ -292,9 +293,9 @@ def test_error_maps_are_matched_to_groups_whatever_their_names(cohort, own_cohor
     first, *_ = read_group_results(own_cohort).scans["diagnosis"]
     other = "CN" if first == "AD" else "AD"
     change(own_cohort / "phenotype" / "cohort.tsv", diagnosis=lambda groups: groups.replace(first, "late_MCI"))
-    assert error_map_names(["late_MCI"]) == {"late_MCI": "error_late-MCI.nii.gz"}
+    assert group_slugs(["late_MCI"]) == {"late_MCI": "late-MCI"}
     groups = ["A+", "A-", "A", "<65", ">=65", "≥65", "患者", "对照", "late MCI", "late_MCI", "CN", "cn", "?", "!"]
-    assert len({name.lower() for name in error_map_names(groups).values()}) == len(groups)
+    assert len({name.lower() for name in group_slugs(groups).values()}) == len(groups)
     for group, name in ((first, "late-MCI"), (other, other)):
         shutil.copy(cohort / "group" / f"error_{group}.nii.gz", own_cohort / "group" / f"error_{name}.nii.gz")
     results = read_group_results(own_cohort)

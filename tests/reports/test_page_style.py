@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bids_app.reports.brain_maps import script_json
-from bids_app.reports.style import esc, html_table, number, p_value
+from bids_app.reports.style import esc, html_table, number, p_text
 
 
 class Tags(HTMLParser):
@@ -61,9 +61,9 @@ def test_a_number_keeps_three_digits(value):
 
 
 def test_p_values_are_never_zero():
-    assert p_value(0.0) == "< 0.001"
-    assert p_value(0.0123) == "0.012"
-    assert p_value(np.nan) == "–"
+    assert p_text(0.0) == "< 0.001"
+    assert p_text(0.0123) == "0.012"
+    assert p_text(np.nan) == "–"
 
 
 def test_rows_without_a_number_have_no_sort_key():

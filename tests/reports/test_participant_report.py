@@ -11,8 +11,8 @@ from sample_scans import draw_page, write_scan
 from bids_app.errors import NoInputError
 from bids_app.reports.participant import build_participant_report
 from bids_app.reports.participant_figures import make_scan_figures
+from bids_app.reports.scan_outputs import find_scans
 from bids_app.reports.scan_summary import scan_summary
-from bids_app.reports.scans import find_scans
 
 KINDS = {"brainmask", "tissues", "normalisation", "jacobian", "modulated", "reconstruction"}
 
@@ -105,13 +105,10 @@ def test_precomputed_map_only(tmp_path):
 def test_one_of_several_maps_is_found_exactly(tmp_path):
     write_scan(tmp_path, "01")
     (scan,) = find_scans(tmp_path, "01")
-    assert scan.find("desc-preproc", "T1w").name == "sub-01_desc-preproc_T1w.nii.gz"
-    assert (
-        scan.template_space("desc-preproc", "T1w").name
-        == "sub-01_space-MNI152NLin2009aSym_res-4_desc-preproc_T1w.nii.gz"
-    )
-    assert scan.find("label-GM", "probseg").name == "sub-01_label-GM_probseg.nii.gz"
-    assert scan.find("label-GM", "desc-smoothed", "probseg") is None
+    assert scan.find("t1w").name == "sub-01_desc-preproc_T1w.nii.gz"
+    assert scan.find("t1w_std").name == "sub-01_space-MNI152NLin2009aSym_res-4_desc-preproc_T1w.nii.gz"
+    assert scan.find("gm").name == "sub-01_label-GM_probseg.nii.gz"
+    assert scan.find("smoothed") is None
 
 
 def test_the_mask_outline_lies_on_the_brain(tmp_path):
@@ -141,7 +138,7 @@ def test_hypointensities_are_outlined_where_they_are(tmp_path):
 
     with_spot = pink()
     assert with_spot.sum() > 30
-    scan.find("desc-hypointensities", "mask").unlink()
+    scan.find("hypointensities").unlink()
     assert pink().sum() < 0.1 * with_spot.sum()
 
 

@@ -4,7 +4,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from bids_app.reports.slices import canonical, mosaic, open_figure, plan_layout, window
+from bids_app.reports.slices import in_ras, mosaic, open_figure, plan_layout, window
 
 SHAPE = (20, 26, 22)
 
@@ -57,7 +57,7 @@ def test_orientation_of_the_file_does_not_matter(flip):
     data = marked("left") + 0.5 * marked("high")
     affine = np.diag([2.0, 2, 2, 1])
     stored = data[:: flip[0], :: flip[1], :: flip[2]]
-    back, back_affine = canonical(nib.Nifti1Image(stored, _flipped(affine, flip)))
+    back, back_affine = in_ras(nib.Nifti1Image(stored, _flipped(affine, flip)))
     np.testing.assert_allclose(back, data)
     np.testing.assert_allclose(back_affine, affine)
 
@@ -101,4 +101,4 @@ def test_an_empty_mask_still_gives_a_picture():
 def test_not_a_number_becomes_background():
     data = np.full(SHAPE, np.nan, np.float32)
     data[5] = np.inf
-    assert np.all(canonical(nib.Nifti1Image(data, np.eye(4)))[0] == 0)
+    assert np.all(in_ras(nib.Nifti1Image(data, np.eye(4)))[0] == 0)

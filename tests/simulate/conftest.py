@@ -8,8 +8,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "2")
 import pytest
 
 from bids_app.simulate.anatomy import load_anatomy
-from bids_app.simulate.atrophy import DEFAULT_REGIONS, make_plan
-from bids_app.simulate.dataset import Settings, simulate_dataset
+from bids_app.simulate.atrophy import DEFAULT_REGIONS, plan_atrophy
+from bids_app.simulate.scan_dataset import SimulationSettings, simulate_dataset
 
 
 @pytest.fixture(scope="session")
@@ -19,12 +19,12 @@ def anatomy():
 
 @pytest.fixture(scope="session")
 def plan(anatomy):
-    return make_plan(anatomy, DEFAULT_REGIONS, 0.25)
+    return plan_atrophy(anatomy, DEFAULT_REGIONS, 0.25)
 
 
 @pytest.fixture(scope="session")
 def cohort(tmp_path_factory):
     """Six full-head scans at 4 mm: covers every orientation."""
-    settings = Settings(n_participants=6, resolution=4.0, seed=3)
+    settings = SimulationSettings(n_participants=6, resolution=4.0, seed=3)
     folder = simulate_dataset(tmp_path_factory.mktemp("cohort") / "bids", settings)
     return SimpleNamespace(folder=folder, settings=settings)

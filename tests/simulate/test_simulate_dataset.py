@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from bids_app.simulate.cli import main
-from bids_app.simulate.dataset import Settings, simulate_dataset
+from bids_app.simulate.scan_dataset import SimulationSettings, simulate_dataset
 
 
 def validate(folder):
@@ -80,7 +80,7 @@ def test_participants_table(cohort):
 
 def test_same_seed_same_bytes_whatever_the_size_of_the_cohort(cohort, tmp_path):
     time.sleep(1.1)  # a compressed file must not carry the time it was made
-    again = simulate_dataset(tmp_path / "again", Settings(n_participants=2, resolution=4.0, seed=3))
+    again = simulate_dataset(tmp_path / "again", SimulationSettings(n_participants=2, resolution=4.0, seed=3))
     first, second = digests(cohort.folder), digests(again)
     scans = [name for name in second if name.startswith(("sub-", "code/ground_truth_scans/"))]
     assert len(scans) == 6

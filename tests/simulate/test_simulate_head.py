@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 
 from bids_app.errors import UsageError
-from bids_app.simulate.anatomy import tissues, to_coarse
-from bids_app.simulate.atrophy import DEFAULT_REGIONS, deform, make_plan, regional_sums
+from bids_app.simulate.anatomy import tissue_shares, to_coarse
+from bids_app.simulate.atrophy import DEFAULT_REGIONS, deform, plan_atrophy, regional_sums
 from bids_app.simulate.cohort import draw_person
-from bids_app.simulate.fields import grid, jacobian, sample
+from bids_app.simulate.fields import field_jacobian, grid, sample
 from bids_app.simulate.head import make_head, to_template
 
 WEIGHTS = np.array(list(DEFAULT_REGIONS.values()))
 
 
 def test_tissues_are_shares_of_the_mask(anatomy):
-    parts = tissues(anatomy, np.random.default_rng(0), 3.0)
+    parts = tissue_shares(anatomy, np.random.default_rng(0), 3.0)
     total = parts.sum(0)
     np.testing.assert_allclose(total[anatomy.mask], 1, atol=1e-5)
     assert not total[~anatomy.mask].any()
@@ -22,13 +22,15 @@ def test_tissues_are_shares_of_the_mask(anatomy):
 
 
 def test_age_takes_the_share_of_grey_matter_it_should(anatomy):
-    average = tissues(anatomy)[0].sum(dtype=float)
+    average = tissue_shares(anatomy)[0].sum(dtype=float)
     for loss in (-5.0, 5.0):
-        assert tissues(anatomy, None, loss)[0].sum(dtype=float) / average == pytest.approx(1 - loss / 100, abs=0.004)
+        assert tissue_shares(anatomy, None, loss)[0].sum(dtype=float) / average == pytest.approx(
+            1 - loss / 100, abs=0.004
+        )
 
 
 def test_coarse_tissue_keeps_its_volume(anatomy):
-    gm = tissues(anatomy)[0]
+    gm = tissue_shares(anatomy)[0]
     assert to_coarse(anatomy, gm).sum() * 8 == pytest.approx(gm.sum(), rel=1e-3)
 
 
@@ -36,9 +38,9 @@ def test_coarse_tissue_keeps_its_volume(anatomy):
 def test_planted_change_is_realised_and_stays_where_it_is(anatomy, plan, effect):
     change = -effect * WEIGHTS
     forward, _ = deform(plan, plan.gain * np.log1p(change))
-    density = jacobian(forward)
+    density = field_jacobian(forward)
     assert density.min() > 0
-    gm = to_coarse(anatomy, tissues(anatomy)[0])
+    gm = to_coarse(anatomy, tissue_shares(anatomy)[0])
     index = anatomy.table["index"].to_numpy()
     realised = regional_sums(anatomy.labels, gm * density, index) / regional_sums(anatomy.labels, gm, index) - 1
     planted = np.isin(index, plan.index)
@@ -91,19 +93,19 @@ def test_heads_are_plausible(anatomy, plan, number):
 
 def test_unknown_region(anatomy):
     with pytest.raises(UsageError, match="Hippocampus_X"):
-        make_plan(anatomy, {"Hippocampus_X": 1.0}, 0.25)
+        plan_atrophy(anatomy, {"Hippocampus_X": 1.0}, 0.25)
 
 
 def test_more_atrophy_than_there_is_room_for(anatomy):
     crowded = [name for name in anatomy.table["name"] if name.startswith(("Vermis", "Cerebelum"))]
     with pytest.raises(UsageError, match="too little"):
-        make_plan(anatomy, dict.fromkeys(crowded, 1.0), 0.5, flow=False)
+        plan_atrophy(anatomy, dict.fromkeys(crowded, 1.0), 0.5, flow=False)
 
 
 def test_other_regions_work_as_well(anatomy):
     """Deep, cortical, cerebellar, tiny: each within a few percent in one person's head."""
     names = ("Thalamus_L", "Frontal_Sup_2_R", "Cerebelum_Crus1_L", "Vermis_3", "Putamen_R")
-    plan = make_plan(anatomy, dict.fromkeys(names, 1.0), 0.2)
+    plan = plan_atrophy(anatomy, dict.fromkeys(names, 1.0), 0.2)
     head = make_head(anatomy, plan, draw_person(3, 5, seed=2), np.full(5, -0.2), 0.0, seed=2)
     order = [list(head.truth["index"]).index(i) for i in plan.index]
     realised = (head.truth["after"] / head.truth["before"] - 1)[order]

@@ -10,8 +10,8 @@ from test_simulate_dataset import validate
 
 from bids_app.simulate.cli import main
 from bids_app.simulate.cohort import draw_person
-from bids_app.simulate.maps import simulate_gm_maps
-from bids_app.space.atlases import load_atlas, regional_volumes
+from bids_app.simulate.map_dataset import simulate_gm_maps
+from bids_app.space.atlas_loaders import load_atlas, regional_volumes
 from bids_app.space.templates import get_template
 
 

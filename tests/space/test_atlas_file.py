@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bids_app.errors import DatasetError, NoInputError
-from bids_app.space.atlases import load_atlas, paint, regional_volumes
+from bids_app.space.atlas_loaders import load_atlas, paint, regional_volumes
 
 AFFINE = np.diag([4.0, 4, 4, 1])
 AFFINE[:3, 3] = (-40, -40, -40)

@@ -10,7 +10,7 @@ import pytest
 
 from bids_app.errors import DatasetError, NoInputError
 from bids_app.schema.atlases import ATLASES
-from bids_app.space.atlases import LOADERS, load_atlas, paint, regional_volumes
+from bids_app.space.atlas_loaders import LOADERS, load_atlas, paint, regional_volumes
 from bids_app.space.templates import get_template
 
 GRID = nib.Nifti1Image(

@@ -6,7 +6,7 @@ from nibabel.processing import resample_from_to
 from scipy import ndimage
 
 from bids_app.space import aal, colin27
-from bids_app.space.atlases import load_atlas
+from bids_app.space.atlas_loaders import load_atlas
 from bids_app.space.templates import get_template
 
 TEMPLATE = get_template(resolution=2.0)
@@ -24,7 +24,7 @@ def drawn():
 
 def test_without_a_displacement_labels_are_only_resampled(monkeypatch):
     labels, _, _ = aal.bundled_aal2()
-    field, affine = colin27.displacement()
+    field, affine = colin27.load_displacement()
     monkeypatch.setattr(colin27, "displacement", lambda: (np.zeros_like(field), affine))
     found = colin27.sample_labels(labels, TEMPLATE.shape, TEMPLATE.affine)
     assert (found == straight(labels)).mean() > 0.999  # ties between two voxels may fall either way
@@ -33,7 +33,7 @@ def test_without_a_displacement_labels_are_only_resampled(monkeypatch):
 def test_a_displacement_moves_labels_the_other_way(monkeypatch):
     """A template point is 4 mm in front of its place in Colin27: what lay at y is drawn at y + 4."""
     labels, _, _ = aal.bundled_aal2()
-    field, affine = colin27.displacement()
+    field, affine = colin27.load_displacement()
     shift = np.zeros_like(field)
     shift[1] = -4
     monkeypatch.setattr(colin27, "displacement", lambda: (shift, affine))

@@ -9,17 +9,18 @@ import numpy as np
 import pandas as pd
 from provoked_inputs import HEAD, case, dataset, image, written
 
-from bids_app.bids.maps import check_alike, find_maps
+from bids_app.bids.alike import check_alike
+from bids_app.bids.maps import find_maps
 from bids_app.config import Config
-from bids_app.group.columns import as_numbers
+from bids_app.group.column_values import as_numbers
 from bids_app.group.design import build_contrasts, build_covariates
 from bids_app.group.harmonise import build_sites
 from bids_app.group.study import Design, build_questions
 from bids_app.model.volumes import build_volumes, load_volumes
 from bids_app.participant.precomputed import load_map
-from bids_app.space.atlases import load_atlas, regional_volumes
-from bids_app.workflows.group import _maps
-from bids_app.workflows.participant import check_derivatives
+from bids_app.space.atlas_loaders import load_atlas, regional_volumes
+from bids_app.workflows.given_maps import check_derivatives
+from bids_app.workflows.group.group_level import _maps
 
 GROUPS, SITES, MAPS, ATLASES = {}, {}, {}, {}
 

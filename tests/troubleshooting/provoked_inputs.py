@@ -22,7 +22,7 @@ from bids_app.participant.inputs import load_t1w
 from bids_app.participant.skullstrip import extract_brain
 from bids_app.participant.transforms import in_mask
 from bids_app.space.templates import get_template
-from bids_app.workflows.execute import _plugin
+from bids_app.workflows.engine.execute import _plugin
 
 COMMAND, DATASET, TABLES, SCANS = {}, {}, {}, {}
 

@@ -11,10 +11,10 @@ from provoked_inputs import case, image, written
 
 from bids_app.config import Config
 from bids_app.model.calibration import read_calibration, write_calibration
-from bids_app.model.crossfit import cross_fit_one, split_participants
-from bids_app.model.files import load_model, make_card, save_model
+from bids_app.model.cross_fitting import cross_fit_one, split_participants
 from bids_app.model.grid import Grid, Sampling
-from bids_app.model.linear import fit_linear
+from bids_app.model.linear_model import fit_linear
+from bids_app.model.model_files import load_model, make_card, save_model
 from bids_app.model.plan import Plan, make_plan
 from bids_app.model.volumes import Volumes, build_volumes
 from bids_app.participant.encode import encode_scan
@@ -26,9 +26,9 @@ from bids_app.reports.participant import build_participant_report
 from bids_app.simulate.cli import _run as simulate_run
 from bids_app.simulate.cli import build_parser as simulate_parser
 from bids_app.simulate.cli import parse_regions
-from bids_app.simulate.dataset import Settings
-from bids_app.simulate.tables import writing_to
-from bids_app.workflows.group import _ground_truth
+from bids_app.simulate.cohort_tables import writing_to
+from bids_app.simulate.scan_dataset import SimulationSettings
+from bids_app.workflows.group.group_level import _ground_truth
 
 MODELS, OUTPUT, OTHERS = {}, {}, {}
 
@@ -248,13 +248,13 @@ def _(tmp):
 
 @case(OTHERS, "--… … is out of range.")
 def _(tmp):
-    return lambda: Settings(sessions=0), lambda: lambda: Settings(sessions=1)
+    return lambda: SimulationSettings(sessions=0), lambda: lambda: SimulationSettings(sessions=1)
 
 
 @case(OTHERS, "The weight of … is out of range.")
 def _(tmp):
     bad, good = ({"Hippocampus_L": weight} for weight in (2.0, 0.8))
-    return lambda: Settings(regions=bad), lambda: lambda: Settings(regions=good)
+    return lambda: SimulationSettings(regions=bad), lambda: lambda: SimulationSettings(regions=good)
 
 
 @case(OTHERS, "Maps cannot be made at … mm.")

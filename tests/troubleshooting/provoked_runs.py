@@ -25,11 +25,11 @@ from bids_app.participant.tissue import segment_arrays
 from bids_app.space import templates
 from bids_app.space.aal import fetched_aal
 from bids_app.space.templates import get_template
-from bids_app.workflows.claims import claim, refuse
-from bids_app.workflows.group import _check
-from bids_app.workflows.group_steps import apply_model
-from bids_app.workflows.participant import _sources
-from bids_app.workflows.plugin import _explain
+from bids_app.workflows.engine.locks import claim, refuse
+from bids_app.workflows.engine.plugin import _explain
+from bids_app.workflows.group.group_level import _check
+from bids_app.workflows.group.model_steps import apply_model
+from bids_app.workflows.participant.participant_level import _sources
 
 LEVELS, TEMPLATES, ENGINES = {}, {}, {}
 RANDOM = nib.Nifti1Image(HEAD, np.diag([4.0, 4, 4, 1]))
@@ -93,7 +93,7 @@ def applied(tmp, space, dataset_name):
     np.save(tmp / "fold.npy", np.arange(6) % 2)
     given = {"volumes": tmp / "volumes.npy", "cohort": tmp / "cohort.tsv", "fold": tmp / "fold.npy"}
     return lambda: apply_model.function(
-        tmp, **given, model=str(tmp / "model"), dataset=dataset_name, space=space, seed=0
+        tmp, **given, model=str(tmp / "model"), dataset=dataset_name, space=space, random_seed=0
     )
 
 
@@ -287,7 +287,7 @@ ELSEWHERE = {
     "The template's white matter hardly meets the brain of this scan.":
         "participant/test_tissue.py::test_no_template_white_matter_in_the_mask_is_an_error",
     "the step was ended from outside (…), most likely for want of memory":
-        "workflows/test_stage.py::test_a_killed_worker_fails_its_own_step_only",
+        "workflows/engine/test_interface.py::test_a_killed_worker_fails_its_own_step_only",
     "So much atrophy cannot be planted in these … regions together: there is too little cerebrospinal fluid near … to "
     "take the room.": "simulate/test_simulate_head.py::test_more_atrophy_than_there_is_room_for",
     "So much atrophy would fold the head of participant ….": "simulate/test_simulate_head.py::test_a_fold_is_refused",

@@ -24,7 +24,7 @@ from bids_app.reports.items import captions
 from bids_app.reports.participant import KINDS
 from bids_app.reports.sections_overview import SETTINGS
 from bids_app.schema.measures import NAMED
-from bids_app.schema.methods import FEATURES, PROJECTIONS, TESTS
+from bids_app.schema.methods import FEATURES, PROJECTION_TITLES, TESTS
 from bids_app.simulate.cli import main as simulate
 
 SPACE = "space-MNI152NLin2009aSym_res-3"
@@ -215,8 +215,8 @@ def test_every_method_has_a_name_for_the_page(analysed):
     for table, column, named in (
         ("validation", "method", TESTS),
         ("baselines", "features", FEATURES),
-        ("projection_quality", "method", PROJECTIONS),
-        ("projection_seeds", "method", PROJECTIONS),
+        ("projection_quality", "method", PROJECTION_TITLES),
+        ("projection_seeds", "method", PROJECTION_TITLES),
     ):
         found = set(pd.read_csv(analysed / f"out/group/{table}.tsv", sep="\t")[column])
         assert len(found) > 1

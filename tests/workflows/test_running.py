@@ -12,9 +12,9 @@ import pytest
 
 from bids_app.cli import main, parse
 from bids_app.errors import ConfigError, ModelError
-from bids_app.model.files import CARD, read_card
-from bids_app.workflows.execute import execute
-from bids_app.workflows.stage import stage
+from bids_app.model.model_files import CARD, read_card
+from bids_app.workflows.engine.execute import execute
+from bids_app.workflows.engine.interface import step
 
 ROOT = Path(__file__).parents[2]
 
@@ -36,7 +36,7 @@ def test_a_limit_that_no_step_fits_in_is_refused(tmp_path, typed, said, capsys):
         parse(["bids", "out", "participant", "--config-file", str(tmp_path / "x.toml")])
 
 
-@stage("where")
+@step("where")
 def here(folder: Path) -> dict:
     return {"where": str(folder)}
 
@@ -91,7 +91,7 @@ def test_a_long_tmpdir_has_room_for_sockets(tmp_path, length):
     folder = tmp_path / ("x" * max(1, length - len(str(tmp_path)) - 1))
     folder.mkdir()
     script = (
-        "from bids_app.workflows.environment import start_workers\n"
+        "from bids_app.workflows.engine.environment import start_workers\n"
         "from concurrent.futures import ProcessPoolExecutor\nfrom multiprocessing import get_context\n"
         "import tempfile\n"
         "if __name__ == '__main__':\n"

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from bids_app.config import Config
-from bids_app.workflows.group import _sites_left_out
+from bids_app.workflows.group.group_level import _sites_left_out
 
 TABLE = pd.DataFrame(
     {

@@ -17,12 +17,13 @@ from bids_app.bids.participants import copy_participants
 from bids_app.cli import main
 from bids_app.config import make_config
 from bids_app.simulate.cli import main as simulate
-from bids_app.workflows.claims import claim, write_citation
+from bids_app.workflows.engine.locks import claim
+from bids_app.workflows.methods_text import write_citation
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from bids_app.workflows.claims import claim
+from bids_app.workflows.engine.locks import claim
 with claim(sys.argv[2:], [Path(sys.argv[1])]) as taken:
     print("taken:", *taken, flush=True)
     time.sleep(60)
@@ -131,7 +132,7 @@ def tree(folder: Path) -> dict[str, bytes]:
 def together(function, arguments) -> None:
     """Call a function in processes of its own, each given a barrier at which they wait for each other."""
     context = get_context("forkserver")
-    context.set_forkserver_preload(["bids_app.reports.boilerplate", "bids_app.workflows.claims"])
+    context.set_forkserver_preload(["bids_app.reports.boilerplate", "bids_app.workflows.methods_text"])
     gate = context.Barrier(len(arguments))
     processes = [context.Process(target=function, args=(gate, *a)) for a in arguments]
     for process in processes:
@@ -148,7 +149,7 @@ import os, sys, time
 from pathlib import Path
 import nipype.pipeline.engine as pe
 from nipype.interfaces.utility import Function
-from bids_app.workflows.plugin import SturdyMultiProc
+from bids_app.workflows.engine.plugin import SturdyMultiProc
 
 def wait(file):
     import os, time
@@ -176,7 +177,7 @@ def test_a_scan_begun_is_finished_before_others_begin(tmp_path):
 import sys
 import nipype.pipeline.engine as pe
 from nipype.interfaces.utility import Function
-from bids_app.workflows.plugin import SturdyMultiProc
+from bids_app.workflows.engine.plugin import SturdyMultiProc
 
 def note(file, word):
     with open(file, "a") as stream:

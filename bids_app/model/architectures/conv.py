@@ -16,7 +16,7 @@ import math
 import torch
 from torch import nn
 
-from bids_app.model.linear import LinearModel
+from bids_app.model.linear_model import LinearModel
 from bids_app.model.network import MapNetwork
 from bids_app.schema.architectures import CONV
 

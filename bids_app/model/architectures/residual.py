@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import torch
 
-from bids_app.model.linear import LinearModel
+from bids_app.model.linear_model import LinearModel
 from bids_app.model.network import MapNetwork
 from bids_app.schema.architectures import RESIDUAL
 

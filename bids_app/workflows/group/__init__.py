@@ -1,0 +1,1 @@
+"""The group level as steps: from maps to verdicts."""

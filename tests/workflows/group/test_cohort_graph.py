@@ -1,0 +1,32 @@
+"""The graph of the group level: what runs again when an option changes, and what of it is published."""
+
+import networkx as nx
+
+from bids_app.cli import parse
+from bids_app.group.study import Design
+from bids_app.workflows.group.cohort_graph import init_group_wf
+from bids_app.workflows.group.group_level import _publish
+
+
+def test_another_atlas_trains_nothing_anew(tmp_path):
+    config = parse([str(tmp_path / "bids"), str(tmp_path / "out"), "group"])
+    paths = [tmp_path / "a.nii.gz", tmp_path / "cohort.tsv"]
+    for path in paths:
+        path.touch()
+    said = {"space": "MNI152NLin2009aSym", "dataset": "d", "licence": "none", "n_folds": 2, "n_threads": 1, "n_jobs": 1}
+    graph = init_group_wf(config, paths[:1], table=paths[1], design=Design(), **said)._graph
+    after = {node.name for node in nx.descendants(graph, next(n for n in graph if n.name == "regions"))}
+    assert not {name for name in after if name.startswith(("fit", "volumes", "collect"))}
+    assert {"held_out_regions", "study", "profile", "verdicts"} <= after
+
+
+def test_the_labels_of_another_atlas_are_dropped(tmp_path):
+    work, out = tmp_path / "work", tmp_path / "out"
+    for name in ("old", "new"):
+        for file in (f"tpl-T/anat/tpl-T_atlas-{name}_dseg.nii.gz", f"atlas-{name}_description.json"):
+            for place in (out, work / "regions" / "out") if name == "new" else (out,):
+                (place / file).parent.mkdir(parents=True, exist_ok=True)
+                (place / file).write_text(name)
+    for complete, kept in ((False, {"old", "new"}), (True, {"new"})):
+        _publish(work, {"regions"}, out, complete=complete)
+        assert {path.read_text() for path in out.rglob("*atlas-*")} == kept
