@@ -11,7 +11,7 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,38 +23,7 @@ from .schema.outputs import MODEL_CARD
 from .schema.segmenters import SEGMENTERS
 
 LEVELS = ("participant", "group")
-
-
-def _option(  # noqa: PLR0913 - the whole declaration of an option
-    default: Any,
-    help: str,
-    section: str,
-    *,
-    read: to.Read = str,
-    many: bool = False,
-    choices: tuple[str, ...] | None = None,
-    short: str | None = None,
-    metavar: str | None = None,
-    scientific: bool = False,
-) -> Any:
-    """Declare one option.
-
-    ``scientific`` marks those that change the participant level's numbers: together they decide whether a scan that
-    is already there has to be processed again.
-    """
-    return field(
-        default=default,
-        metadata={
-            "help": help,
-            "section": section,
-            "read": read,
-            "many": many,
-            "choices": choices,
-            "short": short,
-            "metavar": metavar,
-            "scientific": scientific,
-        },
-    )
+_option = to.declare
 
 
 @dataclass(frozen=True)

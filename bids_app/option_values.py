@@ -1,4 +1,4 @@
-"""How the text of an option becomes its value; ValueError where it makes no sense."""
+"""How an option is declared, and how its text becomes its value; ValueError where it makes no sense."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -92,3 +93,35 @@ def path(text: Any) -> Path:
 def atlas(text: Any) -> str:
     """A bundled name as it stands, a file as an absolute path."""
     return str(path(text)) if os.sep in str(text) or str(text).endswith((".nii", ".nii.gz")) else str(text)
+
+
+def declare(  # noqa: PLR0913 - the whole declaration of an option
+    default: Any,
+    help: str,
+    section: str,
+    *,
+    read: Read = str,
+    many: bool = False,
+    choices: tuple[str, ...] | None = None,
+    short: str | None = None,
+    metavar: str | None = None,
+    scientific: bool = False,
+) -> Any:
+    """Declare one option.
+
+    ``scientific`` marks those that change the participant level's numbers: together they decide whether a scan that
+    is already there has to be processed again.
+    """
+    return field(
+        default=default,
+        metadata={
+            "help": help,
+            "section": section,
+            "read": read,
+            "many": many,
+            "choices": choices,
+            "short": short,
+            "metavar": metavar,
+            "scientific": scientific,
+        },
+    )
