@@ -33,12 +33,12 @@ from bids_app.schema.labels import KEPT, LOST, NOT_CARRIED, PARTLY
 from bids_app.schema.verdict_tables import VALIDATION
 from bids_app.stats.accuracy import auc_interval
 from bids_app.stats.bounds import held_out_bound, igp_excess, pac_bayes_gibbs, pac_bayes_published, vapnik_excess
-from bids_app.stats.crossfit import crossfit_operators, out_of_fold_r2, smallest_p, smallest_training_set
+from bids_app.stats.crossfit import out_of_fold_r2, smallest_p, smallest_training_set
 from bids_app.stats.discriminability import concordance
 from bids_app.stats.dispersion import dispersion_ratio
 from bids_app.stats.linear import residualise
 from bids_app.stats.sar import SarResult, sar, sar_published
-from bids_app.stats.studentised import studentised_crossfit
+from bids_app.stats.studentised import StudentisedPrediction, studentised_crossfit
 
 COLUMNS = [column.name for column in VALIDATION.columns]
 HELD_OUT, IN_SAMPLE = "held-out", "in-sample"
@@ -112,13 +112,13 @@ def _separation_rows(study: Study, settings: AnalysisSettings) -> list[dict[str,
             found = [_sar_row("sar (held out)", sar(latents, y, f, c, eta=level), HELD_OUT)]
             found.append(_sar_row("sar (as in sarlib)", sar_published(rows.mean(Z), y, c, eta=level), IN_SAMPLE))
         draws = {"n_permutations": settings.n_permutations, "seed": settings.seed + 201 + number}
-        z, p = studentised_crossfit(latents, y, f, c, blocks=rows.take(study.blocks), **draws)
-        test = _prediction(latents, y, f, c, contrast.kind, level) | {
+        tested = studentised_crossfit(latents, y, f, c, blocks=rows.take(study.blocks), **draws)
+        test = _prediction(tested, y, c, contrast.kind, level) | {
             "method": "permutation",
-            "p": p,
+            "p": tested.p,
             "alpha": settings.alpha,
         }
-        test["note"] += f"; studentised, z = {z:.2f}"
+        test["note"] += f"; studentised, z = {tested.z:.2f}"
         if rows.averaged:
             test["note"] += "; scans of one participant averaged"
         common = {"n": len(rows), "alpha": level}
@@ -155,18 +155,14 @@ def why_not_testable(
     return None
 
 
-def _prediction(
-    latents: np.ndarray, y: np.ndarray, fold: np.ndarray, c: np.ndarray, kind: str, level: float
-) -> dict[str, Any]:
+def _prediction(tested: StudentisedPrediction, y: np.ndarray, c: np.ndarray, kind: str, level: float) -> dict[str, Any]:
     """What there is to say of the out-of-fold ridge prediction, whose p is the permutation's."""
-    predict, explained = crossfit_operators(latents, fold, c)
-    v = residualise(y, c)
-    guess, truth = predict @ v, v - explained @ v
+    guess, truth = tested.prediction, tested.response
     r2 = float(out_of_fold_r2(truth, guess))
     area = auc_interval(guess, y, 1 - level) if kind == "groups" else (float(concordance(guess, truth)), np.nan, np.nan)
     note = f"ridge: out-of-fold R2 = {r2:.3f}"
     if c.shape[1]:
-        share = 1 - (v**2).sum() / ((y - y.mean()) ** 2).sum()
+        share = 1 - (residualise(y, c) ** 2).sum() / ((y - y.mean()) ** 2).sum()
         note += f"; the covariates explain {100 * share:.0f} % of the contrast"
     return dict(zip(("auc", "auc_low", "auc_high"), area, strict=True)) | {"sample": HELD_OUT, "note": note}
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
 from scipy.special import gammaln
 
+from bids_app.stats.dispersion import group_spreads
 from bids_app.stats.linear import Residuals, residual_operator, residualise, ridge_factors, standardise
 from bids_app.stats.permutation import block_rows, p_value, permutation_chunks
 
@@ -88,17 +89,44 @@ class FoldMap:
         return out
 
 
+def _weighted(
+    on_train: Residuals, on_test: Residuals, x: np.ndarray, groups: np.ndarray, covariates: np.ndarray | None
+) -> tuple[Residuals, Residuals]:
+    """The same with the covariates' coefficients by least squares in which a row weighs 1 / spread of its group ^ 2.
+
+    Of the residuals that these leave the coefficients' error is independent. Of those of ordinary least squares it is
+    not where the groups differ in spread, and what the ridge learns from them then follows that error into the held-out
+    rows: 15 people of twice the spread of 60 others seemed to be told apart from them by 0.3 standard errors of
+    nothing.
+    """
+    train = on_train.train
+    spread = group_spreads(x[train], groups[train], None if covariates is None else covariates[train])
+    if not np.isfinite(spread).all() or spread.min() < 1e-6 * spread.max():
+        return on_train, on_test
+    root = 1 / spread[np.unique(groups[train], return_inverse=True)[1]]
+    coefficients = np.linalg.pinv(root[:, None] * on_train.design, rcond=1e-10) * root
+    return replace(on_train, coefficients=coefficients), replace(on_test, coefficients=coefficients)
+
+
 def crossfit_operators(
-    features: np.ndarray, fold: np.ndarray, covariates: np.ndarray | None, shrinkage: float = 0.1
+    features: np.ndarray,
+    fold: np.ndarray,
+    covariates: np.ndarray | None,
+    groups: np.ndarray | None = None,
+    shrinkage: float = 0.1,
 ) -> tuple[FoldMap, FoldMap]:
     """Maps H and C: ``H @ v`` predicts v out of fold by ridge, ``v - C @ v`` is what the covariates leave of v.
 
     In each fold the covariates' coefficients, the standardisation and the ridge weights come from the training rows.
-    The penalty depends on the features only (``max(shrinkage * n, K)``), so H does not depend on the response.
+    The penalty depends on the features only (``max(shrinkage * n, K)``), so H does not depend on the response. With
+    `groups` (n,) the covariates leave the features by weights that allow the groups to differ in spread.
     """
     predict, explained = [], []
     for train, test, on_train, on_test, x in residual_folds(features, fold, covariates):
-        x_train, x_test = standardise(on_train @ x, on_test @ x)
+        off = (on_train, on_test)
+        if groups is not None:
+            off = _weighted(on_train, on_test, x, groups, covariates)
+        x_train, x_test = standardise(off[0] @ x, off[1] @ x)
         left, right = ridge_factors(x_train, x_test, max(shrinkage * len(train), x_train.shape[1]))
         # The covariates leave the training rows' response first.
         right = right - (right @ on_train.design) @ on_train.coefficients

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bids_app.stats.crossfit import crossfit_operators
-from bids_app.stats.linear import nuisance_basis, project_out, residualise
+from bids_app.stats.linear import nuisance_basis, project_out
 from bids_app.stats.permutation import block_rows, p_value, permutation_chunks
 
 _CHUNK = 128  # permutations at a time
@@ -196,6 +196,27 @@ def _cells(groups: np.ndarray, blocks: np.ndarray | None) -> list[np.ndarray]:
     return cells
 
 
+@dataclass(frozen=True)
+class StudentisedPrediction:
+    """Robust test of an out-of-fold prediction.
+
+    Attributes
+    ----------
+    z : float
+        t of the prediction on the response, on the normal scale.
+    p : float
+        One-sided permutation p value.
+    prediction : ndarray of shape (n,)
+    response : ndarray of shape (n,)
+        The response's out-of-fold residuals given the covariates.
+    """
+
+    z: float
+    p: float
+    prediction: np.ndarray
+    response: np.ndarray
+
+
 def studentised_crossfit(
     features: np.ndarray,
     response: np.ndarray,
@@ -205,11 +226,12 @@ def studentised_crossfit(
     blocks: np.ndarray | None = None,
     n_permutations: int = 1000,
     seed: int = 0,
-) -> tuple[float, float]:
-    """Do the features predict the response out of fold, whatever the groups' spreads? (z, one-sided p)
+) -> StudentisedPrediction:
+    """Do the features predict the response out of fold, whatever the groups' spreads?
 
-    The prediction of `crossfit.crossfit_test` is compared between the groups as `studentised_test` compares a column;
-    predictions are made again for every permutation.
+    The out-of-fold ridge prediction, from features whose covariates were removed with weights for the groups' spreads
+    (`crossfit_operators`), is compared between the groups as `studentised_test` compares a column; predictions are made
+    again for every permutation.
 
     Parameters
     ----------
@@ -220,23 +242,28 @@ def studentised_crossfit(
     blocks : ndarray of shape (n,), optional
         As in `studentised_test`.
     n_permutations, seed : int
+
+    Returns
+    -------
+    StudentisedPrediction
     """
-    predict, explained = crossfit_operators(features, fold, covariates)
-    v, groups = residualise(response, covariates), _groups(np.asarray(response, float))
+    y = np.asarray(response, float)
+    predict, explained = crossfit_operators(features, fold, covariates, y if has_groups(y) else None)
+    basis, groups = nuisance_basis(covariates, len(y)), _groups(y)
+    leverage = (basis**2).sum(axis=1)
+    v = project_out(y, basis)
 
     def statistic(shuffled: np.ndarray, members: np.ndarray) -> np.ndarray:
-        target = (shuffled - explained @ shuffled).T
-        guess = (predict @ shuffled).T
-        target = target - target.mean(axis=1, keepdims=True)
-        guess = guess - guess.mean(axis=1, keepdims=True)
-        t, df = _one_each(guess, target, members)
+        left = project_out(shuffled, basis)
+        t, df = _one_each(project_out(predict @ left, basis).T, left.T, members, leverage)
         return to_normal(t, df)
 
     z = float(statistic(v[:, None], groups[:, None])[0])
     null = [np.empty(0)]
     for perms in permutation_chunks(len(v), n_permutations, seed, 512, blocks):
         null.append(statistic(v[perms.T], groups[:, perms]))
-    return z, float(p_value(z, np.concatenate(null)))
+    p = float(p_value(z, np.concatenate(null)))
+    return StudentisedPrediction(z, p, predict @ v, v - explained @ v)
 
 
 def has_groups(y: np.ndarray) -> bool:
@@ -271,11 +298,11 @@ def _robust_t(
     return slope, *_ratio(slope * length, total, spread)
 
 
-def _one_each(x: np.ndarray, u: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """t and df (B,) of the b-th row of x (B, n) on the b-th of u, both centred; groups (levels, B, n)."""
+def _one_each(x: np.ndarray, u: np.ndarray, groups: np.ndarray, leverage: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """t and df (B,) of the b-th row of x (B, n) on the b-th of u; groups (levels, B, n)."""
     length = np.maximum((u**2).sum(axis=1, keepdims=True), 1e-300)
     residual = x - u * ((u * x).sum(axis=1, keepdims=True) / length)
-    left = np.clip(1 - 1 / x.shape[1] - u**2 / length, 1e-9, 1.0)
+    left = np.clip(1 - leverage - u**2 / length, 1e-9, 1.0)
     parts = (groups * (u**2 / left * residual**2)).sum(axis=2)
     spread = (parts**2 / np.maximum((groups * left).sum(axis=2), 1e-9)).sum(axis=0)
     return _ratio((u * x).sum(axis=1), parts.sum(axis=0), spread)

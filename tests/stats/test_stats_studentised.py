@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import statsmodels.api as sm
 from scipy import stats
+from sklearn.linear_model import Ridge
 
-from bids_app.stats.crossfit import crossfit_test
+from bids_app.stats.crossfit import crossfit_operators, crossfit_test
 from bids_app.stats.discriminability import permuted_discriminability
+from bids_app.stats.dispersion import group_spreads
 from bids_app.stats.permutation import max_statistic_p, permutation_chunks
 from bids_app.stats.studentised import redrawn, studentised_crossfit, studentised_test, to_normal
 
@@ -149,7 +151,7 @@ def separation(sizes, ratio, cohorts, effect=0.0):
         x, y = two_groups(sizes, ratio, 8, 5000 + seed)
         x[y == 1, 0] += effect
         fold = np.arange(len(y)) % 5
-        robust.append(studentised_crossfit(x, y, fold, n_permutations=99, seed=seed)[1] <= 0.05)
+        robust.append(studentised_crossfit(x, y, fold, n_permutations=99, seed=seed).p <= 0.05)
         pooled.append(crossfit_test(x, y, fold, n_permutations=99, seed=seed).p <= 0.05)
     return np.mean(robust), np.mean(pooled)
 
@@ -170,8 +172,36 @@ def test_separation_is_welchs_t_of_the_predictions():
     x, y = two_groups((20, 60), 1.5, 4, 0)
     x[y == 1, 0] += 0.8
     fold = np.arange(80) % 5
-    z, _ = studentised_crossfit(x, y, fold, n_permutations=9)
+    z = studentised_crossfit(x, y, fold, n_permutations=9).z
     prediction = crossfit_test(x, y, fold, n_permutations=9).prediction
     welch = stats.ttest_ind(prediction[y == 1], prediction[y == 0], equal_var=False)
     # Folds here hold the same shares of the groups, so that the held-out response is the label less a constant.
     assert z == pytest.approx(to_normal(welch.statistic, welch.df), abs=1e-6)
+
+
+def test_the_error_of_the_covariates_is_no_difference_of_groups():
+    """Few people, three times the spread: covariates that differ by chance made a z of 0.5 on average of nothing."""
+    y, fold, found = np.repeat([1.0, 0.0], [15, 60]), np.concatenate([np.arange(15), np.arange(60)]) % 5, []
+    for seed in range(400):
+        rng = np.random.default_rng(seed)
+        x = rng.normal(size=(75, 30)) * np.where(y == 1, 3, 1)[:, None]
+        found.append(studentised_crossfit(x, y, fold, rng.normal(size=(75, 6)), n_permutations=1).z)
+    assert abs(np.mean(found)) < 0.25
+
+
+def test_covariates_leave_the_features_by_weighted_least_squares():
+    rng = np.random.default_rng(3)
+    x, y = two_groups((20, 60), 2.0, 3, 0)
+    c, fold = rng.normal(size=(80, 2)), np.arange(80) % 4
+    train, test = fold != 0, fold == 0
+    spread = group_spreads(x[train], y[train], c[train])
+    weights = 1 / spread[y[train].astype(int)] ** 2
+    design = np.column_stack([np.ones(80), c])
+    fits = [sm.WLS(column, design[train], weights).fit().params for column in x[train].T]
+    left = x - design @ np.array(fits).T
+    left = (left - left[train].mean(axis=0)) / left[train].std(axis=0)
+    v = y - design @ np.linalg.lstsq(design[train], y[train], rcond=None)[0]
+    ridge = Ridge(alpha=0.1 * train.sum(), fit_intercept=False).fit(left[train], v[train])
+    predict, explained = crossfit_operators(x, fold, c, y)
+    np.testing.assert_allclose((predict @ y)[test], ridge.predict(left[test]), atol=1e-9)
+    np.testing.assert_allclose((y - explained @ y)[test], v[test], atol=1e-9)
