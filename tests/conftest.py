@@ -1,5 +1,6 @@
 """Shared by all tests: where the real scans are, and a cohort that the program itself has analysed."""
 
+import io
 import json
 import logging
 import os
@@ -7,10 +8,8 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
-
-# ITK fixes its threads when it is first imported, by whichever test that is; results repeat with one thread only.
-os.environ.setdefault("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "1")
 
 
 def pytest_collection_modifyitems(items):
@@ -37,6 +36,29 @@ def same_environment():
 def _same_environment():
     with same_environment():
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _same_environment_of_module():
+    """What the module's own fixtures leave."""
+    with same_environment():
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread(request, tmp_path_factory):
+    """ITK fixes its threads where it is first used, in ANTs and in Greedy: results repeat with one thread only.
+
+    A run of the program in this process would fix as many as it was given.
+    """
+    if any(item.path.parent.name == "participant" for item in request.session.items):
+        os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = "1"
+        import ants
+        from picsl_greedy import Greedy3D
+
+        name = str(tmp_path_factory.mktemp("itk") / "ball.nii")
+        ants.image_write(ants.smooth_image(ants.from_numpy(np.pad(np.ones((8, 8, 8)), 8)), 1), name)
+        Greedy3D().execute(f"-i {name} {name} -n 1 -o {name} -V 0", out=io.StringIO(), err=io.StringIO())
 
 
 @pytest.fixture

@@ -1,15 +1,11 @@
 """Phantoms with known tissue fractions."""
 
-import os
 from itertools import pairwise
 from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
 import pytest
-
-# ITK reads its threads once, when ants is first imported: one thread makes registrations repeat exactly.
-os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = "1"
 
 MEANS = np.array([0.35, 0.70, 1.0])  # CSF, GM, WM
 
