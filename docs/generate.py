@@ -123,10 +123,10 @@ def licences_page() -> str:
     parts = {"At run time": project["dependencies"]}
     parts |= {f"Only for `{name}`": extra for name, extra in project["optional-dependencies"].items()}
     lines = [
-        "# Licences of what LatentAtlas stands on",
+        "# Licences of the dependencies",
         "",
-        "LatentAtlas itself is under the Apache License 2.0. Its direct dependencies, from the metadata of what is "
-        "installed (`make licences` writes this page anew):",
+        "LatentAtlas itself is under the Apache License 2.0. The following tables list its direct dependencies, from "
+        "the metadata of the installed packages (`make licences` rewrites this page).",
     ]
     for title, wanted in parts.items():
         lines += ["", f"## {title}", "", "| package | licence | remark |", "|---|---|---|"]
@@ -196,11 +196,11 @@ def _scan_files() -> list[tuple[str, str]]:
 
 
 def _files(rows: Iterable[tuple[str, str]]) -> str:
-    return "\n".join(["| file | what |", "|---|---|", *(f"| `{path}` | {_cell(said)} |" for path, said in rows)])
+    return "\n".join(["| file | content |", "|---|---|", *(f"| `{path}` | {_cell(said)} |" for path, said in rows)])
 
 
 def _columns(kind: str, columns: list) -> str:
-    lines = [f"| {kind} | what | unit |", "|---|---|---|"]
+    lines = [f"| {kind} | meaning | unit |", "|---|---|---|"]
     return "\n".join([*lines, *(f"| `{c.name}` | {_cell(c.description)} | {c.units} |" for c in columns)])
 
 

@@ -107,7 +107,7 @@ def methods_text(run: Mapping[str, Any]) -> str:
         loader=jinja2.FileSystemLoader(home()), trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
     text = environment.get_template("methods.tpl").render(**run)
-    # One line a paragraph: the template breaks its lines wherever a condition stands.
+    # One line per paragraph: the template breaks its lines wherever a condition stands.
     paragraphs = [
         " ".join(block.split()) for block in re.split(r"\n\s*\n|(?<=\S)\n(?=#)|(?<=# Methods)\n", text) if block.strip()
     ]
@@ -193,7 +193,7 @@ def describe_run(output_dir: Path, config: Config | Mapping[str, Any] | None = N
         "n_regions": _count_regions(output_dir, atlas),
         "covariates": covariates,
         "combat": site if summary.get("harmonize", options["harmonize"]) == "combat" else "",
-        "covariates_list": _capital(join_words([SPELT.get(name, name) for name in covariates])),
+        "covariates_list": join_words([SPELT.get(name, name) for name in covariates]),
         "contrasts": contrasts,
         "contrasts_list": join_words(contrasts),
         "several": len(contrasts) > 1,

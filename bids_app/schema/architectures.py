@@ -55,20 +55,19 @@ class Architecture:
 
 RESIDUAL = Architecture(
     name="residual",
-    option="a linear path to which convolutions are added where held-out participants gain from them",
+    option="a linear path, plus convolutions where held-out participants gain from them",
     kind="residual-autoencoder",
     label="linear path with convolutions",
     start="linear path",
     has_linear_path=True,
-    description="A linear path (principal components of the training maps, smooth and left-right symmetric as far as "
-    "that helps) plus a convolutional residual: four stride-2 blocks and their mirror image around a linear "
+    description="A linear path (principal components of the training maps, as smooth and left-right symmetric as "
+    "helps) plus a convolutional residual: four stride-2 blocks and their mirror image around a linear "
     "bottleneck, starting at zero. Maps are (n, V) vectors of mask voxels.",
-    methods="A linear model with {latent_dim} latent variables, to which three-dimensional convolutions can add what "
-    "it misses",
-    trained="The convolutions, trained for {epochs}, explain {gain} (standard error {error}) percentage points more "
-    "of held-out participants' variance than it does alone.",
-    untrained="The linear model is as good here: the convolutions, which at their best explained {gain} percentage "
-    "points more of held-out participants' variance (standard error {error}), are not used.",
+    methods="A linear model with {latent_dim} latent variables, to which three-dimensional convolutions can be added,",
+    trained="Trained for {epochs}, the convolutions explained {gain} (standard error {error}) percentage points more "
+    "of the variance of held-out participants than the linear model alone.",
+    untrained="The convolutions were not used, because the linear model performed as well without them: at best they "
+    "explained {gain} (standard error {error}) percentage points more of the variance of held-out participants.",
 )
 CONV = Architecture(
     name="conv",
@@ -78,14 +77,14 @@ CONV = Architecture(
     start="mean map",
     has_linear_path=False,
     description="A plain convolutional autoencoder: four three-dimensional convolution blocks of stride 2, a linear "
-    "bottleneck, and their mirror image; no linear path. It describes differences from the mean map, and starts there. "
-    "Maps are (n, V) vectors of mask voxels.",
+    "bottleneck, and their mirror image; no linear path. It models differences from the mean map and starts "
+    "there. Maps are (n, V) vectors of mask voxels.",
     methods="A three-dimensional convolutional autoencoder with {latent_dim} latent variables (four convolution blocks "
     "of stride 2, a linear bottleneck and their mirror image; mean squared error)",
-    trained="Trained for {epochs}, it explained {gain} % (standard error {error} %) of held-out participants' variance "
-    "about the mean map.",
-    untrained="It described held-out participants no better than the mean map does, however long it was trained: at "
-    "its best it explained {gain} % (standard error {error} %) of their variance about that map.",
+    trained="Trained for {epochs}, it explained {gain} % (standard error {error} %) of the variance of held-out "
+    "participants about the mean map.",
+    untrained="It did not describe held-out participants better than the mean map, however long it was trained: at "
+    "best it explained {gain} % (standard error {error} %) of their variance about that map.",
     # It has further to go than a model that starts from principal components, and its curve has plateaus on the way.
     plan={"learning_rate": 1e-3, "patience": 10},
 )

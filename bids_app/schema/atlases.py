@@ -35,7 +35,7 @@ class NamedAtlas:
 
 
 _FROM_COLIN27 = (
-    "whose labels were carried from the brain they were drawn on (Colin27) to the template by LatentAtlas's own "
+    "whose labels were carried to the template from the brain on which they were drawn (Colin27) by LatentAtlas's own "
     "normalisation of that brain"
 )
 AAL2 = NamedAtlas("AAL2", ("aal2",), _FROM_COLIN27, bundled=True)
@@ -44,8 +44,8 @@ AAL3 = NamedAtlas("AAL3", ("aal3",), _FROM_COLIN27)
 HARVARD_OXFORD = NamedAtlas(
     "HarvardOxford",
     ("makris2006", "frazier2005", "desikan2006", "goldstein2007"),
-    "drawn on the scans of 37 people and brought together in MNI152 space, each voxel given to its most probable "
-    "region where that has a probability of at least 25 %",
+    "drawn on the scans of 37 people and combined in MNI152 space, with each voxel assigned to its most probable "
+    "region if that probability is at least 25 %",
     bundled=True,
 )
 #: The default comes first.

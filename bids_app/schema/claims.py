@@ -30,8 +30,10 @@ WORST_CASE = Grade(
 SUPPORTED = Grade(
     "supported", "supported", "out-of-fold and permutation tests agree, but the bound does not exclude chance"
 )
-NOT_SUPPORTED = Grade("not supported", "not-supported", "the data give no ground for this claim")
-NOT_TESTABLE = Grade("not testable", "not-testable", "too few scans, no variation, or confounded")
+NOT_SUPPORTED = Grade("not supported", "not-supported", "the data do not support this claim")
+NOT_TESTABLE = Grade(
+    "not testable", "not-testable", "too few participants, no variation, or confounded with a covariate"
+)
 #: The best first.
 GRADES = (WORST_CASE, SUPPORTED, NOT_SUPPORTED, NOT_TESTABLE)
 

@@ -8,11 +8,11 @@ CARRIED_ONLY, NOT_CARRIED, NEITHER = "carried without difference", "differs, not
 MEANINGS = {
     KEPT: "the groups differ, most of the difference is in the reconstructions, and these follow the region from "
     "person to person within the groups",
-    PARTLY: "the same, but a part of the difference is missing from the reconstructions",
+    PARTLY: "the same, but part of the difference is missing from the reconstructions",
     LOST: "the groups differ, and the reconstructions miss most of the difference: the latent space is blind to it",
     CARRIED_ONLY: "the reconstructions follow the region from person to person, but no difference was found",
-    NOT_CARRIED: "the groups differ, but the reconstructions do not follow the region within the groups, so that "
-    "nothing is said about the latent space",
+    NOT_CARRIED: "the groups differ, but the reconstructions do not follow the region within the groups, so this says "
+    "nothing about the latent space",
     NEITHER: "no difference was found, and the reconstructions do not follow the region",
 }
 LABELS = tuple(MEANINGS)

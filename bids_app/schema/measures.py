@@ -52,8 +52,9 @@ MEASURES = (
     Measure("CSFVolume", "Cerebrospinal fluid", "Cerebrospinal fluid in the scan's own space", "ml", (0, 900),
             rule="CSFFraction"),
     Measure("WMHypointensityVolume", "White matter as dark as grey matter (hypointensities)",
-            "White matter as dark as grey matter or darker, in the scan's own space, part of `WMVolume`; about half of "
-            "what was planted is found and FLAIR shows other lesions, so it is not a measure of hyperintensities",
+            "White matter as dark as grey matter or darker, in the scan's own space, part of `WMVolume`; not a "
+                "measure of hyperintensities, because about half of the planted volume is found and FLAIR shows "
+                "other lesions",
             "ml"),
     Measure("TIV", "Intracranial volume", "Total intracranial volume in the scan's own space", "ml", (700, 2400)),
     Measure("ModulatedGMVolume", "Grey matter in the modulated map", "Sum of the modulated map", "ml"),
@@ -65,66 +66,76 @@ MEASURES = (
             "White matter as a share of the intracranial volume"),
     Measure("CSFFraction", "Fluid, share of the intracranial volume",
             "Cerebrospinal fluid as a share of the intracranial volume"),
-    Measure("GMIntensityAgreement", "Grey matter over what the intensities speak for",
-            "Grey matter of the map over that of plain partial volume of the scan's intensities", scale=(0.7, 1.3)),
-    Measure("RimOutsideShare", "Bone or membrane in the mask's rim",
-            "Share of the mask's rim that is bone, or a membrane with fluid under it; not of scans that came stripped",
+    Measure("GMIntensityAgreement", "Grey matter relative to the estimate from intensities",
+            "Grey matter of the map over a plain partial-volume estimate from the scan's intensities",
+                scale=(0.7, 1.3)),
+    Measure("RimOutsideShare", "Bone or membrane in the rim of the mask",
+            "Share of the mask's rim that is bone, or a membrane with fluid beneath it; not computed for scans "
+                "that were already stripped",
             scale=(0, 0.6), shown_unit="of the rim"),
     Measure("MaskOverlap", "Overlap with the template's brain",
             "Dice overlap of the warped brain mask with the template's", scale=(0.8, 1.0), shown_unit="Dice"),
-    Measure("PriorCorrelation", "Likeness to the template's grey matter",
+    Measure("PriorCorrelation", "Similarity to the template's grey matter",
             "Correlation of the warped grey matter with the template's", scale=(0.4, 1.0), shown_unit="r"),
-    Measure("MapLikeness", "Likeness of a map from elsewhere to the template's grey matter",
-            "Correlation of a map that another program made with the template's grey matter, both smoothed by 6 mm",
+    Measure("MapLikeness", "Similarity of a map from another program to the template's grey matter",
+            "Correlation of a map from another program with the template's grey matter, both smoothed by 6 mm",
             scale=(0, 1.0), shown_unit="r"),
-    Measure("MapCoverage", "Grey matter inside the field of view of a map from elsewhere",
-            "Share of the template's grey matter inside the field of view of a map that another program made"),
-    Measure("GreyWhiteContrast", "Contrast of grey and white matter", "Distance of grey and white matter",
+    Measure("MapCoverage", "Grey matter inside the field of view of a map from another program",
+            "Share of the template's grey matter inside the field of view of a map from another program"),
+    Measure("GreyWhiteContrast", "Contrast between grey and white matter",
+        "Distance between the intensities of grey "
+        "and white matter",
             "standard deviations", (0, 10), "SD"),
     Measure("SurfaceBrightness", "Brightness of the mask's rim",
-            "Brightness of the mask's rim, as a share of that of white matter: a sign of skull left in the mask",
+            "Brightness of the mask's rim, as a share of the brightness of white matter; high values suggest "
+                "skull left in the mask",
             scale=(0, 2), shown_unit="of white matter"),
-    Measure("CutShare", "Rim where brain seems cut off",
-            "Share of the mask's rim where brain goes on outside: a sign of brain that the mask cuts off",
+    Measure("CutShare", "Part of the rim where brain seems cut off",
+            "Share of the mask's rim where brain continues outside; high values suggest that the mask cuts brain "
+                "off",
             scale=(0, 1), shown_unit="of the rim"),
-    Measure("CutArea", "Brain on the border of the field of view",
-            "Brain on the faces of the field of view: the scan ends there, and what lies beyond is not measured",
+    Measure("CutArea", "Brain at the border of the field of view",
+            "Area of brain on the faces of the field of view: the scan ends there, and brain beyond it is not "
+                "measured",
             "cm2", shown_unit="cm²"),
     Measure("MissingShare", "Brain missing in the scan",
-            "Share of the brain's outline (deepbet's) that is a hole at least 6 mm wide and open to the outside: brain "
-            "that an earlier stripping or defacing cut away; not with `--skull-strip skip`",
+            "Share of deepbet's brain outline that is a hole at least 6 mm wide and open to the outside: brain "
+                "removed by an earlier stripping or defacing; not computed with `--skull-strip skip`",
             scale=(0, 0.2), shown_unit="of the brain"),
     Measure("SidesUncertain", "Left and right uncertain in the header",
-            "0 where they are certain; 1 where neither sform nor qform has a code, 2 where the two point different "
-            "ways: what is said of one side may be true of the other"),
+            "0 if left and right are certain, 1 if neither sform nor qform has a code, 2 if the two disagree; "
+                "unless it is 0, a result for one side may belong to the other"),
     Measure("FoldedShare", "Share of the brain that the deformation folds",
             "Share of the brain where the Jacobian determinant is 0 or less"),
-    Measure("Noise", "Noise, share of the brightness of white matter",
-            "Noise of the white matter relative to its mean"),
-    Measure("BiasRange", "Uneven brightness taken out, brightest over darkest place",
+    Measure("Noise", "Noise, as a share of the brightness of white matter",
+            "Noise in white matter relative to its mean"),
+    Measure("BiasRange", "Corrected unevenness of brightness, brightest over darkest place",
             "Range of the bias field in the brain, brightest over darkest place"),
-    Measure("JacobianMin", "Smallest local volume, against the template",
+    Measure("JacobianMin", "Smallest local volume, relative to the template",
             "Smallest Jacobian determinant in the brain; 0 or less is a fold"),
-    Measure("JacobianMax", "Largest local volume, against the template", "Largest Jacobian determinant in the brain"),
+    Measure("JacobianMax", "Largest local volume, relative to the template",
+        "Largest Jacobian determinant in the "
+        "brain"),
     Measure("ResolutionMark", "Mark of the voxel size",
             "Mark of the voxel size, root mean square; 1 is good, 6 is poor"),
-    Measure("NoiseMark", "Mark of the noise", "Mark of the noise over the contrast of grey and white matter"),
+    Measure("NoiseMark", "Mark of the noise", "Mark of the noise relative to the contrast between grey and white "
+        "matter"),
     Measure("BiasMark", "Mark of the bias",
-            "Mark of the unevenness before correction over the contrast of grey and white matter"),
+            "Mark of the unevenness before correction relative to the contrast between grey and white matter"),
     Measure("ImageQualityMark", "Mark of resolution, noise and bias",
-            "Power mean of the three marks; the worst one decides", scale=(0.5, 9.5), shown_unit="(1 good, 6 poor)"),
+            "Power mean of the three marks; the worst mark dominates", scale=(0.5, 9.5), shown_unit="(1 good, 6 poor)"),
     Measure("cjv", "Joint variation of grey and white matter (MRIQC's cjv; lower is better)",
             "Coefficient of joint variation of grey and white matter (MRIQC)"),
-    Measure("cnr", "Contrast to noise of grey and white matter (MRIQC's cnr; higher is better)",
-            "Contrast-to-noise ratio of grey and white matter (MRIQC); none without air around the head (stripped "
-            "scans, a background set to one value)"),
+    Measure("cnr", "Contrast-to-noise ratio of grey and white matter (MRIQC's cnr; higher is better)",
+            "Contrast-to-noise ratio of grey and white matter (MRIQC); missing if there is no air around the "
+                "head (stripped scans, background set to one value)"),
     Measure("efc", "Entropy focus criterion (MRIQC's efc; lower is better)", "Entropy focus criterion (MRIQC)"),
     *(
-        Measure(f"snr_{key}", f"Signal to noise, {name} (MRIQC's snr_{key}; higher is better)",
+        Measure(f"snr_{key}", f"Signal-to-noise ratio, {name} (MRIQC's snr_{key}; higher is better)",
                 f"Signal-to-noise ratio of {name} (MRIQC)")
         for key, name in _TISSUES.items()
     ),
-    Measure("snr_total", "Signal to noise, mean of the three (MRIQC's snr_total; higher is better)",
+    Measure("snr_total", "Signal-to-noise ratio, mean of the three tissues (MRIQC's snr_total; higher is better)",
             "Mean of the three signal-to-noise ratios (MRIQC)"),
     *(
         Measure(f"icvs_{key}", f"Share of the intracranial volume, {name} (MRIQC's icvs_{key})",
@@ -140,20 +151,20 @@ MEASURES = (
 #: Of the reconstruction, where a model encoded the map; not in the quality table.
 ENCODED = (
     Measure("ReconstructionErrorPercentile", "Reconstruction error within the training cohort",
-            "Where the error lies in the training cohort", "percentile", (0, 100)),
+            "Percentile of the error in the training cohort", "percentile", (0, 100)),
     Measure("ReconstructionError", "Reconstruction error", "Mean squared error of the reconstruction, in the mask"),
     Measure("ReconstructionErrorP", "p of the reconstruction error among unseen people",
-            "Share of the training cohort's people, this one counted in, whose unexplained share of the map's sum of "
-            "squares is as large by models that did not see them (conformal; P(p ≤ a) is at most 2a + 2 (K - 1) / (n + "
-            "K)); none for a participant of the training"),
-    Measure("ReconstructionErrorPBound", "the same p, guaranteed for any cohort and model",
+            "Share of the training cohort, counting this person, whose unexplained share of the map's sum of "
+                "squares is at least as large by models that did not see them (conformal; P(p ≤ a) is at most 2a + 2 "
+                "(K - 1) / (n + K)); missing for participants of the training cohort"),
+    Measure("ReconstructionErrorPBound", "p of the reconstruction error, valid for any cohort and model",
             "Twice the weighted mean of the folds' p values: a p value without approximation, at least "
             "2 / (1 + n / K)"),
     Measure("ExplainedVariance", "Explained variance",
             "Share of the map's variance about the training mean that the reconstruction explains"),
 )  # fmt: skip
 #: The judgement of them.
-VERDICT = Column("QualityVerdict", "`pass`, `look` or `fail`; the group level leaves out what failed, and says so")
+VERDICT = Column("QualityVerdict", "`pass`, `look` or `fail`; the group level excludes failed scans and lists them")
 REASONS = Column("QualityReasons", "Why the verdict is not `pass`")
 QUALITY_COLUMNS = (*(measure.column for measure in MEASURES), VERDICT, REASONS)
 NAMED = {measure.key: measure for measure in (*MEASURES, *ENCODED)}

@@ -13,8 +13,8 @@ TRAINING = Table(
     (
         Column("fold", "The fold that was left out, or `all`: the model trained on all participants"),
         Column("epoch", "Epoch of the training"),
-        Column("train_loss", "Loss on the participants trained on"),
-        Column("valid_loss", "Loss on the participants held out to decide how long to train"),
+        Column("train_loss", "Loss on the training participants"),
+        Column("valid_loss", "Loss on the participants held out to decide the number of epochs"),
     ),
 )
 CROSS_FIT = Table(
@@ -22,15 +22,18 @@ CROSS_FIT = Table(
     "fold",
     (
         Column("fold", "The fold that was left out"),
-        Column("n_train", "Scans trained on"),
-        Column("n_test", "Scans left out"),
+        Column("n_train", "Number of training scans"),
+        Column("n_test", "Number of scans left out"),
         Column(
             "ev_autoencoder",
-            "Explained variance of the maps left out, by the model in use: an autoencoder where `epochs` is above 0",
+            "Explained variance of the left-out maps by the model in use, which is an autoencoder if `epochs` is "
+            "above 0",
         ),
-        Column("ev_pca", "The same by a principal component analysis of the same size"),
+        Column("ev_pca", "The same by PCA with the same number of components"),
         Column("ev_linear", "The same by the linear model of the same training participants (the linear path)"),
-        Column("epochs", "Epochs that the convolutions of this fold's model were trained for; 0: they are not in use"),
+        Column(
+            "epochs", "Epochs of training of the convolutions in this fold's model; 0 means that they are not in use"
+        ),
     ),
 )
 PROJECTION_QUALITY = Table(
@@ -42,10 +45,11 @@ PROJECTION_QUALITY = Table(
                header="Trustworthiness"),
         Column("continuity", "Share of the neighbours among the latents that are shown as neighbours, 0 to 1",
                header="Continuity"),
-        Column("knn_auc", "How well a scan's neighbours in the picture tell its group", header="AUC of neighbours"),
+        Column("knn_auc", "How well a scan's neighbours in the picture predict its group", header="AUC of neighbours"),
         Column("contrast", "The contrast of `knn_auc`", header="Contrast"),
         Column("dimensions", "2 or 3", header="Dimensions"),
-        Column("seed_disparity", "How far the pictures of other seeds are from the first; 0: all give the same picture",
+        Column("seed_disparity", "Distance of the pictures from other seeds to that of the first seed; 0 means that "
+            "all give the same picture",
                header="Disparity between seeds"),
     ),
 )  # fmt: skip
@@ -56,8 +60,8 @@ PROJECTION_SEEDS = Table(
         *SCAN,
         _METHOD,
         Column("seed", "Seed of the projection"),
-        Column("x", "First coordinate, laid onto the first seed's (Procrustes)"),
-        Column("y", "Second coordinate, laid onto the first seed's (Procrustes)"),
+        Column("x", "First coordinate, aligned with that of the first seed (Procrustes)"),
+        Column("y", "Second coordinate, aligned with that of the first seed (Procrustes)"),
     ),
 )
 RECONSTRUCTIONS = Table(
@@ -66,7 +70,7 @@ RECONSTRUCTIONS = Table(
     (
         VOLUME,
         *SCAN,
-        Column("kind", "`typical` or `extreme`: how large the error is in this cohort"),
+        Column("kind", "`typical` or `extreme`: the size of the error in this cohort"),
         _SOURCE,
         Column("error", "Mean squared error in the brain mask, out-of-fold"),
     ),
@@ -78,9 +82,9 @@ RECONSTRUCTIONS_BY_EPOCH = Table(
         VOLUME,
         *SCAN,
         _SOURCE,
-        Column("epoch", "Epoch of the training; 0 is before any"),
+        Column("epoch", "Epoch of the training; 0 is before training"),
         Column("error", "Mean squared error in the brain mask"),
-        Column("epochs_in_use", "Epochs that the model in use was trained for"),
+        Column("epochs_in_use", "Epochs for which the model in use was trained"),
     ),
 )
 TRAVERSALS = Table(
@@ -89,7 +93,7 @@ TRAVERSALS = Table(
     (
         VOLUME,
         Column("latent", "Number of the latent, from 1"),
-        Column("sd", "How far it is moved", "standard deviations"),
-        Column("variance_share", "Share of all latents' variance that it has"),
+        Column("sd", "Distance by which it is moved", "standard deviations"),
+        Column("variance_share", "Its share of the variance of all latents"),
     ),
 )

@@ -110,7 +110,7 @@ SCAN_FILES: dict[str, ScanFile] = {
             "hypointensities",
             "desc-hypointensities_mask.nii.gz",
             "White matter that is as dark as grey matter or darker",
-            "Looks like lesion on T1w and counts as white matter. Own space",
+            "Looks like a lesion on T1w and counts as white matter. Own space",
             "Lesion",
         ),
         ScanFile("t1w_std", "{std}_desc-preproc_T1w.nii.gz", _T1W, _STD),
@@ -132,22 +132,23 @@ SCAN_FILES: dict[str, ScanFile] = {
             "smoothed",
             "{std}_label-GM_desc-smoothed_probseg.nii.gz",
             "Modulated grey matter after Gaussian smoothing",
-            "By `--smoothing-fwhm`, for other software: the group level smooths by itself",
+            "Smoothed by `--smoothing-fwhm`, for other software: the group level smooths maps itself",
         ),
         ScanFile(
             "recon",
             "{std}_label-GM_desc-recon_probseg.nii.gz",
             "Modulated grey matter as reconstructed by the trained model",
-            "With `--model`. Its sidecar has the latents, where the error lies in the training cohort, whether the "
-            "participant was in it (`InTrainingCohort`), and which weights it has (`ModelWeights`)",
+            "With `--model`. Its sidecar has the latents, the position of the error in the training cohort, "
+            "whether the participant was in that cohort (`InTrainingCohort`), and a hash of the model's weights "
+            "(`ModelWeights`)",
         ),
         ScanFile(
             "modulated",
             "{std}_label-GM_desc-modulated_probseg.nii.gz",
             "Grey-matter probability scaled by the Jacobian determinant of the whole native-to-template transform (ml "
             "of native tissue per ml of template); values may exceed 1",
-            "**The map that everything else reads.** Its sidecar has the quality numbers and what the map was made "
-            "from (`SourceFile`: size, time, hashes; of a copied map `SourceDataset`, too)",
+            "**The map that all later analyses read.** Its sidecar has the quality numbers and the origin of the "
+            "map (`SourceFile`: size, time, hashes; for a copied map also `SourceDataset`)",
         ),
     )
 }
@@ -156,31 +157,31 @@ KEPT_MAP = Output("group/kept_<contrast>.nii.gz", "`kept_ml` painted on the atla
 LOST_MAP = Output("group/lost_<contrast>.nii.gz", "`lost_ml` painted on the atlas")
 R2_MAP = Output("group/r2.nii.gz", "`r2` painted on the atlas")
 SHAP_MAP = Output("group/shap.nii.gz", "`mean_abs_shap` painted on the atlas")
-SAM_MAP = Output("group/sam_<contrast>.nii.gz", "How far the bound of SAM lies below chance, painted on the atlas")
+SAM_MAP = Output("group/sam_<contrast>.nii.gz", "Distance of SAM's bound below chance, painted on the atlas")
 VBM_T = Output("group/vbm_<contrast>_t.nii.gz", "t at each voxel of the smoothed maps, covariates removed")
 VBM_T_SIDECAR = Output(
     "group/vbm_<contrast>_t.json",
-    "Its sidecar: `DegreesOfFreedom`, and `DrawnFrom`, the |t| from which on the page draws it: the least that is "
-    "significant, or that of an uncorrected p of .001 where none is",
+    "Its sidecar: `DegreesOfFreedom`, and `DrawnFrom`, the |t| above which the page draws it: the smallest "
+    "significant value, or the value for an uncorrected p of .001 if none is significant",
 )
 VBM_LOGP = Output(
     "group/vbm_<contrast>_logp.nii.gz", "Minus the logarithm (base 10) of the family-wise p at each voxel"
 )
 VBM_TFCE = Output(
     "group/vbm_<contrast>_tfce_logp.nii.gz",
-    "The same of threshold-free cluster enhancement at 3 mm (`--voxelwise tfce`)",
+    "The same for threshold-free cluster enhancement at 3 mm (`--voxelwise tfce`)",
 )
 EXAMPLES = Output("group/reconstructions.nii.gz", "Example maps beside their reconstructions")
 ERROR_MAP = Output("group/error_<group>.nii.gz", "Mean squared error of the reconstructions of a group's maps")
 BY_EPOCH = Output(
     "group/reconstructions_by_epoch.nii.gz",
-    "A map that was held out from the full model's first inner training, and its reconstruction after the epochs 0, 1, "
-    "2, 4, 8 … and the best one",
+    "A map held out from the full model's first inner training, and its reconstruction after epochs 0, 1, 2, 4, "
+    "8 … and the best epoch",
 )
 TRAVERSALS_IMAGE = Output(
     "group/traversals.nii.gz",
-    "Change of the decoded map when one latent moves by two standard deviations, for the latents of the largest "
-    "variance",
+    "Change in the decoded map when one latent moves by two standard deviations, for the latents with the "
+    "largest variance",
 )
 MODEL_WEIGHTS = Output("group/model/model.safetensors", "Weights of the model")
 MODEL_CARD = Output(
@@ -190,15 +191,15 @@ MODEL_CARD = Output(
 FOLD_WEIGHTS = Output("group/model/folds/fold-<number>/model.safetensors", "Weights of the model of a fold")
 FOLD_CARD = Output(
     "group/model/folds/fold-<number>/model.json",
-    "Its card: `calibration` are the errors of the people whom it did not see (one per person, sorted), beside which "
-    "`--model` puts a new error",
+    "Its card: `calibration` holds the errors of the people whom it did not see (one per person, sorted), with "
+    "which `--model` compares a new error",
 )
 SUMMARY = Output(
     "group/summary.json",
-    "Settings, the space (`template`) and voxel size in mm (`resolution`) of the maps, who was left out and why, what "
-    "the SHAP values rest on (`shap`: supported or not, the reason, R², model), time of every step",
+    "Settings, the space (`template`) and voxel size in mm (`resolution`) of the maps, excluded scans and the "
+    "reasons, the basis of the SHAP values (`shap`: supported or not, the reason, R², model), time of every step",
 )
-GROUP_FIGURES = Output("group/figures/", "The parts of the report, one file each")
+GROUP_FIGURES = Output("group/figures/", "The parts of the report, one file for each")
 
 #: Files of the group level besides the tables.
 GROUP_FILES: tuple[Output, ...] = (
@@ -206,28 +207,30 @@ GROUP_FILES: tuple[Output, ...] = (
     BY_EPOCH, TRAVERSALS_IMAGE, MODEL_WEIGHTS, MODEL_CARD, FOLD_WEIGHTS, FOLD_CARD, SUMMARY, GROUP_FIGURES,
 )  # fmt: skip
 
-DESCRIPTION = Output("dataset_description.json", "What the dataset is")
-README = Output("README", "The same in words")
-BIDSIGNORE = Output(".bidsignore", "What the BIDS schema has no place for")
-DESC_LABELS = Output("descriptions.tsv", "What the `desc-` labels mean")
+DESCRIPTION = Output("dataset_description.json", "Name, type and origin of the dataset")
+README = Output("README", "A description in plain text")
+BIDSIGNORE = Output(".bidsignore", "Files that the BIDS schema does not cover")
+DESC_LABELS = Output("descriptions.tsv", "Meaning of the `desc-` labels")
 PARTICIPANTS = Output(
     "participants.tsv",
-    "Copied from the input: those who have a folder here, with the identifier that the folder has",
+    "Copied from the input: participants who have a folder here, with the identifier of the folder",
 )
 PARTICIPANTS_DICTIONARY = Output("participants.json", "The dictionary of `participants.tsv`")
-ATLAS = Output("tpl-<T>/anat/tpl-<T>_atlas-<A>_dseg.nii.gz", "The atlas as it was used")
+ATLAS = Output("tpl-<T>/anat/tpl-<T>_atlas-<A>_dseg.nii.gz", "The atlas as used in the analysis")
 ATLAS_REGIONS = Output("tpl-<T>/anat/tpl-<T>_atlas-<A>_dseg.tsv", "Its regions: `index`, `name`")
 ATLAS_SIDECAR = Output("tpl-<T>/anat/tpl-<T>_atlas-<A>_dseg.json", "Its sidecar")
 ATLAS_DESCRIPTION = Output("atlas-<A>_description.json", "Its name and licence")
-RUN_OPTIONS = Output("logs/<run>.toml", "The effective configuration, which `--config-file` reads back")
-CRASH = Output("logs/crash-<when>-<step>.txt", "Of a step that failed: its inputs and where in the program it stopped")
+RUN_OPTIONS = Output("logs/<run>.toml", "The effective configuration, which `--config-file` can read")
+CRASH = Output(
+    "logs/crash-<when>-<step>.txt", "For a step that failed: its inputs and the place in the program where it stopped"
+)
 METHODS_TEXT = Output("logs/CITATION.md", "The methods text")
-METHODS_HTML = Output("logs/CITATION.html", "The same as a page")
+METHODS_HTML = Output("logs/CITATION.html", "The same as an HTML page")
 METHODS_TEX = Output("logs/CITATION.tex", "The same for LaTeX")
 REFERENCES = Output("logs/CITATION.bib", "Its references")
 GROUP_PAGE = Output("group.html", "The report of the group level")
 PARTICIPANT_PAGE = Output("sub-<label>.html", "A participant's report")
-PARTICIPANT_FIGURES = Output("sub-<label>/figures/", "Its parts, one file each")
+PARTICIPANT_FIGURES = Output("sub-<label>/figures/", "The parts of a participant's report, one file for each")
 
 #: Files of the dataset as a whole.
 DATASET_FILES: tuple[Output, ...] = (

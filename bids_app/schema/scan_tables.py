@@ -13,8 +13,8 @@ LATENTS = Table(
         *SCAN,
         Column(
             "latent_<number>",
-            "Latent variable by a model that did not see this participant, turned onto the axes of the model trained "
-            "on all (arbitrary units)",
+            "Latent variable computed by a model that did not see this participant, rotated onto the axes of the "
+            "model trained on all participants (arbitrary units)",
         ),
     ),
 )
@@ -25,8 +25,8 @@ LATENTS_FULL = Table(
         *SCAN,
         Column(
             "latent_<number>",
-            "Latent variable by the model trained on all participants, this one among them (arbitrary units): nothing "
-            "may be predicted from it and judged on the same participants",
+            "Latent variable computed by the model trained on all participants, including this one (arbitrary "
+            "units): predictions from it cannot be evaluated on the same participants",
         ),
     ),
 )
@@ -44,23 +44,23 @@ RECONSTRUCTION = Table(
         Column(
             "error",
             "Out-of-fold reconstruction error, 1 - `explained_variance`: share of this map's variance about the "
-            "training mean that a model that did not see this participant leaves unexplained",
+            "training mean that remains unexplained by a model that did not see this participant",
         ),
         Column(
             "explained_variance",
-            "Share of this map's variance about the training mean that the model explains, out-of-fold; below 0 is "
-            "worse than the mean map",
+            "Share of this map's variance about the training mean that the model explains, out-of-fold; values "
+            "below 0 are worse than the mean map",
         ),
-        Column("explained_variance_pca", "The same for a principal component analysis of the same size"),
+        Column("explained_variance_pca", "The same for PCA with the same number of components"),
         Column(
             "mean_squared_error",
-            "Mean squared difference of map and reconstruction in the brain mask, by the same model; it grows with "
-            "head size",
+            "Mean squared difference between map and reconstruction in the brain mask, by the same model; it "
+            "grows with head size",
         ),
         Column("fold", "Fold in which this participant was held out"),
         Column(
             "explained_variance_linear",
-            "The same for the linear path of the same training participants",
+            "The same for the linear path fitted to the same training participants",
         ),
     ),
 )
@@ -91,8 +91,8 @@ AXIS_PLACES = Table(
         *SCAN,
         Column(
             "place_<contrast>",
-            "Held-out place on the axis of <contrast> in latent space, in standard deviations within the groups; 0 is "
-            "the mean of the second group (of everyone for a score)",
+            "Held-out position on the axis of <contrast> in latent space, in standard deviations within the "
+            "groups; 0 is the mean of the second group (of all participants for a score)",
         ),
     ),
 )
@@ -101,20 +101,20 @@ DEVIATIONS = Table(
     "scan",
     (
         *SCAN,
-        Column("error", "W-score of the reconstruction error beside the reference group, covariates removed"),
+        Column("error", "W-score of the reconstruction error relative to the reference group, covariates removed"),
         Column(
             "error_p",
-            "With `--model`: share of the training cohort's people, this one counted in, whose reconstruction error "
-            "(of the map's own sum of squares) is as large by models that did not see them (conformal; P(p ≤ a) is at "
-            "most 2a + 2 (K - 1) / (n + K))",
+            "With `--model`: share of the training cohort, counting this person, whose reconstruction error (as "
+            "a share of the map's own sum of squares) is at least as large by models that did not see them "
+            "(conformal; P(p ≤ a) is at most 2a + 2 (K - 1) / (n + K))",
         ),
         Column(
             "error_p_bound",
             "Twice the weighted mean of the folds' p values: a p value without approximation, at least 2 / (1 + n / K)",
         ),
-        Column("latent_<number>", "W-score of the held-out latent beside the reference group, covariates removed"),
+        Column("latent_<number>", "W-score of the held-out latent relative to the reference group, covariates removed"),
     ),
-    Column("<region>", "W-score of the grey matter of <region> beside the reference group, covariates removed"),
+    Column("<region>", "W-score of the grey matter of <region> relative to the reference group, covariates removed"),
 )
 QUALITY = Table(
     "phenotype/quality.tsv",
@@ -124,8 +124,8 @@ QUALITY = Table(
         *QUALITY_COLUMNS,
         Column(
             "CohortReasons",
-            "What sets the scan apart from this cohort, found again on every run; it turns a `pass` into a `look` in "
-            "this table, and the sidecar keeps the scan's own verdict",
+            "Why the scan stands out from this cohort, determined again on every run; it turns `pass` into "
+            "`look` in this table, while the sidecar keeps the scan's own verdict",
         ),
     ),
 )
@@ -133,5 +133,8 @@ COHORT = Table(
     "phenotype/cohort.tsv",
     "scan",
     SCAN,
-    Column("<variable>", "The columns of `participants.tsv` and of the sessions as they were analysed, `tiv` included"),
+    Column(
+        "<variable>",
+        "The columns of `participants.tsv` and of the sessions tables as they were analysed, including `tiv`",
+    ),
 )

@@ -44,7 +44,7 @@ MIXTURE = Segmenter(
 )
 ATROPOS = Segmenter(
     name="atropos",
-    option="ANTs' Atropos with the template's priors, to compare with",
+    option="Atropos (ANTs) with the template's priors, for comparison",
     methods="with Atropos [@atropos], guided by the tissue priors of the template (weight 0.25)",
     threaded=True,
     memory=(0.55, 95),

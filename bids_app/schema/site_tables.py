@@ -14,21 +14,23 @@ SITE_ERRORS = Table(
         _SITE,
         Column("model", "`autoencoder` (the model in use), `linear` (its linear path) or `pca`", header="Model"),
         Column("n", "Participants of the site, one scan each", header="n"),
-        Column("n_train", "Participants of the other sites, on whom the model was trained anew",
+        Column("n_train", "Participants of the other sites, on whom the model was retrained",
                header="Trained on without it"),
-        Column("n_train_folds", "Participants whom an ordinary fold's model was trained on (mean)",
+        Column("n_train_folds", "Participants on whom the model of an ordinary fold was trained (mean)",
                header="Trained on in folds"),
-        Column("error", "Mean reconstruction error (1 - explained variance) of the site's people by the model trained "
-               "without their site", header="Error without it"),
-        Column("error_folds", "The same of the same people by the models of the ordinary folds, which knew their site",
+        Column("error", "Mean reconstruction error (1 - explained variance) of the site's participants, by the model "
+            "trained without their site", header="Error without it"),
+        Column("error_folds", "The same for the same participants by the models of the ordinary folds, which knew "
+            "their site",
                header="Error in folds"),
-        Column("error_same_size", "The same of PCA that may know the site, but was trained on `n_train` people drawn "
-               "at random: what is left between it and `error` is the site and not the number of people",
-               header="In folds, as few people"),
-        Column("increase", "`error` - `error_folds`, mean over the people", header="Increase (95 %)"),
-        Column("increase_low", "Its 95 % interval over people (paired t), the trained models as they are: lower end",
+        Column("error_same_size", "The same for PCA trained on `n_train` participants drawn at random, who may come "
+            "from the site: any remaining difference from `error` is due to the site, not to the number of "
+            "participants",
+               header="In folds, same sample size"),
+        Column("increase", "`error` - `error_folds`, mean over the participants", header="Increase (95 %)"),
+        Column("increase_low", "Lower end of its 95 % interval over participants (paired t), given the trained models",
                header="from"),
-        Column("increase_high", "Upper end", header="to"),
+        Column("increase_high", "Upper end of its 95 % interval", header="to"),
         _REASON,
     ),
 )  # fmt: skip
@@ -39,12 +41,13 @@ SITE_LATENTS = Table(
         Column("latents", "`as encoded`, or `after ComBat` fitted inside the training rows of each fold",
                header="Latents"),
         Column("n", "Participants, one scan each", header="n"),
-        Column("sites", "Sites that are told apart", header="Sites"),
-        Column("balanced_accuracy", "Mean over the sites of the share of their people who are given their own site, "
-               "out of fold", header="Balanced accuracy"),
-        Column("chance", "The balanced accuracy of guessing: 1 / `sites`", header="Chance"),
-        Column("p", "Share of relabellings of the people's sites, each with its own ComBat, that reach it", header="p"),
-        Column("permutations", "Relabellings behind `p`", header="Relabellings"),
+        Column("sites", "Sites that are distinguished", header="Sites"),
+        Column("balanced_accuracy", "Mean over the sites of the share of participants assigned to their own site, out "
+            "of fold", header="Balanced accuracy"),
+        Column("chance", "Balanced accuracy of guessing: 1 / `sites`", header="Chance"),
+        Column("p", "Share of random relabellings of the participants' sites, each with its own ComBat, that reach "
+            "this accuracy", header="p"),
+        Column("permutations", "Number of relabellings behind `p`", header="Relabellings"),
         _REASON,
     ),
 )  # fmt: skip

@@ -56,15 +56,15 @@ def test_default_participant_run(tmp_path):
         ({"smoothing_fwhm": 0.0}, "Maps were not smoothed.", "Gaussian"),
         ({"smoothing-fwhm": 6.0}, "Gaussian kernel of 6 mm", None),
         ({"resolution": 2.0}, "at 2 mm", None),
-        ({"sloppy": True}, "only the first, coarse one was run", "DARTEL"),
-        ({"sloppy": False}, "in the manner of DARTEL [@dartel] with symmetric", "coarse one"),
+        ({"sloppy": True}, "a coarse diffeomorphic transform only", "DARTEL"),
+        ({"sloppy": False}, "as in DARTEL [@dartel]. Third, Greedy refined", "coarse diffeomorphic"),
         ({"skull_strip": "skip"}, "no brain extraction was run", "deepbet"),
         ({"sloppy": True}, "its numbers are not results", None),
         ({}, "(random seed 0)", "not results"),
         ({"random_seed": 7}, "random seed 7", None),
         ({"derivatives": ("/data/smriprep",)}, "taken from smriprep", "N4"),
-        ({"segmentation": "atropos"}, "told apart with Atropos [@atropos]", "mixture"),
-        ({}, "told apart by a mixture model", "Atropos"),
+        ({"segmentation": "atropos"}, "segmented with Atropos [@atropos]", "mixture"),
+        ({}, "segmented by a mixture model", "Atropos"),
     ],
 )
 def test_branches_of_the_participant_level(tmp_path, options, said, unsaid):
@@ -75,11 +75,11 @@ def test_branches_of_the_participant_level(tmp_path, options, said, unsaid):
 
 def test_engines_are_those_of_the_maps_and_not_of_the_option(tmp_path):
     write_scan(tmp_path, "01", LatentAtlasVersion="0.5.0", TissueSegmentation="atropos")
-    assert "told apart with Atropos" in text_of(tmp_path)
+    assert "segmented with Atropos" in text_of(tmp_path)
     assert "mixture" not in text_of(tmp_path)
     write_scan(tmp_path, "02", LatentAtlasVersion="0.5.0")
     text = text_of(tmp_path, segmentation="atropos")
-    assert "told apart with Atropos [@atropos], guided by" in text
+    assert "segmented with Atropos [@atropos], guided by" in text
     assert "and by a mixture model" in text
 
 
@@ -91,7 +91,7 @@ def test_maps_that_nothing_modulated(tmp_path):
     (anat / "sub-01_space-MNI152NLin2009aSym_res-4_label-GM_probseg.json").write_text(
         '{"Modulated": false, "Precomputed": true}'
     )
-    assert "No transform was there to modulate them" in text_of(tmp_path, derivatives=("/data/fmriprep",))
+    assert "not modulated, because no transform was available" in text_of(tmp_path, derivatives=("/data/fmriprep",))
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_given_and_computed_maps_beside_each_other(tmp_path):
     write_scan(tmp_path, "02")
     write_scan(tmp_path, "03")
     text = text_of(tmp_path, derivatives=("/data/smriprep",))
-    assert "The grey-matter maps of 1 scan was not computed by LatentAtlas but taken from smriprep" in text
+    assert "The grey-matter map of 1 scan was not computed by LatentAtlas but taken from smriprep" in text
     assert "T1-weighted scans (2 of 2 participants) were processed" in text
 
 
@@ -137,23 +137,23 @@ def test_a_cohort_of_stripped_heads(tmp_path):
     for label in ("01", "02"):
         write_scan(tmp_path, label, SkullStripped=True)
     text = text_of(tmp_path)
-    assert "All scans came without a skull" in text
-    assert "kept their own outline" in text
+    assert "All scans had been skull-stripped before" in text
+    assert "Their outline was kept" in text
 
 
 def test_scans_that_failed(tmp_path):
     write_scan(tmp_path, "01", verdict="fail")
     write_scan(tmp_path, "02")
-    assert "1 scan failed the quality gate." in text_of(tmp_path)
-    assert "1 scan failed the quality gate and was left out" in group_text(tmp_path)
+    assert "The quality gate rejected 1 scan." in text_of(tmp_path)
+    assert "The quality gate rejected 1 scan, which was excluded" in group_text(tmp_path)
 
 
 def test_maps_that_a_model_encoded(tmp_path):
     write_scan(tmp_path, "01")
     anat = tmp_path / "sub-01" / "anat"
     (anat / f"sub-01_{MAP.format('recon')}").write_text("{}")
-    assert "encoded with a model that had been trained before (adni)" in text_of(tmp_path, model="/models/adni")
-    assert "encoded with a model" not in text_of(tmp_path)
+    assert "encoded with a previously trained model (adni)" in text_of(tmp_path, model="/models/adni")
+    assert "encoded with a previously" not in text_of(tmp_path)
 
 
 def test_how_strange_a_map_is_is_told_where_the_model_has_its_folds(tmp_path):
@@ -167,24 +167,24 @@ def test_how_strange_a_map_is_is_told_where_the_model_has_its_folds(tmp_path):
     table = tmp_path / "phenotype" / "deviations.tsv"
     for columns, said in (("error", False), ("error_p\terror_p_bound", True)):
         table.write_text(f"participant_id\t{columns}\nsub-01\t0.5{chr(9) + '1' if said else ''}\n")
-        assert ("of at most 2a + 2(K - 1)/(n + K)" in group_text(tmp_path, model="/models/adni")) is said
+        assert ("is at most 2a + 2(K - 1)/(n + K)" in group_text(tmp_path, model="/models/adni")) is said
 
 
 def test_what_was_asked_about_the_sites_is_said_and_no_more(tmp_path):
     text = group_text(tmp_path, site_column="scanner", contrasts=["AD-CN"], group_column="dx")
-    assert "trained anew without each site" not in text
-    assert "know the site" not in text
+    assert "retrained without each site" not in text
+    assert "information about the site" not in text
     group = tmp_path / "group"
     (group / "site_errors.tsv").write_text("site\tmodel\n")
     (group / "site_latents.tsv").write_text("latents\tpermutations\nas encoded\t1000\nafter ComBat\t1000\n")
     text = group_text(tmp_path, site_column="scanner", contrasts=["AD-CN"], group_column="dx")
-    assert "trained anew without each site (*scanner*)" in text
+    assert "retrained without each site (*scanner*)" in text
     assert (
         "before and after ComBat [@johnson2007; @fortin2018] fitted to the training participants of each fold" in text
     )
-    assert "by 1,000 relabellings of the sites" in text
+    assert "and 1,000 relabellings of the sites" in text
     (group / "site_latents.tsv").write_text("latents\tpermutations\nas encoded\tn/a\nafter ComBat\tn/a\n")
-    assert "know the site" not in group_text(tmp_path, site_column="scanner")
+    assert "information about the site" not in group_text(tmp_path, site_column="scanner")
 
 
 def test_the_verdict_on_the_error_decides_what_is_said_of_it(tmp_path):
@@ -202,7 +202,7 @@ def test_counts_come_from_the_sidecars(tmp_path):
     write_scan(tmp_path, "02", session="1")
     text = text_of(tmp_path)
     assert "(3 of 2 participants)" in text
-    assert "1 scan came without a skull and kept its own outline" in text
+    assert "1 scan had been skull-stripped before and kept its outline" in text
     assert "at 4 mm" in text
 
 
@@ -210,33 +210,33 @@ def test_counts_come_from_the_sidecars(tmp_path):
     ("summary", "said", "unsaid"),
     [
         ({"covariates": []}, "No covariate was removed", "Freedman"),
-        ({"covariates": ["age"]}, "Age was removed", None),
-        ({"covariates": ["age", "sex", "tiv"]}, "Age, sex and total intracranial volume were removed", "No covariate"),
+        ({"covariates": ["age"]}, "The influence of age was removed", None),
+        ({"covariates": ["age", "sex", "tiv"]}, "age, sex and total intracranial volume was removed", "No covariate"),
         ({"atlas": "AAL3", "atlas_asked": "aal3"}, "AAL3 atlas [@aal3]", "aal2"),
         ({"atlas": "mine", "atlas_asked": "/a/mine.nii.gz"}, "the mine atlas (", "aal"),
         ({"atlas": "AAL3", "atlas_asked": "/a/AAL3.nii.gz"}, "the AAL3 atlas (", "Colin27"),
         ({"atlas": "AAL2", "atlas_asked": "AAL2"}, "(Colin27)", "aal3"),
         ({"folds": 7}, "into 7 folds", None),
-        ({"model": "/models/adni"}, "before on others (adni); its training saw nothing", "Models were cross-fitted"),
+        ({"model": "/models/adni"}, "on other participants (adni); none of the present", "Models were cross-fitted"),
         ({"model": "/models/adni", "folds": 4}, "regressions were cross-fitted over 4 folds", "PyTorch"),
-        ({"group_column": None}, "no groups were named", "Classification was judged"),
-        ({"group_column": "dx"}, "Classification was judged", "no groups were named"),
+        ({"group_column": None}, "No groups were specified", "Classification was evaluated"),
+        ({"group_column": "dx"}, "Classification was evaluated", "No groups were specified"),
         ({"group_column": "dx"}, "(supervised by *dx*, out of fold)", None),
         ({"n_scans": 20, "n_participants": 20}, "20 maps of 20 participants", "averaged"),
-        ({}, "One scan stood for each participant", "averaged"),
-        ({"scan_choice": "mean"}, "that belong to one group were averaged", "One scan stood"),
-        ({"contrasts": ["AD-CN"]}, "let the groups differ in variance", "Holm"),
-        ({"contrasts": ["AD-CN", "MCI-CN"]}, "adjusted for the contrasts by Holm's method", "named beforehand"),
-        ({"contrasts": ["AD-CN", "MCI-CN"], "primary": "AD-CN"}, "AD-CN had been named beforehand", None),
+        ({}, "Each participant was represented by one scan", "averaged"),
+        ({"scan_choice": "mean"}, "that belong to the same group were averaged", "represented by one scan"),
+        ({"contrasts": ["AD-CN"]}, "allow the groups to differ in variance", "Holm"),
+        ({"contrasts": ["AD-CN", "MCI-CN"]}, "the number of contrasts by Holm's method", "specified in advance"),
+        ({"contrasts": ["AD-CN", "MCI-CN"], "primary": "AD-CN"}, "AD-CN was specified in advance", None),
         ({"contrasts": ["AD-CN"], "site_column": "scanner"}, "exchanged within sites (*scanner*) only", None),
-        ({"contrasts": ["AD-CN"]}, "permutations of statistics", "within sites"),
-        ({"group_column": "dx", "covariates": ["age"]}, "add to the covariates was asked in nested models", None),
+        ({"contrasts": ["AD-CN"]}, "permutations of studentised statistics", "within sites"),
+        ({"group_column": "dx", "covariates": ["age"]}, "latent variables add to the covariates", None),
         ({"smoothing_fwhm": 0.0}, "Maps were not smoothed.", "Gaussian"),
-        ({"contrasts": ["AD-CN"]}, "The contrast examined: AD-CN.", None),
-        ({"contrasts": ["AD-CN", "MCI-CN"]}, "The contrasts examined: AD-CN and MCI-CN.", None),
+        ({"contrasts": ["AD-CN"]}, "The following contrast was examined: AD-CN.", None),
+        ({"contrasts": ["AD-CN", "MCI-CN"]}, "The following contrasts were examined: AD-CN and MCI-CN.", None),
         ({"shap": {"supported": False}}, "reported but not interpreted", None),
         ({"shap": {"supported": True, "model": "ridge"}}, "(ridge, chosen by nested", "not interpreted"),
-        ({}, "Random numbers started from seed 0", "SHAP"),
+        ({}, "The random seed was 0", "SHAP"),
     ],
 )  # fmt: skip
 def test_branches_of_the_group_level(tmp_path, summary, said, unsaid):
