@@ -45,6 +45,28 @@ def test_no_function_or_class_has_the_name_of_another():
     assert set(INTERFACES) <= set(twice)  # one that nobody needs any more goes
 
 
+def _constants(path: Path) -> set[str]:
+    found = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        targets = (
+            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        )
+        for target in targets:
+            names = target.elts if isinstance(target, ast.Tuple) else [target]
+            found |= {name.id for name in names if isinstance(name, ast.Name) and not name.id.startswith("_")}
+    return found
+
+
+def test_no_constant_has_the_name_of_one_of_the_schema():
+    known = defaultdict(list)
+    for path in sorted((PACKAGE / "schema").glob("*.py")):
+        for name in _constants(path):
+            known[name].append(path.name)
+    assert {name: found for name, found in known.items() if len(found) > 1} == {}
+    elsewhere = {path.name: _constants(path) & set(known) for path in MODULES if path.parent.name != "schema"}
+    assert {name: found for name, found in elsewhere.items() if found} == {}
+
+
 def test_no_module_is_longer_than_two_should_be():
     lengths = {p.relative_to(PACKAGE).as_posix(): len(p.read_text(encoding="utf-8").splitlines()) for p in MODULES}
     assert {name: n for name, n in lengths.items() if n > LONGER.get(name, 400)} == {}

@@ -12,7 +12,7 @@ LIMIT = 3.5  # robust standard deviations (Iglewicz and Hoaglin 1993), in a larg
 # Measure, which side of the cohort is suspicious (-1 low, 1 high, 0 both), smallest spread that is taken as one, what
 # to call it. That floor is what the measure itself is worth: it keeps a cohort of nearly equal values (MAD 0, at the
 # extreme) from calling a difference that means nothing an outlier.
-MEASURES = (
+COMPARED = (
     ("TIV", 0, 30.0, "intracranial volume of {:.0f} ml"),
     ("GMFraction", 0, 0.01, "grey matter's share of {:.3f}"),
     ("WMFraction", 0, 0.01, "white matter's share of {:.3f}"),
@@ -83,7 +83,7 @@ def cohort_reasons(quality: pd.DataFrame, listed: np.ndarray | None = None) -> l
     """
     reasons: list[list[str]] = [[] for _ in range(len(quality))]
     member = np.ones(len(quality), bool) if listed is None else np.asarray(listed, bool)
-    for key, side, floor, text in MEASURES:
+    for key, side, floor, text in COMPARED:
         if key not in quality:
             continue
         values = pd.to_numeric(quality[key], errors="coerce").to_numpy(float)

@@ -16,9 +16,6 @@ from bids_app.schema.labels import KEPT, LOST, PARTLY
 from bids_app.schema.methods import ERRORS
 from bids_app.schema.verdict_tables import VERDICTS
 
-GRADES = tuple(grade.name for grade in claims.GRADES)
-WORST_CASE, SUPPORTED, NOT_SUPPORTED, NOT_TESTABLE = GRADES
-
 COLUMNS = [column.name for column in VERDICTS.columns]
 _NAMED = 5
 
@@ -79,22 +76,22 @@ def grade_claim(rows: pd.DataFrame) -> tuple[str, float, str, float]:
     """(verdict, deciding number, what it is, n) from the rows of one claim in `validation`."""
     first = rows.iloc[0]
     if (rows["method"] == "not testable").any():
-        return NOT_TESTABLE, np.nan, first["note"], first["n"]
+        return claims.NOT_TESTABLE.name, np.nan, first["note"], first["n"]
     test = rows[rows["method"] == "permutation"]
     if not len(test) or pd.isna(test["p"].iloc[0]):
-        return NOT_TESTABLE, np.nan, "there is no permutation test", first["n"]
+        return claims.NOT_TESTABLE.name, np.nan, "there is no permutation test", first["n"]
     facts: dict[Any, Any] = test.iloc[0].to_dict()
     if facts["p_adjusted"] > facts["alpha"]:
-        return NOT_SUPPORTED, float(facts["p_adjusted"]), f"permutation p{_adjusted(facts)}", facts["n"]
+        return claims.NOT_SUPPORTED.name, float(facts["p_adjusted"]), f"permutation p{_adjusted(facts)}", facts["n"]
     if not pd.isna(facts["auc"]) and not facts["auc"] > 0.5:
-        return NOT_SUPPORTED, float(facts["auc"]), "out-of-fold AUC", facts["n"]
+        return claims.NOT_SUPPORTED.name, float(facts["auc"]), "out-of-fold AUC", facts["n"]
     if not pd.isna(facts["error"]) and not facts["error"] < facts["chance"]:
-        return NOT_SUPPORTED, float(facts["error"]), "out-of-fold error", facts["n"]
+        return claims.NOT_SUPPORTED.name, float(facts["error"]), "out-of-fold error", facts["n"]
     strict = rows[rows["strict"].astype(bool) & (rows["bound"] < rows["chance"])]
     if len(strict):
         best = strict.iloc[int(strict["bound"].astype(float).argmin())]
-        return WORST_CASE, float(best["bound"]), f"worst-case error, {best['method']}", best["n"]
-    return SUPPORTED, float(facts["p_adjusted"]), f"permutation p{_adjusted(facts)}", facts["n"]
+        return claims.WORST_CASE.name, float(best["bound"]), f"worst-case error, {best['method']}", best["n"]
+    return claims.SUPPORTED.name, float(facts["p_adjusted"]), f"permutation p{_adjusted(facts)}", facts["n"]
 
 
 def _beats_covariates(
@@ -104,13 +101,13 @@ def _beats_covariates(
     mine = baselines[(baselines["contrast"] == contrast.name) & (baselines["features"] == NESTED)]
     if not any_covariates:
         reason = "no covariates were given"
-    elif separation == NOT_TESTABLE or not len(mine) or pd.isna(mine["gain_p"].iloc[0]):
+    elif separation == claims.NOT_TESTABLE.name or not len(mine) or pd.isna(mine["gain_p"].iloc[0]):
         reason = "the two could not be compared in these folds"
     else:
         reason = None
     if reason:
         sentence = f"{claim}: not testable, {reason}."
-        return _verdict(claim, NOT_TESTABLE, np.nan, sentence, reason, contrast.name, np.nan, claim_id)
+        return _verdict(claim, claims.NOT_TESTABLE.name, np.nan, sentence, reason, contrast.name, np.nan, claim_id)
     row = mine.iloc[0]
     test = {"p": row["gain_p"], "p_adjusted": row["gain_p_adjusted"]}
     numbers = (
@@ -119,23 +116,23 @@ def _beats_covariates(
     )
     p = float(test["p_adjusted"])
     more = p <= claims.ALPHA and row["gain"] > 0
-    if more and separation in (SUPPORTED, WORST_CASE):
-        grade, sentence = SUPPORTED, f"For {contrast.name} the latents add to the covariates ({numbers})."
+    if more and separation in (claims.SUPPORTED.name, claims.WORST_CASE.name):
+        grade, sentence = claims.SUPPORTED.name, f"For {contrast.name} the latents add to the covariates ({numbers})."
     elif more:
-        grade = NOT_SUPPORTED
+        grade = claims.NOT_SUPPORTED.name
         sentence = (
             f"For {contrast.name} the latents add to the covariates ({numbers}), but with the covariates removed they "
             "do not answer by themselves."
         )
     else:
-        grade = NOT_SUPPORTED
+        grade = claims.NOT_SUPPORTED.name
         sentence = f"For {contrast.name} the data do not show that the latents add to the covariates ({numbers})."
     by = f"p of the gain{_adjusted(test)}"
     return _verdict(claim, grade, p, sentence, by, contrast.name, row["n"], claim_id)
 
 
 def _sentence(claim: str, grade: str, rows: pd.DataFrame, detail: str, removed: str) -> str:
-    if grade == NOT_TESTABLE:
+    if grade == claims.NOT_TESTABLE.name:
         return f"{claim}: this cannot be tested here, because {_lower(grade_claim(rows)[2])}."
     test: dict[Any, Any] = rows[rows["method"] == "permutation"].iloc[0].to_dict()
     tested = _tested("permutation p", test)
@@ -154,11 +151,12 @@ def _sentence(claim: str, grade: str, rows: pd.DataFrame, detail: str, removed: 
         worst = "excludes chance, too, but is not strict" if bound < chance else "does not exclude chance"
         said = f", but the worst case {worst}"
     text = {
-        WORST_CASE: f"{claim}, even in the worst case",
-        SUPPORTED: f"{claim}{said}",
-        NOT_SUPPORTED: f"The data do not show that {_lower(claim)}",
+        claims.WORST_CASE.name: f"{claim}, even in the worst case",
+        claims.SUPPORTED.name: f"{claim}{said}",
+        claims.NOT_SUPPORTED.name: f"The data do not show that {_lower(claim)}",
     }[grade]
-    return f"{text} ({'; '.join(facts)}; n = {int(test['n'])}{removed}).{detail if grade != NOT_SUPPORTED else ''}"
+    more = detail if grade != claims.NOT_SUPPORTED.name else ""
+    return f"{text} ({'; '.join(facts)}; n = {int(test['n'])}{removed}).{more}"
 
 
 def _tested(name: str, test: Mapping[str, Any]) -> str:

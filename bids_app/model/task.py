@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 from bids_app.model.network import MapNetwork
 from bids_app.model.plan import Plan
 
-KEPT = ("history", "explained", "best", "best_epoch", "example", "reconstructions")
+STORED = ("history", "explained", "best", "best_epoch", "example", "reconstructions")
 
 
 class Task(pl.LightningModule):
@@ -142,7 +142,7 @@ class Keeper(Callback):
                 self.reconstructions[epoch] = self.task.network(x)[0].cpu()
 
     def state_dict(self) -> dict[str, Any]:
-        return {k: getattr(self, k) for k in KEPT}
+        return {k: getattr(self, k) for k in STORED}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for key, value in state.items():

@@ -30,7 +30,7 @@ from bids_app.schema.claims import (
 )
 from bids_app.schema.labels import DIFFERING, KEPT, PARTLY
 
-CLAIMS = (SEPARATION, BEATS_COVARIATES, REGIONS_KEPT, SINGLE_REGIONS)
+COUNTED = (SEPARATION, BEATS_COVARIATES, REGIONS_KEPT, SINGLE_REGIONS)
 TITLES = {
     SEPARATION.id: "the latent space separates the groups",
     BEATS_COVARIATES.id: "the latents beat the covariates",
@@ -65,7 +65,7 @@ def simulate(number: int, scenario: Scenario) -> dict[str, float]:
     graded = verdicts(validation, baselines(study, settings), study.contrasts, covariate_names=names, **tables)
     found: dict[str, float] = {"latents": study.latents.full.shape[1]}
     found["dispersion"] = float(validation["note"].str.contains(DISPERSION).any())
-    for claim in CLAIMS:
+    for claim in COUNTED:
         mine = graded.loc[graded["claim_id"] == claim.id, "verdict"]
         found[claim.id] = float(mine.isin((SUPPORTED.name, WORST_CASE.name)).any())
         found[f"{claim.id}, worst case"] = float((mine == WORST_CASE.name).any())
@@ -96,7 +96,7 @@ def summarise_power(found: list[dict[str, float]]) -> pd.DataFrame:
     """``claim_id, supported, supported_se, worst_case, worst_case_se``: shares and their binomial standard errors."""
     table, n = pd.DataFrame(found), len(found)
     rows = []
-    for claim in CLAIMS:
+    for claim in COUNTED:
         shares = [float(table[name].mean()) for name in (claim.id, f"{claim.id}, worst case")]
         errors = [share_error(p, n) for p in shares]
         rows.append((claim.id, shares[0], errors[0], shares[1], errors[1]))

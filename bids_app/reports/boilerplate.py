@@ -39,7 +39,7 @@ from ..schema.outputs import (
 )
 from ..schema.region_tables import LRCP_REGIONS, SHAP_REGIONS
 from ..schema.scan_tables import DEVIATIONS
-from ..schema.segmenters import BY_NAME as SEGMENTERS
+from ..schema.segmenters import SEGMENTERS_BY_NAME
 from ..schema.site_tables import SITE_ERRORS, SITE_LATENTS
 from ..space.templates import BUNDLED
 from .citations import cited, html_page, read_bibliography, tex_document, with_references
@@ -277,7 +277,9 @@ def _model_card(output_dir: Path) -> dict[str, Any]:
 def _segmentation(computed: list[dict[str, Any]], options: Mapping[str, Any]) -> str:
     """How the tissues of the maps that are there were told apart; where there are none, by the option."""
     engines = sorted({engine for meta in computed if (engine := map_engine(meta))}) or [options["segmentation"]]
-    return join_words([SEGMENTERS[engine].methods if engine in SEGMENTERS else f"by {engine}" for engine in engines])
+    return join_words(
+        [SEGMENTERS_BY_NAME[engine].methods if engine in SEGMENTERS_BY_NAME else f"by {engine}" for engine in engines]
+    )
 
 
 def _architecture(card: Mapping[str, Any], options: Mapping[str, Any]) -> Architecture:

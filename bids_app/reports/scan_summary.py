@@ -19,7 +19,7 @@ from .style import Markup, definition_list, esc, number
 
 #: The numbers that are drawn beside their usual range.
 DRAWN = tuple(measure for measure in (*MEASURES, *ENCODED) if measure.scale)
-VERDICTS = {
+ADVICE = {
     "pass": "Nothing in the numbers speaks against using this map. The pictures below are still worth twenty seconds.",
     "look": "Something is unusual. Look at the pictures below before this scan enters an analysis.",
     "fail": "This map should not be used as it is.",
@@ -95,14 +95,14 @@ def _banner(meta: dict[str, Any], from_cohort: list[str]) -> str:
 
 def _verdict(meta: dict[str, Any]) -> str:
     verdict = str(meta.get("QualityVerdict", "")).lower()
-    if verdict not in VERDICTS:
+    if verdict not in ADVICE:
         return '<p class="note">No quality verdict was recorded for this scan: look at every picture below.</p>'
     reasons = meta.get("QualityReasons") or []
     reasons = [reasons] if isinstance(reasons, str) else reasons
     why = "<ul>" + "".join(f"<li>{esc(reason)}</li>" for reason in reasons) + "</ul>" if reasons else ""
     return (
         f'<div class="banner {verdict}"><span class="grade {verdict}">{verdict}</span>'
-        f"<span>{VERDICTS[verdict]}</span>{why}</div>"
+        f"<span>{ADVICE[verdict]}</span>{why}</div>"
     )
 
 

@@ -51,4 +51,4 @@ ATROPOS = Segmenter(
 )
 #: The default comes first.
 SEGMENTERS = (MIXTURE, ATROPOS)
-BY_NAME = {segmenter.name: segmenter for segmenter in SEGMENTERS}
+SEGMENTERS_BY_NAME = {segmenter.name: segmenter for segmenter in SEGMENTERS}

@@ -10,8 +10,13 @@ from scipy import stats
 from bids_app.group.convolutions import compare_convolutions
 from bids_app.group.settings import AnalysisSettings
 from bids_app.group.validate import validate
-from bids_app.group.verdicts import NOT_SUPPORTED, NOT_TESTABLE, SUPPORTED, verdicts
+from bids_app.group.verdicts import verdicts
+from bids_app.schema import claims as schema
 from bids_app.schema.claims import CONVOLUTIONS
+
+NOT_SUPPORTED = schema.NOT_SUPPORTED.name
+NOT_TESTABLE = schema.NOT_TESTABLE.name
+SUPPORTED = schema.SUPPORTED.name
 
 SETTINGS = AnalysisSettings(n_permutations=4000)
 

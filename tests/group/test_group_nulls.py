@@ -16,10 +16,15 @@ from bids_app.group.sam import sam
 from bids_app.group.settings import AnalysisSettings
 from bids_app.group.study import Design, Features, build_questions, describe_scans
 from bids_app.group.validate import validate
-from bids_app.group.verdicts import NOT_SUPPORTED, SUPPORTED, WORST_CASE, verdicts
+from bids_app.group.verdicts import verdicts
+from bids_app.schema import claims as schema
 from bids_app.schema.claims import DISPERSION, ERROR_EXPLAINED, PRIMARY, SEPARATION, SINGLE_REGIONS
 from bids_app.stats.combat import fit_combat
 from bids_app.stats.studentised import studentised_crossfit
+
+NOT_SUPPORTED = schema.NOT_SUPPORTED.name
+SUPPORTED = schema.SUPPORTED.name
+WORST_CASE = schema.WORST_CASE.name
 
 NOBODY = pd.DataFrame(columns=["contrast", "features"])
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from bids_app.group.spread import FEWEST, MEASURES, cohort_reasons, limit, robust_z, with_cohort
+from bids_app.group.spread import COMPARED, FEWEST, cohort_reasons, limit, robust_z, with_cohort
 
 
 def table(n=24, seed=0):
@@ -51,7 +51,7 @@ def test_a_planted_scan_is_named_and_no_other(key, value, word):
     assert [i for i, found in enumerate(reasons) if found] == [7]
     assert word in reasons[7][0]
     z = (value - quality[key].median()) / stats.median_abs_deviation(quality[key], scale="normal")
-    floor = next(m[2] for m in MEASURES if m[0] == key)
+    floor = next(m[2] for m in COMPARED if m[0] == key)
     if stats.median_abs_deviation(quality[key], scale="normal") > floor:
         assert f"{abs(z):.1f} robust SD" in reasons[7][0]
 

@@ -21,7 +21,16 @@ from bids_app.group.lrcp import lrcp
 from bids_app.group.sam import sam
 from bids_app.group.settings import AnalysisSettings
 from bids_app.group.validate import validate
-from bids_app.group.verdicts import GRADES, NOT_SUPPORTED, NOT_TESTABLE, SUPPORTED, WORST_CASE, grade_claim, verdicts
+from bids_app.group.verdicts import grade_claim, verdicts
+from bids_app.schema import claims as schema
+
+GRADES = tuple(grade.name for grade in schema.GRADES)
+NOT_SUPPORTED, NOT_TESTABLE, SUPPORTED, WORST_CASE = (
+    schema.NOT_SUPPORTED.name,
+    schema.NOT_TESTABLE.name,
+    schema.SUPPORTED.name,
+    schema.WORST_CASE.name,
+)
 
 
 def run(c, explained=False):

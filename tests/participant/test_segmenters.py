@@ -9,10 +9,10 @@ from bids_app.config import Config
 from bids_app.errors import ScanError
 from bids_app.participant import segmenters
 from bids_app.participant.segmenters import segmenter
-from bids_app.schema.segmenters import BY_NAME, SEGMENTERS
+from bids_app.schema.segmenters import SEGMENTERS, SEGMENTERS_BY_NAME
 
 
-@pytest.fixture(params=BY_NAME)
+@pytest.fixture(params=SEGMENTERS_BY_NAME)
 def engine(request):
     return segmenter(request.param)
 
@@ -24,13 +24,15 @@ def priors(phantom):
 
 def test_every_row_has_its_engine_and_every_engine_its_row():
     files = {path.stem for path in Path(segmenters.__file__).parent.glob("*.py")} - {"__init__"}
-    assert files == set(BY_NAME)
+    assert files == set(SEGMENTERS_BY_NAME)
     assert Config.__dataclass_fields__["segmentation"].metadata["choices"] == tuple(s.name for s in SEGMENTERS)
 
 
 def test_the_engine_is_part_of_what_tells_a_finished_scan(tmp_path):
-    hashes = {Config(tmp_path, tmp_path, "participant", segmentation=name).scientific_hash() for name in BY_NAME}
-    assert len(hashes) == len(BY_NAME)
+    hashes = {
+        Config(tmp_path, tmp_path, "participant", segmentation=name).scientific_hash() for name in SEGMENTERS_BY_NAME
+    }
+    assert len(hashes) == len(SEGMENTERS_BY_NAME)
 
 
 def test_volumes_of_a_known_head(phantom, engine):

@@ -13,7 +13,7 @@ from bids_app.errors import ConfigError
 from bids_app.planning import PATTERNS
 from bids_app.planning.bank import Scenario, build, draw, load_bank
 from bids_app.planning.cli import main
-from bids_app.planning.power import CLAIMS, simulate, simulate_studies, summarise_power
+from bids_app.planning.power import COUNTED, simulate, simulate_studies, summarise_power
 
 
 @pytest.fixture(scope="module")
@@ -80,13 +80,13 @@ def test_the_same_number_is_the_same_study_and_a_large_effect_is_found():
     assert np.mean([one["single_regions"] for one in found]) == 1
     assert np.mean([one["planted differ"] for one in found]) > 0.8
     table = summarise_power(found)
-    assert table["claim_id"].tolist() == [claim.id for claim in CLAIMS]
+    assert table["claim_id"].tolist() == [claim.id for claim in COUNTED]
     assert (table["supported_se"] > 0).all()
 
 
 def test_without_an_effect_hardly_anything_is_supported():
     found = [simulate(number, Scenario((15, 15))) for number in range(25)]
-    for claim in CLAIMS:
+    for claim in COUNTED:
         assert sum(one[claim.id] for one in found) <= 5, claim.id
 
 
@@ -99,7 +99,7 @@ def test_the_command_prints_writes_and_draws(tmp_path, capsys):
     assert "single regions separate the groups (SAM)" in said
     record = json.loads((tmp_path / "plan.json").read_text())
     assert record["scenario"]["sizes"] == [20, 20]
-    assert len(record["claims"]) == len(CLAIMS)
+    assert len(record["claims"]) == len(COUNTED)
     assert (tmp_path / "plan.svg").read_text().startswith("<?xml")
 
 

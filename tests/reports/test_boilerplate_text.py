@@ -11,7 +11,7 @@ from bids_app.config import Config
 from bids_app.reports.boilerplate import describe_run, home, methods_text, write_boilerplate
 from bids_app.reports.citations import cited, html_page, read_bibliography, tex_document
 from bids_app.schema.atlases import ATLASES
-from bids_app.schema.segmenters import BY_NAME as SEGMENTERS
+from bids_app.schema.segmenters import SEGMENTERS_BY_NAME
 
 MAP = "space-MNI152NLin2009aSym_res-4_label-GM_desc-{}_probseg.json"
 
@@ -313,7 +313,7 @@ def all_texts(tmp_path):
             (folder / "phenotype" / "deviations.tsv").write_text("participant_id\terror_p\nsub-01\t0.5\n")
             yield methods_text(describe_run(folder, {"derivatives": derivatives}))
             (folder / "sub-01").rename(folder / "01")
-            yield from (methods_text(describe_run(folder, {"segmentation": name})) for name in SEGMENTERS)
+            yield from (methods_text(describe_run(folder, {"segmentation": name})) for name in SEGMENTERS_BY_NAME)
 
 
 def test_every_citation_has_an_entry_and_every_entry_is_used(tmp_path):

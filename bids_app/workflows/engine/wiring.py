@@ -31,7 +31,7 @@ class Repeated:
     step : type of Step
     parameter : str
     values : mapping
-        What a run is called -> the value it is given.
+        What a run is called -> the value it is given. Without any there are no outputs.
     """
 
     step: type[Step]
@@ -67,7 +67,8 @@ def wire(name: str, steps: Steps, options: Mapping[str, Any], needs: Callable[[t
                 _join(workflow, entry.step, run, made, {**options, entry.parameter: value}, needs)
                 for run, value in entry.values.items()
             ]
-            outputs = {f"all_{output}": (_gather(workflow, nodes, output), "out") for output in entry.step.outputs}
+            wanted = entry.step.outputs if nodes else ()
+            outputs = {f"all_{output}": (_gather(workflow, nodes, output), "out") for output in wanted}
         else:
             node = _join(workflow, entry, entry.__name__, made, options, needs)
             outputs = {output: (node, output) for output in entry.outputs}

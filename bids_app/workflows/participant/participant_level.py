@@ -31,7 +31,7 @@ from .scan_identity import adopted_kind, adopted_labels, branch_name, fingerprin
 logger = logging.getLogger("latentatlas")
 
 #: What a finished scan consists of; with --smoothing-fwhm and --model there is more.
-KINDS = tuple(kind for kind in SCAN_FILES if kind not in ("smoothed", "recon"))
+FINISHED = tuple(kind for kind in SCAN_FILES if kind not in ("smoothed", "recon"))
 
 
 def run_participant(config: Config, logs: Path) -> list[Failure]:
@@ -218,7 +218,7 @@ def _map_of(scan: Scan, labels: dict[str, str]) -> tuple[str, dict[str, str]]:
 
 def _finished(config: Config, scan: Scan, labels: dict[str, str]) -> bool:
     kind, naming = _map_of(scan, labels)
-    kinds = [kind] if isinstance(scan, GreyMatterMap) else list(KINDS)
+    kinds = [kind] if isinstance(scan, GreyMatterMap) else list(FINISHED)
     if config.smoothing_fwhm > 0 and "modulated" in kinds:
         kinds.append("smoothed")
     if config.model:

@@ -12,7 +12,7 @@ from ...bids.maps import GreyMatterMap
 from ...bids.query import Scan, check_dataset
 from ...bids.source import describe_source
 from ...config import Config
-from ...schema.segmenters import BY_NAME
+from ...schema.segmenters import SEGMENTERS_BY_NAME
 from ...space.templates import parse_name
 from ..engine.interface import Step
 from ..engine.wiring import Needs, wire
@@ -123,7 +123,7 @@ def _of_model(config: Config, scan: Scan) -> dict[str, Any]:
 
 
 def _needs(step: type[Step], *, config: Config, voxels: int, n_threads: int) -> Needs:
-    engine = BY_NAME[config.segmentation]
+    engine = SEGMENTERS_BY_NAME[config.segmentation]
     threaded = step in THREADED or (step is steps.tissues and engine.threaded)
     measured = engine.memory if step is steps.tissues else None
     return Needs(n_threads if threaded else 1, step_memory_gb(step.__name__, voxels, measured))

@@ -61,6 +61,16 @@ def test_an_option_that_is_none_leaves_the_default():
     assert "fill" not in node.interface.inputs.get_traitsfree()
 
 
+def test_a_step_that_is_repeated_for_nothing_leaves_defaults():
+    @step("count")
+    def count(folder: Path, all_cut: list[Path] | None = None) -> dict:
+        """How many there are."""
+        return {"count": len(all_cut or ())}
+
+    workflow = wire("wf", (write, Repeated(cut, "number", {}), count), {"text": "x"}, small)
+    assert sorted(workflow.list_node_names()) == ["count", "write"]
+
+
 def test_what_is_reserved_follows_the_step():
     workflow = wire("wf", (write,), {"text": "x"}, lambda kind: Needs(3, 1.5) if kind is write else Needs())
     assert (workflow.get_node("write").n_procs, workflow.get_node("write").mem_gb) == (3, 1.5)

@@ -6,7 +6,7 @@ import pytest
 
 from bids_app.bids.query import Scan
 from bids_app.cli import parse
-from bids_app.schema.segmenters import BY_NAME
+from bids_app.schema.segmenters import SEGMENTERS_BY_NAME
 from bids_app.workflows.participant.memory import MEMORY, USUAL_VOXELS, count_voxels, step_memory_gb
 from bids_app.workflows.participant.participant_level import space_labels
 from bids_app.workflows.participant.scan_graph import init_scan_wf
@@ -50,7 +50,7 @@ def test_what_is_reserved_covers_what_was_measured(step, peaks):
 def test_atropos_is_given_what_it_takes(tmp_path):
     # GB of processes that did nothing else, at 1.3 and 10.4 million voxels
     for voxels, peak in ((1_296_000, 0.588), (10_368_000, 1.365)):
-        assert peak < step_memory_gb("tissues", voxels, BY_NAME["atropos"].memory) < 1.4 * peak + 0.8
+        assert peak < step_memory_gb("tissues", voxels, SEGMENTERS_BY_NAME["atropos"].memory) < 1.4 * peak + 0.8
     scan = Scan(saved(tmp_path / "sub-01_T1w.nii.gz", (216, 240, 200)), "01")
 
     def tissues(engine):
@@ -59,7 +59,7 @@ def test_atropos_is_given_what_it_takes(tmp_path):
         return graph.get_node("tissues")
 
     assert tissues("mixture").mem_gb == step_memory_gb("tissues", 10_368_000)
-    assert tissues("atropos").mem_gb == step_memory_gb("tissues", 10_368_000, BY_NAME["atropos"].memory)
+    assert tissues("atropos").mem_gb == step_memory_gb("tissues", 10_368_000, SEGMENTERS_BY_NAME["atropos"].memory)
     assert (tissues("mixture").n_procs, tissues("atropos").n_procs) == (1, 2)
 
 
