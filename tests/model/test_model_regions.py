@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from conftest import as_volumes, ball
 from scipy import ndimage
+from small_volumes import as_volumes, ball
 
 from bids_app.model.grid import Grid, Sampling
 from bids_app.model.linear_model import fit_linear

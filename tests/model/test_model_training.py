@@ -68,7 +68,7 @@ import os, sys
 import numpy as np, torch
 sys.path.insert(0, sys.argv[1])
 import lightning.pytorch as pl
-from conftest import as_volumes, ball
+from small_volumes import as_volumes, ball
 from test_model_training import PLAN, TRAIN, VALID, fit_linear, train
 class Killer(pl.Callback):
     def on_train_batch_end(self, trainer, task, outputs, batch, step):
