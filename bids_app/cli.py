@@ -22,9 +22,9 @@ examples:
   latentatlas /data/bids /data/out participant --participant-label 01 02 --nprocs 4
   latentatlas /data/bids /data/out group --group-column diagnosis --covariates age sex tiv
 
-exit codes: 0 done; 1 a scan or step failed, the others are kept; 2 usage; 65 unusable data; 66 nothing to work on;
-69 template or atlas not available; 73 output not writable; 78 bad configuration; 130 interrupted, the same
-command goes on where it was
+exit codes: 0 done; 1 a scan or step failed, results of the others are kept; 2 wrong usage; 65 unusable data;
+66 nothing to process; 69 template or atlas not available; 73 output not writable; 78 wrong configuration;
+130 interrupted (run the same command again to resume)
 """
 
 
@@ -34,14 +34,14 @@ def build_parser() -> argparse.ArgumentParser:
         prog="latentatlas",
         usage="%(prog)s bids_dir output_dir {participant,group} [options]   (--help lists them)",
         description="Grey-matter maps from T1-weighted MRI, their latent space, the brain regions it encodes, and "
-        "what may be claimed of it.",
+        "the claims that the data support.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("bids_dir", help="the BIDS dataset (for the group level, a derivative dataset will do)")
-    parser.add_argument("output_dir", help="where the derivative dataset is written")
-    parser.add_argument("analysis_level", choices=LEVELS, help="participant: one scan at a time; group: all maps")
+    parser.add_argument("bids_dir", help="the BIDS dataset (the group level also accepts a derivative dataset)")
+    parser.add_argument("output_dir", help="output folder for the derivative dataset")
+    parser.add_argument("analysis_level", choices=LEVELS, help="participant: process each scan; group: analyse all maps")
     parser.add_argument("--version", action="version", version=f"latentatlas {__version__}")
     sections: dict[str, argparse._ArgumentGroup] = {}
     for declared in options():
@@ -114,7 +114,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"latentatlas: error: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("latentatlas: interrupted; run the same command again to go on where it was", file=sys.stderr)
+        print("latentatlas: interrupted; run the same command again to resume", file=sys.stderr)
         return 130
 
 

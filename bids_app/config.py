@@ -50,14 +50,14 @@ class Config:
     )
     bids_filter_file: Path | None = _option(
         None,
-        'JSON file that chooses T1w images, as for fMRIPrep, e.g. {"t1w": {"acquisition": "mprage"}}',
+        "JSON file that selects T1w images, as in fMRIPrep, e.g. {\"t1w\": {\"acquisition\": \"mprage\"}}",
         "which data",
         read=to.path,
         metavar="FILE",
     )
     bids_database_dir: Path | None = _option(
         None,
-        "accepted for pipelines that name one, and not used: the dataset is listed anew, in seconds",
+        "accepted for compatibility but not used: listing the dataset takes only seconds",
         "which data",
         read=to.path,
         metavar="DIR",
@@ -67,7 +67,7 @@ class Config:
     )
     derivatives: tuple[Path, ...] = _option(
         (),
-        "derivative datasets (sMRIPrep, fMRIPrep, CAT12 as BIDS) whose grey-matter maps are used as they stand",
+        "derivative datasets (sMRIPrep, fMRIPrep, CAT12 as BIDS) whose grey-matter maps are used as they are",
         "which data",
         read=to.path,
         many=True,
@@ -77,8 +77,8 @@ class Config:
 
     template: str = _option(
         "MNI152NLin2009aSym",
-        "standard space; other than the bundled default, a TemplateFlow name such as "
-        "MNI152NLin2009cAsym or MNIPediatricAsym:cohort-4",
+        "standard space; instead of the bundled default, a TemplateFlow name such as MNI152NLin2009cAsym or "
+            "MNIPediatricAsym:cohort-4",
         "participant level",
         scientific=True,
     )
@@ -92,14 +92,15 @@ class Config:
     )
     skull_strip: str = _option(
         "auto",
-        "auto strips heads that still have their skull, force always strips, skip takes the image as stripped",
+        "auto strips heads that still have their skull, force always strips, skip assumes that the image is already "
+            "stripped",
         "participant level",
         choices=("auto", "force", "skip"),
         scientific=True,
     )
     segmentation: str = _option(
         SEGMENTERS[0].name,
-        "what tells tissues apart: " + "; ".join(f"{s.name}, {s.option}" for s in SEGMENTERS),
+        "how tissues are segmented: " + "; ".join(f"{s.name}, {s.option}" for s in SEGMENTERS),
         "participant level",
         choices=tuple(s.name for s in SEGMENTERS),
         scientific=True,
@@ -113,7 +114,7 @@ class Config:
         scientific=True,
     )
     sloppy: bool = _option(
-        False, "coarse and quick, to try things out; never for results", "participant level", scientific=True
+        False, "coarse and quick, for trying things out; never for results", "participant level", scientific=True
     )
 
     model: Path | None = _option(
@@ -125,20 +126,21 @@ class Config:
     )
     architecture: str = _option(
         ARCHITECTURES[0].name,
-        "what is trained: " + "; ".join(f"{a.name}, {a.option}" for a in ARCHITECTURES),
+        "which network is trained: " + "; ".join(f"{a.name}, {a.option}" for a in ARCHITECTURES),
         "model",
         choices=tuple(a.name for a in ARCHITECTURES),
     )
-    latent_dim: int = _option(64, "number of latent variables", "model", read=to.positive(int), metavar="K")
+    latent_dim: int = _option(64, "maximum number of latent variables; fewer are used with few maps",
+        "model", read=to.positive(int), metavar="K")
     epochs: int | None = _option(
         None,
-        "upper limit of training epochs (default: by the plan; early stopping decides)",
+        "maximum number of training epochs (default: set by the plan; early stopping decides)",
         "model",
         read=to.positive(int),
         metavar="N",
     )
-    folds: int = _option(5, "folds of the cross-fitting", "model", read=to.folds, metavar="N")
-    device: str = _option("auto", "where the model trains", "model", choices=("auto", "cpu", "cuda"))
+    folds: int = _option(5, "number of folds for cross-fitting", "model", read=to.folds, metavar="N")
+    device: str = _option("auto", "device on which the model is trained", "model", choices=("auto", "cpu", "cuda"))
 
     group_column: str | None = _option(
         None, "column of participants.tsv with the clinical groups", "group level", metavar="COLUMN"
@@ -152,7 +154,8 @@ class Config:
     )
     covariates: tuple[str, ...] = _option(
         (),
-        "columns whose influence is removed (age, sex, site, ...); the scans know tiv and WMHypointensityVolume",
+        "columns whose influence is removed (age, sex, site, ...); tiv and WMHypointensityVolume are taken from the "
+            "scans",
         "group level",
         many=True,
         metavar="COLUMN",
@@ -165,24 +168,26 @@ class Config:
     )
     harmonize: str = _option(
         "covariate",
-        "how --site-column is used: covariate removes the sites' means; combat also evens out their spread in latents "
-        "and regional grey matter, fitted on training participants only",
+        "how --site-column is used: covariate removes the sites' means; combat also equalises their spread in latents "
+            "and regional grey matter, fitted on training participants only",
         "group level",
         choices=("covariate", "combat"),
     )
     site_checks: str = _option(
         "all",
-        "with --site-column: all, every model anew without each site (one more training per site) and whether the "
-        "latents tell the sites apart; latents, the second alone; none",
+        "checks with --site-column: all retrains every model without each site (one more training per site) and tests "
+            "whether the latents identify the sites; latents does only the second; none",
         "group level",
         choices=("all", "latents", "none"),
     )
     primary: str | None = _option(
-        None, "the contrast planned beforehand: outside the correction for several", "group level", metavar="CONTRAST"
+        None, "the contrast specified in advance as primary; it is exempt from the correction over contrasts",
+            "group level", metavar="CONTRAST"
     )
     scan_choice: str = _option(
         "first",
-        "which of a participant's scans count: first, the earliest with complete data; mean, the average in one group",
+        "which of a participant's scans is used: first is the earliest with complete data, mean is the average of the "
+            "scans in one group",
         "group level",
         choices=("first", "mean"),
     )
@@ -194,24 +199,24 @@ class Config:
     )
     reference_group: str | None = _option(
         None,
-        "the group of --group-column that is the norm (healthy controls): each scan gets its deviations from it",
+        "group of --group-column that serves as the norm (healthy controls); each scan gets its deviations from it",
         "group level",
         metavar="GROUP",
     )
     voxelwise: str = _option(
         "fwe",
-        "a t test at each voxel beside the regional analyses: fwe (largest |t|; about a second a map), tfce (cluster "
-        "enhancement as well, at 3 mm: minutes per contrast), none",
+        "t test at each voxel beside the regional analyses: fwe (largest |t|; about one second per map), tfce (also "
+            "cluster enhancement, at 3 mm; minutes per contrast), none",
         "group level",
         choices=("fwe", "tfce", "none"),
     )
     permutations: int = _option(
-        5000, "permutations of every permutation test", "group level", read=to.positive(int), metavar="N"
+        5000, "number of permutations in every permutation test", "group level", read=to.positive(int), metavar="N"
     )
     ground_truth: Path | None = _option(
         None,
-        "ground_truth.tsv of a simulated cohort, to compare the ranking of regions with (found by itself in "
-        "BIDS_DIR/code)",
+        "ground_truth.tsv of a simulated cohort, with which the ranking of regions is compared (default: the one in "
+            "BIDS_DIR/code, if any)",
         "group level",
         read=to.path,
         metavar="FILE",
@@ -219,35 +224,36 @@ class Config:
 
     work_dir: Path = _option(
         Path("work"),
-        "where intermediate results are kept, so that an interrupted run goes on where it was",
+        "folder for intermediate results, from which an interrupted run resumes",
         "running",
         read=to.path,
         short="-w",
         metavar="DIR",
     )
     nprocs: int | None = _option(
-        None, "processors to use in all (default: those this process may use)", "running", read=to.positive(int)
+        None, "total number of processors to use (default: all that this process may use)",
+            "running", read=to.positive(int)
     )
     omp_nthreads: int | None = _option(
         None,
-        "processors a single step may use (default: shared out among the scans)",
+        "number of processors that a single step may use (default: divided among the scans)",
         "running",
         read=to.positive(int),
     )
     mem: float | None = _option(
         None,
-        "memory to use in all: MB, or with a suffix, e.g. 8G (default: 90 %% of this machine's)",
+        "total memory to use, in MB, or with a suffix, e.g. 8G (default: 90 %% of this machine's)",
         "running",
         read=to.memory_limit,
         metavar="MEM",
     )
     use_plugin: Path | None = _option(
-        None, "Nipype plugin configuration (YAML), for Slurm, PBS, SGE", "running", read=to.path, metavar="FILE"
+        None, "Nipype plugin configuration (YAML) for Slurm, PBS or SGE", "running", read=to.path, metavar="FILE"
     )
-    random_seed: int = _option(0, "seed of everything random", "running", read=int, metavar="SEED", scientific=True)
+    random_seed: int = _option(0, "seed of all random numbers", "running", read=int, metavar="SEED", scientific=True)
     config_file: Path | None = _option(
         None,
-        "TOML file with any of these options (as saved in logs/); the command line wins",
+        "TOML file with any of these options (as saved in logs/); the command line takes precedence",
         "running",
         read=to.path,
         metavar="FILE",
@@ -258,7 +264,7 @@ class Config:
         False, "record memory and processor use in each step's _report folder under the work folder", "running"
     )
     write_graph: bool = _option(False, "write the workflow graph into logs/", "running")
-    reports_only: bool = _option(False, "only make the reports again, from the outputs that are there", "running")
+    reports_only: bool = _option(False, "only remake the reports, from the existing outputs", "running")
     boilerplate_only: bool = _option(False, "only write the methods text and its references", "running")
     verbose: int = _option(0, "more messages; -vv also shows tracebacks", "running", read=int, short="-v")
 
@@ -329,7 +335,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(
             f"the configuration file is not readable TOML: {error}",
             file=path,
-            remedy="write it as the runs do that are saved in logs/",
+            remedy="use the format of the files saved in logs/",
         ) from None
     known = {f.name: f for f in options()}
     values = {}
@@ -377,11 +383,11 @@ def make_config(positional: Mapping[str, Any], given: Mapping[str, Any]) -> Conf
         paths |= {} if "work_dir" in values else {"work_dir": to.path(Config.work_dir)}
     except ValueError as error:
         raise ConfigError(
-            f"a folder cannot be used: {error}", remedy="name folders that can be there, the work folder with -w"
+            f"a folder cannot be used: {error}", remedy="use folders that can exist; set the work folder with -w"
         ) from None
     if values.get("model") and "architecture" in given:  # a saved configuration names both
         raise ConfigError(
-            "--model brings its own architecture, so that --architecture has nothing to decide",
-            remedy="leave --architecture out, or leave --model out to train anew",
+            "--model determines the architecture, so --architecture has no effect",
+            remedy="omit --architecture, or omit --model to train a new model",
         )
     return Config(analysis_level=positional["analysis_level"], **{**paths, **values})

@@ -23,42 +23,42 @@ def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(
         prog="latentatlas-plan",
-        description="Before the study: how often would each claim be supported? Cohorts are drawn from simulated "
+        description="Estimate, before a study, how often each claim would be supported. Cohorts are drawn from simulated "
         "grey-matter maps of people of 55 to 90 years, the linear path learns its latents from them, and every claim "
         "is graded as in a real run. Age, sex and head size are covariates.",
         epilog="The power of a claim is the share of simulated studies in which it is supported. Real patients differ "
-        "from simulated ones: take it as an upper limit.",
+        "from simulated ones: treat the power as an upper limit.",
     )
     parser.add_argument(
-        "--groups", type=int, nargs="+", required=True, metavar="N", help="people per group, patients first"
+        "--groups", type=int, nargs="+", required=True, metavar="N", help="participants per group, patients first"
     )
     parser.add_argument(
         "--effect-sd",
         type=float,
         required=True,
         metavar="SD",
-        help="how much less grey matter patients have in the affected regions, in standard deviations of a region "
+        help="loss of grey matter in the affected regions of patients, in standard deviations of a region "
         "(covariates removed); 0 shows the false positives",
     )
-    affected = "affected regions: 8 anywhere, 8 of the medial temporal lobe, or 40 (default: %(default)s)"
+    affected = "affected regions: 8 anywhere, 8 in the medial temporal lobe, or 40 (default: %(default)s)"
     parser.add_argument("--pattern", choices=PATTERNS, default=PATTERNS[0], help=affected)
     parser.add_argument("--atlas", choices=("AAL2",), default="AAL2", help="default: %(default)s")
     parser.add_argument(
-        "--latent-dim", type=int, default=64, help="asked for; few maps allow fewer (default: %(default)s)"
+        "--latent-dim", type=int, default=64, help="maximum number of latents; fewer are used with few maps (default: %(default)s)"
     )
-    parser.add_argument("--sites", type=int, default=1, help="scanners, dealt out unevenly (default: %(default)s)")
+    parser.add_argument("--sites", type=int, default=1, help="number of scanners, distributed unevenly (default: %(default)s)")
     parser.add_argument(
-        "--covariates", type=int, default=0, metavar="N", help="further covariates (default: %(default)s)"
+        "--covariates", type=int, default=0, metavar="N", help="number of further covariates (default: %(default)s)"
     )
     parser.add_argument(
-        "--spread", type=float, default=1.0, help="spread of the patients, times the others' (default: 1)"
+        "--spread", type=float, default=1.0, help="spread of the patients relative to the others (default: 1)"
     )
-    enough = "simulated studies (default: %(default)s, standard error below .04)"
+    enough = "number of simulated studies (default: %(default)s, standard error below .04)"
     parser.add_argument("--studies", type=int, default=200, metavar="N", help=enough)
-    parser.add_argument("--nprocs", type=int, help="processes (default: all processors)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there, too")
-    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw them (.png, .svg or .pdf)")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    parser.add_argument("--nprocs", type=int, help="number of processes (default: all processors)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the results to this file")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="also draw the results (.png, .svg or .pdf)")
+    parser.add_argument("--quiet", action="store_true", help="show no progress bar")
     parser.add_argument("--version", action="version", version=f"latentatlas-plan {__version__}")
     return parser
 
@@ -79,14 +79,14 @@ def main(argv: list[str] | None = None) -> int:
 
 def _plan(options: argparse.Namespace) -> None:
     if len(options.groups) < 2 or min(options.groups) < 2:
-        raise UsageError("--groups needs two groups or more, of two people or more each", remedy="e.g. --groups 50 50")
+        raise UsageError("--groups needs at least two groups of at least two participants each", remedy="e.g. --groups 50 50")
     if min(options.studies, options.latent_dim, options.sites) < 1 or options.covariates < 0 or options.spread <= 0:
         raise UsageError(
-            "--studies, --latent-dim, --sites and --spread are positive, --covariates is 0 or more",
+            "--studies, --latent-dim, --sites and --spread must be positive, --covariates 0 or more",
             remedy="see latentatlas-plan --help for the defaults",
         )
     if options.nprocs is not None and options.nprocs < 1:
-        raise UsageError("--nprocs is 1 or more", remedy="leave it out to use all processors")
+        raise UsageError("--nprocs must be 1 or more", remedy="omit it to use all processors")
     from tqdm import tqdm
 
     from ..workflows.engine.environment import processors
@@ -95,7 +95,7 @@ def _plan(options: argparse.Namespace) -> None:
 
     if sum(options.groups) > len(load_bank()):
         raise ConfigError(
-            f"{sum(options.groups)} people are more than the {len(load_bank())} simulated ones", remedy="plan fewer"
+            f"{sum(options.groups)} participants are more than the {len(load_bank())} simulated ones", remedy="plan fewer"
         )
     scenario = Scenario(tuple(options.groups), options.effect_sd, options.pattern, options.spread, options.sites,
                         options.covariates, options.latent_dim)  # fmt: skip
@@ -118,7 +118,7 @@ def describe_power(scenario: Scenario, table: pd.DataFrame, found: list[dict[str
 
     groups = " + ".join(map(str, scenario.sizes))
     lines = [
-        f"{len(found)} simulated studies of {groups} people, {scenario.effect_sd:g} SD less grey matter "
+        f"{len(found)} simulated studies of {groups} participants, {scenario.effect_sd:g} SD less grey matter "
         f"({scenario.pattern}), {found[0]['latents']:.0f} latents",
         "",
         f"{'claim':<52}{'supported':>16}{'in the worst case':>22}",
@@ -134,7 +134,7 @@ def describe_power(scenario: Scenario, table: pd.DataFrame, found: list[dict[str
             f"Of the affected regions {100 * differ:.0f} % are found to differ and {100 * kept:.0f} % are kept.",
         ]
     if len(scenario.sizes) > 2:
-        lines.append("A claim counts where it is supported for any pair of groups.")
+        lines.append("A claim counts if it is supported for any pair of groups.")
     return "\n".join(lines)
 
 
