@@ -41,7 +41,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("bids_dir", help="the BIDS dataset (the group level also accepts a derivative dataset)")
     parser.add_argument("output_dir", help="output folder for the derivative dataset")
-    parser.add_argument("analysis_level", choices=LEVELS, help="participant: process each scan; group: analyse all maps")
+    parser.add_argument(
+        "analysis_level", choices=LEVELS, help="participant: process each scan; group: analyse all maps"
+    )
     parser.add_argument("--version", action="version", version=f"latentatlas {__version__}")
     sections: dict[str, argparse._ArgumentGroup] = {}
     for declared in options():

@@ -50,7 +50,7 @@ class Config:
     )
     bids_filter_file: Path | None = _option(
         None,
-        "JSON file that selects T1w images, as in fMRIPrep, e.g. {\"t1w\": {\"acquisition\": \"mprage\"}}",
+        'JSON file that selects T1w images, as in fMRIPrep, e.g. {"t1w": {"acquisition": "mprage"}}',
         "which data",
         read=to.path,
         metavar="FILE",
@@ -78,7 +78,7 @@ class Config:
     template: str = _option(
         "MNI152NLin2009aSym",
         "standard space; instead of the bundled default, a TemplateFlow name such as MNI152NLin2009cAsym or "
-            "MNIPediatricAsym:cohort-4",
+        "MNIPediatricAsym:cohort-4",
         "participant level",
         scientific=True,
     )
@@ -93,7 +93,7 @@ class Config:
     skull_strip: str = _option(
         "auto",
         "auto strips heads that still have their skull, force always strips, skip assumes that the image is already "
-            "stripped",
+        "stripped",
         "participant level",
         choices=("auto", "force", "skip"),
         scientific=True,
@@ -130,8 +130,13 @@ class Config:
         "model",
         choices=tuple(a.name for a in ARCHITECTURES),
     )
-    latent_dim: int = _option(64, "maximum number of latent variables; fewer are used with few maps",
-        "model", read=to.positive(int), metavar="K")
+    latent_dim: int = _option(
+        64,
+        "maximum number of latent variables; fewer are used with few maps",
+        "model",
+        read=to.positive(int),
+        metavar="K",
+    )
     epochs: int | None = _option(
         None,
         "maximum number of training epochs (default: set by the plan; early stopping decides)",
@@ -155,7 +160,7 @@ class Config:
     covariates: tuple[str, ...] = _option(
         (),
         "columns whose influence is removed (age, sex, site, ...); tiv and WMHypointensityVolume are taken from the "
-            "scans",
+        "scans",
         "group level",
         many=True,
         metavar="COLUMN",
@@ -169,25 +174,27 @@ class Config:
     harmonize: str = _option(
         "covariate",
         "how --site-column is used: covariate removes the sites' means; combat also equalises their spread in latents "
-            "and regional grey matter, fitted on training participants only",
+        "and regional grey matter, fitted on training participants only",
         "group level",
         choices=("covariate", "combat"),
     )
     site_checks: str = _option(
         "all",
         "checks with --site-column: all retrains every model without each site (one more training per site) and tests "
-            "whether the latents identify the sites; latents does only the second; none",
+        "whether the latents identify the sites; latents does only the second; none",
         "group level",
         choices=("all", "latents", "none"),
     )
     primary: str | None = _option(
-        None, "the contrast specified in advance as primary; it is exempt from the correction over contrasts",
-            "group level", metavar="CONTRAST"
+        None,
+        "the contrast specified in advance as primary; it is exempt from the correction over contrasts",
+        "group level",
+        metavar="CONTRAST",
     )
     scan_choice: str = _option(
         "first",
         "which of a participant's scans is used: first is the earliest with complete data, mean is the average of the "
-            "scans in one group",
+        "scans in one group",
         "group level",
         choices=("first", "mean"),
     )
@@ -206,7 +213,7 @@ class Config:
     voxelwise: str = _option(
         "fwe",
         "t test at each voxel beside the regional analyses: fwe (largest |t|; about one second per map), tfce (also "
-            "cluster enhancement, at 3 mm; minutes per contrast), none",
+        "cluster enhancement, at 3 mm; minutes per contrast), none",
         "group level",
         choices=("fwe", "tfce", "none"),
     )
@@ -216,7 +223,7 @@ class Config:
     ground_truth: Path | None = _option(
         None,
         "ground_truth.tsv of a simulated cohort, with which the ranking of regions is compared (default: the one in "
-            "BIDS_DIR/code, if any)",
+        "BIDS_DIR/code, if any)",
         "group level",
         read=to.path,
         metavar="FILE",
@@ -231,8 +238,10 @@ class Config:
         metavar="DIR",
     )
     nprocs: int | None = _option(
-        None, "total number of processors to use (default: all that this process may use)",
-            "running", read=to.positive(int)
+        None,
+        "total number of processors to use (default: all that this process may use)",
+        "running",
+        read=to.positive(int),
     )
     omp_nthreads: int | None = _option(
         None,

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 _POINTERS = (b"/annex/objects/", b"version https://git-lfs", b"../.git/annex/objects", b".git/annex/objects")
-_FETCH = "fetch its content (datalad get, git annex get, git lfs pull), or leave it out"
+_FETCH = "fetch its content (datalad get, git annex get, git lfs pull), or exclude it"
 
 
 #: No scan, map or atlas has more; a damaged header may well say so, and the memory would be gone before the error.
@@ -44,16 +44,16 @@ def missing_content(path: Path) -> tuple[str, str] | None:
         found = path.stat()
     except FileNotFoundError:
         if path.is_symlink():
-            return "its content is not there: the link leads to nothing", _FETCH
+            return "its content is missing: the link is broken", _FETCH
         return "there is no such file", "check the path"
     except OSError as error:  # a loop of links, a name too long, a folder without permission
         return f"it cannot be read ({error.strerror})", "check the path and its permissions"
     if not stat.S_ISREG(found.st_mode):
-        return f"it is no file but {'a folder' if stat.S_ISDIR(found.st_mode) else 'a device'}", "put the file there"
+        return f"it is not a file but {'a folder' if stat.S_ISDIR(found.st_mode) else 'a device'}", "put the file there"
     if not os.access(path, os.R_OK):
         return "it cannot be read (no permission)", "check its permissions"
     if found.st_size == 0:
-        return "the file is empty", "copy or convert it again, or leave it out"
+        return "the file is empty", "copy or convert it again, or exclude it"
     if found.st_size < 1000:
         try:
             with path.open("rb") as file:
@@ -61,5 +61,5 @@ def missing_content(path: Path) -> tuple[str, str] | None:
         except OSError as error:
             return f"it cannot be read ({error.strerror})", "check the disk"
         if begin.startswith(_POINTERS):
-            return "its content is not there: the file only points to it", _FETCH
+            return "its content is missing: the file is only a pointer to it", _FETCH
     return None

@@ -104,12 +104,12 @@ def decode(path: Path, *, quiet: bool = False) -> str:
             text = raw.decode(encoding)
     if raw.startswith(b"PK\3\4") or "\0" in text:
         raise DatasetError(
-            "this is no text: a spreadsheet with the wrong extension?",
+            "this is not a text file: a spreadsheet with the wrong extension?",
             file=path,
             remedy="save it as text, tab-separated, in UTF-8",
         )
     if encoding not in (None, "utf-8-sig") and not quiet:
-        logger.warning("%s is not in UTF-8, which BIDS asks for: read as %s", path, encoding)
+        logger.warning("%s is not in UTF-8, which BIDS requires; read as %s", path, encoding)
     return text
 
 
@@ -129,7 +129,7 @@ def _cells(path: Path, delimiter: str, quiet: bool) -> tuple[list[str], list[lis
     lines = re.split(r"\r\n|\n", content) if "\n" in content else content.split("\r")
     numbered = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
     if not numbered:
-        raise DatasetError("the table is empty", file=path, remedy="its first line has to name the columns")
+        raise DatasetError("the table is empty", file=path, remedy="its first line must name the columns")
     header = [name.strip() for name in _split(numbered[0][1], delimiter)]
     used = max(position for position, name in enumerate(header, start=1) if name)
     extra = len(header) - used  # tabs at the end of the header, mostly with as many in the rows
@@ -152,11 +152,11 @@ def _cells(path: Path, delimiter: str, quiet: bool) -> tuple[list[str], list[lis
     if uneven:
         where = listed([f"line {number} has {found}" for number, found in uneven])
         raise DatasetError(
-            f"the header has {used} cells{f' and {extra} blank ones' if extra else ''}, but {where}: "
-            "which cell belongs to which column is not known",
+            f"the header has {used} cells{f' and {extra} blank ones' if extra else ''}, but {where}: it is unclear "
+            "which cell belongs to which column",
             file=path,
-            remedy=f"give every line as many {'tabs' if delimiter == chr(9) else 'separators'} as the header; "
-            f"write {MISSING} where a value is missing",
+            remedy=f"give every line as many {'tabs' if delimiter == chr(9) else 'separators'} as the header; write "
+            f"{MISSING} for missing values",
         )
     if not quiet:
         _tell_oddities(path, rows, blank)
@@ -165,9 +165,9 @@ def _cells(path: Path, delimiter: str, quiet: bool) -> tuple[list[str], list[lis
 
 def _tell_oddities(path: Path, rows: list[list[str]], blank: int) -> None:
     if blank:
-        logger.info("%s: %d rows without any value are left out", path, blank)
+        logger.info("%s: %d rows without any value are ignored", path, blank)
     if empty := sum(not cell for row in rows for cell in row):
-        logger.warning("%s: %d empty cells are read as %s, which is what BIDS asks for", path, empty, MISSING)
+        logger.warning("%s: %d empty cells are read as %s, the BIDS code for missing values", path, empty, MISSING)
 
 
 def _check_header(columns: list[str], path: Path, delimiter: str) -> None:
@@ -183,7 +183,7 @@ def _check_header(columns: list[str], path: Path, delimiter: str) -> None:
         raise DatasetError(
             f"the columns are not separated by tabs: the first line is '{columns[0][:80]}'",
             file=path,
-            remedy="save it tab-separated (blanks and commas do not separate columns in BIDS)",
+            remedy="save it tab-separated (in BIDS, neither spaces nor commas separate columns)",
         )
 
 

@@ -36,7 +36,8 @@ def memory_limit(text: str | float) -> float:
     if amount < LEAST_MEMORY_GB:
         meant = f": did you mean {text}G?" if re.fullmatch(r"\s*\d{1,3}\s*", str(text)) else ""
         raise ValueError(
-            f"'{text}' is {1000 * amount:g} MB, with which no step can run ({LEAST_MEMORY_GB:g} GB and more){meant}"
+            f"'{text}' is {1000 * amount:g} MB, which is too little for any step (at least {LEAST_MEMORY_GB:g} "
+            f"GB){meant}"
         )
     return amount
 
@@ -56,7 +57,7 @@ def positive(kind: Callable[[Any], float]) -> Read:
     def check(text: Any) -> float:
         value = kind(text)
         if not 0 < value < math.inf:
-            raise ValueError(f"'{text}' has to be a number above zero")
+            raise ValueError(f"'{text}' must be a number above zero")
         return value
 
     check.__name__ = f"positive {getattr(kind, '__name__', 'number')}"
@@ -72,7 +73,7 @@ def folds(text: Any) -> int:
 def not_negative(text: Any) -> float:
     value = float(text)
     if not 0 <= value < math.inf:
-        raise ValueError(f"'{text}' has to be a number, and must not be negative")
+        raise ValueError(f"'{text}' must be a number and must not be negative")
     return value
 
 
@@ -84,10 +85,13 @@ def path(text: Any) -> Path:
         return found
     except FileNotFoundError:
         raise ValueError(
-            f"'{text}' is relative to the current folder, which is gone: go to another one, or give the whole path"
+            f"'{text}' is relative to the current folder, which no longer exists: change to another folder, or give "
+            "the absolute path"
         ) from None
     except (OSError, ValueError) as error:  # too long, or a character that no path can have
-        raise ValueError(f"'{str(text)[:200]}' is no path ({getattr(error, 'strerror', None) or error})") from None
+        raise ValueError(
+            f"'{str(text)[:200]}' is not a valid path ({getattr(error, 'strerror', None) or error})"
+        ) from None
 
 
 def atlas(text: Any) -> str:

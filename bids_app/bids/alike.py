@@ -62,12 +62,12 @@ def _check_methods(maps: Sequence[GreyMatterMap]) -> None:
     _refuse_mixture(
         {item: (generation(version), version) for item, version in versions.items()},
         "by versions of LatentAtlas whose maps must not be mixed",
-        "run the participant level again with one version",
+        "process all scans again with one version",
     )
     _refuse_mixture(
         {item: (engine, engine) for item, engine in engines.items()},
         "with different segmentations, and must not be mixed",
-        "run the participant level again with one --segmentation",
+        "process all scans again with one --segmentation",
     )
 
 
@@ -97,7 +97,7 @@ def _refuse_mixture(made: dict[GreyMatterMap, tuple[Any, str | None]], how: str,
     raise DatasetError(
         f"the maps were made {how}; {'; '.join(kinds)}",
         file=groups[min(groups)][0].path.parent,
-        remedy=f"{remedy} (what it has made itself is kept), or choose with --participant-label",
+        remedy=f"{remedy} (maps already made in that way are kept), or choose with --participant-label",
     )
 
 

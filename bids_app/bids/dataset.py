@@ -40,8 +40,8 @@ README_TEXT = """\
 LatentAtlas derivatives
 =======================
 
-Modulated grey-matter maps (sub-*/), a latent space learnt from them and what may be claimed of it (group/, phenotype/).
-Open sub-*.html and group.html in a browser; logs/CITATION.md says how the data were made and what to cite.
+Modulated grey-matter maps (sub-*/), a latent space learnt from them, and verdicts on claims about it (group/,
+phenotype/). Open sub-*.html and group.html in a browser; logs/CITATION.md says how the data were made and what to cite.
 """
 
 
@@ -71,7 +71,7 @@ def check_output(bids_dir: Path, output_dir: Path) -> None:
         raise OutputError(
             f"the output folder cannot be created ({error.strerror})",
             file=output_dir,
-            remedy="choose another, or change the permissions of the folder above it",
+            remedy="choose another folder, or change the permissions of the folder above it",
         ) from None
     if not writable:
         raise OutputError(
@@ -92,7 +92,7 @@ def check_work(bids_dir: Path, work_dir: Path) -> None:
         raise ConfigError(
             "the work folder lies inside the BIDS dataset",
             file=work_dir,
-            remedy="name a folder outside the dataset with -w (the default is 'work' in the current folder)",
+            remedy="choose a folder outside the dataset with -w (the default is 'work' in the current folder)",
         )
 
 
@@ -117,7 +117,9 @@ def write_dataset_files(bids_dir: Path, output_dir: Path, source: dict[str, Any]
             there = json.loads(file.read_text(encoding="utf-8-sig"))
         except (OSError, ValueError, RecursionError) as error:
             raise DatasetError(
-                f"the output's description is not readable JSON ({error})", file=file, remedy="mend or remove that file"
+                f"the output's description is not readable JSON ({error})",
+                file=file,
+                remedy="repair or remove that file",
             ) from None
         # By name and not by path: a container sees the same dataset under another path.
         name = there.get("Name") if isinstance(there, dict) else None

@@ -37,7 +37,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> Path:
         raise OutputError(
             f"the output cannot be written ({error.strerror or error})",
             file=path,
-            remedy="check the permissions of the output folder and the space that is left",
+            remedy="check the permissions of the output folder and the free disk space",
         ) from error
     finally:
         if temporary is not None:

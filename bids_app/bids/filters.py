@@ -94,13 +94,13 @@ def read_filters(file: Path | None) -> Filters:
         problem = f"the BIDS filter file is not readable ({str(error).splitlines()[0]})"
         raise DatasetError(problem, file=file, remedy=_REMEDY) from None
     if not isinstance(content, dict):
-        raise DatasetError("the BIDS filter file is no JSON object", file=file, remedy=_REMEDY)
+        raise DatasetError("the BIDS filter file is not a JSON object", file=file, remedy=_REMEDY)
     for query in content:
         if query not in _QUERIES:
             raise _unknown("query", query, _QUERIES, file)
     chosen = content.get("t1w", {})
     if not isinstance(chosen, dict):
-        raise DatasetError("the filters of t1w are no JSON object", file=file, remedy=_REMEDY)
+        raise DatasetError("the filters for t1w are not a JSON object", file=file, remedy=_REMEDY)
     regex = chosen.get("regex_search", False)
     if not isinstance(regex, bool):
         raise DatasetError("regex_search is neither true nor false", file=file, remedy="write true or false, unquoted")
@@ -112,7 +112,7 @@ def read_filters(file: Path | None) -> Filters:
         if key in _GIVEN:
             if not {str(v) for v in values} & set(_GIVEN[key]):
                 raise DatasetError(
-                    f"only T1w images are read here, not {key} '{value}'", file=file, remedy="leave that filter out"
+                    f"only T1w images are used, not {key} '{value}'", file=file, remedy="remove that filter"
                 )
             continue
         if key not in _NAMES:
@@ -133,7 +133,9 @@ def _value(value: Any, key: str, regex: bool, file: Path) -> Any:
             re.compile(text)
         except re.error as error:
             raise DatasetError(
-                f"'{text}' is no regular expression ({error})", file=file, remedy="mend it, or leave regex_search out"
+                f"'{text}' is not a regular expression ({error})",
+                file=file,
+                remedy="correct it, or remove regex_search",
             ) from None
         return text
     return text.removeprefix(f"{_ENTITIES[_NAMES[key]]}-")
@@ -143,7 +145,7 @@ def _unknown(what: str, name: str, known: tuple[str, ...], file: Path) -> Datase
     near = difflib.get_close_matches(name.lower(), known, n=1)
     hint = f"did you mean '{near[0]}'? " if near else ""
     return DatasetError(
-        f"the BIDS filter file names the {what} '{name}', which is not known",
+        f"the BIDS filter file has an unknown {what}: '{name}'",
         file=file,
-        remedy=f"{hint}known are: {', '.join(known)}",
+        remedy=f"{hint}known names: {', '.join(known)}",
     )

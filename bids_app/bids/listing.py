@@ -58,7 +58,7 @@ def read_bidsignore(root: Path) -> list[str]:
     try:
         lines = decode(file).splitlines() if file.exists() else []
     except LatentAtlasError as error:
-        logger.warning("%s is not heeded: %s", file, str(error).splitlines()[0])
+        logger.warning("%s is ignored: %s", file, str(error).splitlines()[0])
         return []
     return [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
 
@@ -74,7 +74,7 @@ def ignored(paths: Sequence[PurePosixPath], patterns: Sequence[str]) -> set[Pure
         try:
             GitIgnoreSpec.from_lines([pattern])
         except ValueError:
-            logger.warning(".bidsignore: the pattern '%s' means nothing and is left out", pattern)
+            logger.warning(".bidsignore: the pattern '%s' is invalid and is ignored", pattern)
         else:
             usable.append(pattern)
     spec = GitIgnoreSpec.from_lines(usable)
@@ -90,10 +90,10 @@ def _folders(root: Path, pattern: re.Pattern[str], labels: Sequence[str]) -> lis
         return []
     found = [entry.name for entry in entries if entry.is_dir() and entry.name.startswith(pattern.pattern[:4])]
     if lost := [e.name for e in entries if e.is_symlink() and not e.is_dir() and pattern.fullmatch(e.name)]:
-        logger.warning("%s: these links lead nowhere (was their content fetched?): %s", root, ", ".join(sorted(lost)))
+        logger.warning("%s: these links are broken (was their content fetched?): %s", root, ", ".join(sorted(lost)))
     odd = sorted(name for name in found if not pattern.fullmatch(name))
     if odd and not labels:
-        logger.warning("%s: left out, as no label of BIDS is written so: %s", root, ", ".join(odd))
+        logger.warning("%s: ignored, because these are not valid BIDS labels: %s", root, ", ".join(odd))
     return sorted(name for name in found if name not in odd and (not labels or name[4:] in labels))
 
 

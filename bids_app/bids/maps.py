@@ -45,7 +45,7 @@ LISTED = 20  # scans that a message names
 CAT12_SPACE = "MNI152NLin2009cAsym"
 _CAT12_NAME = re.compile(rf"(?:mwp1r?|mwmwp1r)(?P<name>sub-{LABEL}(?:_[a-z]+-{LABEL})*_T1w)\.nii(?:\.gz)?")
 _CAT12_NAMELESS = (
-    "the name of this CAT12 map does not say whose it is: name it after its scan, as CAT12 does for BIDS input "
+    "the name of this CAT12 map does not identify the scan: rename it after its scan, as CAT12 does for BIDS input "
     "(mwp1sub-01[_ses-1]_T1w.nii)"
 )
 #: fMRIPrep and sMRIPrep; before version 1.2 with ``_T1w`` in the name, ``class-`` and ``probtissue``.
@@ -179,7 +179,7 @@ def describe_contents(root: Path) -> str:
     if native:
         return f"its grey-matter maps are in the scans' own space, e.g. {native[0]}"
     seen = [path.name for path in list_images(root, re.compile(r".*\.nii(\.gz)?"))]
-    return f"its images are others, e.g. {seen[0]}" if seen else "it has no images in sub-*/[ses-*/]anat"
+    return f"it has other images, e.g. {seen[0]}" if seen else "it has no images in sub-*/[ses-*/]anat"
 
 
 def _choose_kind(maps: list[GreyMatterMap], wanted: Wanted) -> list[GreyMatterMap]:
@@ -192,7 +192,7 @@ def _choose_kind(maps: list[GreyMatterMap], wanted: Wanted) -> list[GreyMatterMa
     if wanted.voxel_mm:
         preferred = [m for m in preferred if abs(_voxel_mm(m) / wanted.voxel_mm - 1) < 0.02]
     if preferred and (without := sorted({m.prefix for m in maps} - {m.prefix for m in preferred})):
-        logger.warning("no map of the kind that is asked for, and left out: %s", listed(without, LISTED))
+        logger.warning("scans without a map of the requested kind are excluded: %s", listed(without, LISTED))
     return preferred
 
 
@@ -219,8 +219,9 @@ def _tell_apart(maps: list[GreyMatterMap], roots: Sequence[Path], own: Path | No
         places = [root for root in roots if any(root in homes[subject] for subject in twice)]
         raise DatasetError(
             f"several datasets have maps of {listed([f'sub-{subject}' for subject in twice])}: "
-            f"{', '.join(str(place) for place in places)}; one person or several?",
-            remedy="give the participants of each dataset labels of their own; of one person's maps name one dataset",
+            f"{', '.join(str(place) for place in places)}; are they the same person?",
+            remedy="use different labels for the participants of each dataset; if they are the same person, name only "
+            "one dataset",
         )
     return left
 
@@ -245,7 +246,7 @@ def _unreadable(item: GreyMatterMap) -> str | None:
         return f"the map's header does not say where its voxels are\n  file: {item.path}"
     sidecar = sidecar_path(item.path)
     if os.path.lexists(sidecar) and not is_json(sidecar):
-        return f"its sidecar cannot be read, and with it what is known of its quality\n  file: {sidecar}"
+        return f"its sidecar, which records the quality of the map, cannot be read\n file: {sidecar}"
     return None
 
 
@@ -285,9 +286,9 @@ def _cat12_maps(
     paths = [path for path in found_files if path.name.startswith(("mwp1", "mwmwp1"))]
     if partly and not paths:
         raise DatasetError(
-            f"CAT12's maps here are modulated for the nonlinear part only (m0wp1): {listed(partly)}",
+            f"these CAT12 maps are modulated only for the nonlinear part (m0wp1): {listed(partly)}",
             file=root,
-            remedy="write the fully modulated maps (mwp1) with CAT12; head size is a covariate here (tiv)",
+            remedy="make the fully modulated maps (mwp1) with CAT12; use head size as a covariate here (tiv)",
         )
     maps, unusable = [], []
     for path in paths:

@@ -90,7 +90,7 @@ def read_participants_table(file: Path, *, as_text: bool = False, quiet: bool = 
         )
     known = table["participant_id"].notna()
     if not quiet and not known.all():
-        logger.warning("%s: %d rows without a participant_id are left out", file, int((~known).sum()))
+        logger.warning("%s: %d rows without a participant_id are ignored", file, int((~known).sum()))
     table = table[known].drop_duplicates().reset_index(drop=True)
     # Some datasets leave the prefix out; BIDS asks for it.
     table["participant_id"] = [f"sub-{label.removeprefix('sub-')}" for label in table["participant_id"]]
@@ -113,7 +113,7 @@ def _all_text(file: Path, quiet: bool) -> pd.DataFrame:
 def _check_once(labels: Sequence[str], file: Path, what: str) -> None:
     if twice := [label for label, count in Counter(labels).items() if count > 1]:
         raise DatasetError(
-            f"{file.name} names more than once: {listed(twice)}", file=file, remedy=f"keep one row a {what}"
+            f"{file.name} has more than one row for: {listed(twice)}", file=file, remedy=f"keep one row per {what}"
         )
 
 
@@ -125,10 +125,10 @@ def _join(scans: pd.DataFrame, root: Path) -> pd.DataFrame:
     rows = _matched(labels, list(table["participant_id"]), file)
     if len(table) and not rows:
         raise DatasetError(
-            f"no row of participants.tsv fits any scan: it names e.g. {listed(list(table['participant_id']), 3)}, "
-            f"the scans are of e.g. {listed(labels, 3)}",
+            "no row of participants.tsv matches any scan: the table has e.g. "
+            f"{listed(list(table['participant_id']), 3)}, the scans have e.g. {listed(labels, 3)}",
             file=file,
-            remedy="write participant_id as the folders are called",
+            remedy="write participant_id exactly as the folder names",
         )
     table = table.iloc[list(rows.values())].assign(participant_id=list(rows))
     merged = scans.merge(table.drop(columns="session_id", errors="ignore"), on="participant_id", how="left")
@@ -148,7 +148,7 @@ def _matched(labels: Sequence[str], named: Sequence[str], file: Path | None = No
             loosely[label] = alike[0]
     if loosely and file:
         pairs = [f"{other.removeprefix('sub-')} for {label}" for label, other in loosely.items()]
-        logger.warning("%s: participants are spelt otherwise than their folders: %s", file, listed(pairs))
+        logger.warning("%s: participants are spelt differently from their folders: %s", file, listed(pairs))
     return found | {label: rows[other] for label, other in loosely.items()}
 
 
@@ -180,7 +180,7 @@ def _fill(first: pd.DataFrame, own: pd.DataFrame, file: Path) -> pd.DataFrame:
             raise DatasetError(
                 f"two tables of participants disagree about '{column}' of {listed(who)}: are these the same people?",
                 file=file,
-                remedy="give the participants of each dataset labels of their own, or make the tables agree",
+                remedy="use different labels for the participants of each dataset, or correct the tables",
             )
         filled[column] = _first_known(filled[column], there.reindex(filled.index))
     return filled
@@ -196,7 +196,7 @@ def _tell_unknown(found: pd.DataFrame, scans: pd.DataFrame, roots: Sequence[Path
     if more.shape[1]:
         unknown = list(dict.fromkeys(scans["participant_id"][more.isna().all(axis=1)]))
         if unknown:
-            logger.warning("nothing is known in %s about %s", roots[0] / FILE, listed(unknown, 10))
+            logger.warning("%s has no information about %s", roots[0] / FILE, listed(unknown, 10))
 
 
 def _add_sessions(scans: pd.DataFrame, root: Path) -> pd.DataFrame:
@@ -209,7 +209,7 @@ def _add_sessions(scans: pd.DataFrame, root: Path) -> pd.DataFrame:
             except LatentAtlasError as error:
                 unusable.append(participant)
                 logger.warning(
-                    "what varies by session is unknown of %s: %s", participant, str(error).replace("\n", ";")
+                    "values that vary by session are missing for %s: %s", participant, str(error).replace("\n", ";")
                 )
     if not tables:
         return scans
@@ -285,7 +285,7 @@ def copy_participants(bids_dir: Path, output_dir: Path, *, quiet: bool = True) -
             chosen = pd.concat([found, unknown], ignore_index=True) if len(unknown) else found
         except LatentAtlasError as error:
             if not quiet:
-                logger.warning("the table of participants is not copied: %s", str(error).replace("\n  ", "; "))
+                logger.warning("the table of participants was not copied: %s", str(error).replace("\n  ", "; "))
             return
         if not labels:
             return

@@ -42,8 +42,8 @@ _T1W = re.compile(
     + r"_T1w\.nii(\.gz)?"
 )
 _ABSENT = (
-    "no T1-weighted image\n  file: {root}\n  what to do: check --participant-label, --session-label and the filters; a "
-    "scan is expected at sub-{label}/[ses-*/]anat/sub-{label}[_*]_T1w.nii.gz"
+    "no T1-weighted image\n file: {root}\n what to do: check --participant-label, --session-label and the filters; "
+    "scans are expected at sub-{label}/[ses-*/]anat/sub-{label}[_*]_T1w.nii.gz"
 )
 
 
@@ -126,7 +126,7 @@ def check_dataset(root: Path, *, strict: bool = True) -> dict[str, Any]:
     if not root.is_dir():
         raise NoInputError("the BIDS dataset does not exist", file=root, remedy="check the first argument")
     file = DESCRIPTION.at(root)
-    skip = "or use --skip-bids-validation to go on without it"
+    skip = "or use --skip-bids-validation to continue without it"
     try:
         description = json.loads(file.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
@@ -135,13 +135,13 @@ def check_dataset(root: Path, *, strict: bool = True) -> dict[str, Any]:
         raise DatasetError(
             "this is not a BIDS dataset: it has no dataset_description.json",
             file=root,
-            remedy=f"point at the folder that holds dataset_description.json and sub-*, {skip}",
+            remedy=f"give the folder that contains dataset_description.json and sub-*, {skip}",
         ) from None
     except (OSError, ValueError, RecursionError) as error:
         if not strict:
             return {}
         raise DatasetError(
-            f"the dataset description is not readable JSON ({error})", file=file, remedy=f"mend it, {skip}"
+            f"the dataset description is not readable JSON ({error})", file=file, remedy=f"repair it, {skip}"
         ) from None
     missing = [k for k in ("Name", "BIDSVersion") if not isinstance(description, dict) or not description.get(k)]
     if missing and strict:
@@ -204,7 +204,7 @@ def find_t1w(
         elif scan.entities.get("part") not in ("phase", "real", "imag") and filters.take(scan.facts):
             scans.append(scan)
     for path, problem in odd:
-        logger.warning("%s is left out: %s", path, problem)
+        logger.warning("%s is excluded: %s", path, problem)
     scans, twice = _unique(scans)
     if "chunk" not in filters.named:
         scans, pieces = _whole(scans)
@@ -221,7 +221,7 @@ def find_t1w(
         if label not in known
     ]  # fmt: skip
     if absent and not participants:  # nobody has asked for them
-        logger.info("no T1w image is taken of %s", listed([item.name for item in absent], 10))
+        logger.info("no T1w image is used for %s", listed([item.name for item in absent], 10))
         absent = []
     return Found(scans, sorted((*twice, *unusable, *absent)))
 
@@ -250,7 +250,7 @@ def choose(scans: Sequence[S], overruled: Collection[str] = ()) -> list[S]:
             worse |= {scan.prefix for scan in group if better(scan.entities.get(entity)) > best}
         if worse:
             rule = _RULE[entity]
-            logger.info("of several T1w of a session %s; left out: %s", rule, listed(sorted(worse), _SHOWN))
+            logger.info("of several T1w images in one session, %s; excluded: %s", rule, listed(sorted(worse), _SHOWN))
             kept = [scan for scan in kept if scan.prefix not in worse]
     tell_mixtures(kept)
     return kept
@@ -265,8 +265,8 @@ def tell_mixtures(scans: Sequence[Scan]) -> None:
         mixed = [name for name, group in sessions.items() if len({scan.entities.get(entity) for scan in group}) > 1]
         if mixed:
             logger.warning(
-                "T1w images that differ in %s are scans of their own; for the group level one stands for a person "
-                "(--scan-choice; a filter file chooses beforehand): %s", entity, listed(mixed, _SHOWN),
+                "T1w images that differ in %s are separate scans; at the group level each person is represented by "
+                    "one scan (--scan-choice; or choose with a filter file): %s", entity, listed(mixed, _SHOWN),
             )  # fmt: skip
 
 
@@ -277,18 +277,18 @@ _BETTER: dict[str, Callable[[str | None], int]] = {
     "echo": lambda value: int(value) if value and value.isdecimal() else 0,
 }
 _RULE = {
-    "ceagent": "those without contrast agent are taken",
-    "reconstruction": "rec-norm is taken before plain",
-    "echo": "the first echo is taken",
+    "ceagent": "those without contrast agent are used",
+    "reconstruction": "rec-norm is preferred to the plain image",
+    "echo": "the first echo is used",
 }
 
 
 def _misnamed(path: PurePosixPath, validate: bool) -> str | None:
     """Why BIDS does not know a file of this name in this place."""
     if not (_LOOSE if not validate else _T1W).fullmatch(path.name):
-        return "its name is no T1w image's in BIDS (sub-<label>[_ses-<label>][_<entity>-<label>]_T1w.nii.gz)"
+        return "its name is not a BIDS name for a T1w image (sub-<label>[_ses-<label>][_<entity>-<label>]_T1w.nii.gz)"
     if validate and path.parent.name != "anat":
-        return "BIDS has T1w images in sub-<label>/[ses-<label>/]anat and nowhere else"
+        return "BIDS allows T1w images only in sub-<label>/[ses-<label>/]anat"
     return None
 
 
@@ -297,7 +297,7 @@ def _misplaced(path: PurePosixPath, scan: Scan) -> str | None:
     folders = [part for part in path.parts[:-1] if part.startswith(("sub-", "ses-"))]
     named = [f"sub-{scan.subject}", *([f"ses-{scan.session}"] if scan.session else [])]
     if folders != named:
-        return f"its name says {'_'.join(named)}, its folder {'/'.join(folders)}: whose is it?"
+        return f"its name has {'_'.join(named)}, but its folder {'/'.join(folders)}: it is unclear whose scan it is"
     return None
 
 
@@ -309,8 +309,8 @@ def _unique(scans: Sequence[Scan]) -> tuple[list[Scan], list[Unusable]]:
     twice = [
         Unusable(
             prefix,
-            f"several files are called so: {', '.join(str(scan.path) for scan in group)}\n"
-            "  what to do: keep one of them, or name the others in .bidsignore",
+            f"several files have this name: {', '.join(str(scan.path) for scan in group)}\n what to do: keep one of "
+            "them, or list the others in .bidsignore",
         )
         for prefix, group in groups.items()
         if len(group) > 1
@@ -329,8 +329,9 @@ def _whole(scans: Sequence[Scan]) -> tuple[list[Scan], list[Unusable]]:
     unusable = [
         Unusable(
             scan.prefix,
-            f"it is one of the {pieces[scan.prefix]} pieces (chunks) of an image\n  file: {scan.path}\n"
-            "  what to do: join them to one image of the whole head; if one piece holds it, name that in a filter file",
+            f"it is one of the {pieces[scan.prefix]} parts (chunks) of an image\n file: {scan.path}\n what to do: "
+            "join them into one image of the whole head; if one part contains the whole head, select it in a "
+            "filter file",
         )
         for scan in scans
         if scan.prefix in pieces

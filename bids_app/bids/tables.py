@@ -82,12 +82,12 @@ def read_dictionary(path: Path, *, quiet: bool = False) -> dict[str, Any]:
         found = json.loads(decode(file, quiet=quiet))
     except (LatentAtlasError, ValueError, RecursionError) as error:
         if not quiet:
-            logger.warning("%s is not readable and left out (%s)", file, str(error).splitlines()[0])
+            logger.warning("%s is not readable and is ignored (%s)", file, str(error).splitlines()[0])
         return {}
     entries = found if isinstance(found, dict) else {}
     kept = {key: value for key, value in entries.items() if isinstance(value, dict)}
     if not quiet and (wrong := sorted(set(entries) - set(kept)) or (not isinstance(found, dict) and ["all of it"])):
-        logger.warning("%s: left out what describes no column: %s", file, ", ".join(wrong))
+        logger.warning("%s: descriptions without a column are ignored: %s", file, ", ".join(wrong))
     return kept
 
 

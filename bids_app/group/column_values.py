@@ -69,10 +69,10 @@ def as_numbers(table: pd.DataFrame, name: str, file: str | Path) -> np.ndarray |
     who = list(table["participant_id"]) if "participant_id" in table else [f"row {n}" for n in range(1, len(cells) + 1)]
     if wrong := [(cell, label) for cell, label in zip(cells, who, strict=True) if cell and not is_number(cell)]:
         raise DatasetError(
-            f"column '{name}' holds numbers, and cells that are none: {_named(wrong)}",
+            f"column '{name}' contains numbers and cells that are not numbers: {_named(wrong)}",
             file=file,
-            remedy=f"correct them (decimals take a point), or write {MISSING} where the value is not known; "
-            "categories take letters (site1)",
+            remedy=f"correct them (use a decimal point), or write {MISSING} for missing values; categories need "
+            "letters (site1)",
         )
     numbers = np.array([np.nan if cell is None else float(cell) for cell in cells])
     numbers = np.where(np.isfinite(numbers), numbers, np.nan)
@@ -84,9 +84,9 @@ def as_numbers(table: pd.DataFrame, name: str, file: str | Path) -> np.ndarray |
     if codes.any():
         doubtful = [(cell, label) for cell, label, code in zip(cells, who, codes, strict=True) if code and cell]
         raise DatasetError(
-            f"column '{name}' holds values that seem to stand for a missing one: {_named(doubtful)}",
+            f"column '{name}' contains values that look like codes for missing values: {_named(doubtful)}",
             file=file,
-            remedy=f"write {MISSING} for what is not known, or correct them",
+            remedy=f"write {MISSING} for missing values, or correct them",
         )
     return numbers
 
@@ -113,14 +113,14 @@ def name_doubts(table: pd.DataFrame, columns: Sequence[str]) -> list[str]:
         for level in levels:
             spelt[level.casefold()].append(level)
         doubts += [
-            f"column '{name}' has values that differ in case only, and count as different: {', '.join(alike)}"
+            f"column '{name}' has values that differ only in case and count as different: {', '.join(alike)}"
             for alike in spelt.values()
             if len(alike) > 1
         ]
         words = [level for level in levels if level.casefold() in _DOUBTFUL or (_CODE.fullmatch(level))]
         doubts += [
-            f"column '{name}' has the value '{word}' ({text.count(word)} scans), which counts as a category: "
-            f"BIDS writes {MISSING} for a missing value"
+            f"column '{name}' has the value '{word}' ({text.count(word)} scans), which counts as a category: the BIDS "
+            f"code for missing values is {MISSING}"
             for word in words
         ]
     return doubts

@@ -56,15 +56,17 @@ def compare_convolutions(study: Study, settings: AnalysisSettings) -> Convolutio
         would have p above alpha.
     """
     if study.error_linear is None or study.epochs is None:
-        return Convolutions(0, np.nan, np.nan, "the linear model's error is not known")
+        return Convolutions(0, np.nan, np.nan, "the error of the linear model is unknown")
     known = np.isfinite(study.error) & np.isfinite(study.error_linear)
     rows = rows_of(study.participants, known, choice=settings.scan_choice)
     network, linear = rows.mean(study.error), rows.mean(study.error_linear)
     n, ratio = len(rows), float(network.mean() / linear.mean()) if len(rows) else np.nan
     if not study.epochs.any():
-        return Convolutions(n, ratio, np.nan, "convolutions were given no epoch of training in any fold")
+        return Convolutions(n, ratio, np.nan, "the convolutions were not trained for any epoch in any fold")
     if 0.5**n > settings.alpha:
-        return Convolutions(n, ratio, np.nan, f"with {n} participants even a gain for each would have p = {0.5**n:.2g}")
+        return Convolutions(
+            n, ratio, np.nan, f"with {n} participants, even a gain in every one of them would give p = {0.5**n:.2g}"
+        )
     test = permutation_test(
         (linear, network),
         lambda x, y, axis: (x - y).mean(axis),

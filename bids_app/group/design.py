@@ -106,13 +106,13 @@ def build_contrasts(
     levels = as_levels(groups)
     if not levels:
         raise DatasetError(
-            f"Column '{group_column}' is empty", file=file, remedy="Fill it in, or name another --group-column."
+            f"Column '{group_column}' is empty", file=file, remedy="Fill it in, or use another --group-column."
         )
     if len(levels) == 1:
         raise DatasetError(
-            f"Column '{group_column}' has one value only ({levels[0]!r}): there is nothing to compare",
+            f"Column '{group_column}' has only one value ({levels[0]!r}): there is nothing to compare",
             file=file,
-            remedy="Name another --group-column, or add the participants of another group.",
+            remedy="Use another --group-column, or add participants of another group.",
         )
     if contrasts is None:
         if len(levels) > MOST_GROUPS and (numbers := as_numbers(table, group_column, file)) is not None:
@@ -144,9 +144,9 @@ def build_covariates(
         text = as_text(series)
         levels = as_levels(text)
         if len(levels) < 2:
-            what = "is empty" if not levels else f"has one value only ({levels[0]!r})"
+            what = "is empty" if not levels else f"has only one value ({levels[0]!r})"
             raise DatasetError(
-                f"Covariate '{name}' {what}", file=file, remedy=f"Leave '{name}' out of --covariates, or fill it in."
+                f"Covariate '{name}' {what}", file=file, remedy=f"Remove '{name}' from --covariates, or fill it in."
             )
         numbers = None if name in categories else as_numbers(table, name, file)
         if numbers is not None:
@@ -203,7 +203,7 @@ def _parse(
             raise DatasetError(
                 f"Contrast '{text}' names a column of text",
                 file=file,
-                remedy=f"Use --group-column {text}, or name a numeric column.",
+                remedy=f"Use --group-column {text}, or choose a numeric column.",
             )
         return _score(text, numbers, table)
     raise DatasetError(
@@ -223,7 +223,7 @@ def _known(order: Sequence[str], levels: Sequence[str], group_column: str | None
     unknown = [o for o in order if o not in levels]
     if unknown or len(set(order)) < 2:
         raise DatasetError(
-            f"Contrast '{text}' names groups that are not there: {', '.join(unknown) or 'fewer than two'}",
+            f"Contrast '{text}' names groups that do not exist: {', '.join(unknown) or 'fewer than two'}",
             file=file,
             remedy=f"Groups in '{group_column}': {', '.join(levels)}.",
         )
@@ -236,7 +236,7 @@ def _score(name: str, numbers: np.ndarray, table: pd.DataFrame) -> Contrast:
     if len(np.unique(numbers[known])) < 2:
         problem = f"'{name}' does not vary"
     elif people < 8:
-        problem = f"only {people} participants have a value of '{name}' (8 are the fewest that are analysed)"
+        problem = f"only {people} participants have a value of '{name}' (at least 8 are needed)"
     return Contrast(name, "score", np.where(known, numbers, np.nan), (name,), problem)
 
 
@@ -246,9 +246,7 @@ def _small(y: np.ndarray, levels: list[str], table: pd.DataFrame) -> str | None:
     for value, level in enumerate(levels):
         count = len(set(people[y == value]))
         if count < 3:
-            return (
-                f"group {level} has {count} participant{'' if count == 1 else 's'} (3 are the fewest that are analysed)"
-            )
+            return f"group {level} has {count} participant{'' if count == 1 else 's'} (at least 3 are needed)"
     return None
 
 
@@ -257,6 +255,6 @@ def _column(table: pd.DataFrame, name: str, file: str | Path) -> pd.Series:
         raise DatasetError(
             f"There is no column '{name}'",
             file=file,
-            remedy=f"Columns there are: {', '.join(map(str, table.columns))}.",
+            remedy=f"Existing columns: {', '.join(map(str, table.columns))}.",
         )
     return table[name]

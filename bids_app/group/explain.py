@@ -129,7 +129,7 @@ def explain(study: Study, settings: AnalysisSettings) -> ExplainResult:
     n = len(rows)
     few = n < 8 or smallest_training_set(rows.take(fold)) < 4
     if few or np.ptp(err[usable]) == 0:
-        reason = "too few participants with all values" if few else "the reconstruction error does not vary"
+        reason = "too few participants with complete values" if few else "the reconstruction error does not vary"
         table = _table(study, values, rows, settings, False)
         models = pd.DataFrame(columns=["model", "r2", "chosen_folds"])
         frame = pd.DataFrame(values, columns=names)
@@ -149,8 +149,8 @@ def explain(study: Study, settings: AnalysisSettings) -> ExplainResult:
     supported = test.p <= alpha and r2 > 0
     beats = "below" if bound.holds else "not below"
     reason = (
-        f"out-of-fold R2 = {r2:.2f}, permutation p of the linear relation = {test.p:.3g}; "
-        f"SAR's worst case is a loss of {bound.worst:.2f}, {beats} the {bound.gamma:.2f} of predicting nothing"
+        f"out-of-fold R2 = {r2:.2f}, permutation p of the linear relation = {test.p:.3g}; SAR's worst-case loss is "
+        f"{bound.worst:.2f}, {beats} the {bound.gamma:.2f} of predicting nothing"
     )
     chosen = fit["chosen"]
     models = pd.DataFrame(

@@ -31,15 +31,15 @@ def build_sites(table: pd.DataFrame, column: str, *, file: str | Path = PARTICIP
     small = {s: n for s, n in sizes.items() if n < FEWEST}
     if len(sizes) < 2:
         raise DatasetError(
-            f"Column '{column}' names {len(sizes)} site: there is nothing to harmonise",
+            f"Column '{column}' has {len(sizes)} site: there is nothing to harmonise",
             file=file,
-            remedy="Leave --harmonize and --site-column out, or name another column.",
+            remedy="Omit --harmonize and --site-column, or use another column.",
         )
     if small:
         raise DatasetError(
             f"Too few participants to harmonise these sites: {', '.join(f'{s} ({n})' for s, n in small.items())}",
             file=file,
-            remedy=f"ComBat needs {FEWEST} of each: merge sites, leave these participants out "
+            remedy=f"ComBat needs {FEWEST} participants per site: merge sites, exclude these participants "
             "(--participant-label), or use --harmonize covariate.",
         )
     return sites

@@ -73,7 +73,10 @@ def lrcp(study: Study, settings: AnalysisSettings) -> LRCPResult:
     everyone = rows_of(participants, complete, choice=settings.scan_choice)
     notes = _left_out(everyone, participants)
     if len(everyone) < covariates.matrix.shape[1] + 3 or smallest_training_set(everyone.take(study.fold)) < 2:
-        notes.append(f"{len(everyone)} complete participants are too few for the association of regions and latents.")
+        notes.append(
+            f"{len(everyone)} participants with complete data are too few for the association between "
+            "regions and latents."
+        )
         return _nothing(study.regions, Z.shape[1], len(everyone), notes)
     association = associate(
         everyone.mean(G),
@@ -88,7 +91,9 @@ def lrcp(study: Study, settings: AnalysisSettings) -> LRCPResult:
     for number, contrast in enumerate(study.contrasts):
         rows = contrast_rows(study, contrast, complete, settings)
         if rows is None:
-            notes.append(f"{contrast.name} was not tested: {contrast.problem or 'too few complete participants'}.")
+            notes.append(
+                f"{contrast.name} was not tested: {contrast.problem or 'too few participants with complete data'}."
+            )
             continue
         y, c = rows.take(contrast.y), rows.mean(covariates.matrix)
         observed, reconstructed = rows.mean(study.observed), rows.mean(study.reconstructed)
@@ -150,8 +155,8 @@ def _left_out(everyone: Rows, participants: np.ndarray) -> list[str]:
     left_out = sorted(set(participants) - set(np.asarray(participants)[everyone.first]))
     if left_out:
         notes.append(
-            f"{len(left_out)} of {len(set(participants))} participants have no complete covariates or regional values "
-            f"and take no part in what needs them: {', '.join(map(str, left_out))}."
+            f"{len(left_out)} of {len(set(participants))} participants have incomplete covariates or regional values "
+            f"and are excluded from the analyses that need them: {', '.join(map(str, left_out))}."
         )
     return notes
 

@@ -44,7 +44,7 @@ def too_small(site: np.ndarray, participants: np.ndarray) -> dict[str, str]:
     if len(names) < 2:
         return dict.fromkeys(names, "there is no other site")
     people = {name: len(set(participants[site == name])) for name in names}
-    few = {name: f"{n} participant{'s' * (n != 1)}, and {FEWEST} are the fewest" for name, n in people.items()}
+    few = {name: f"{n} participant{'s' * (n != 1)}, but at least {FEWEST} are needed" for name, n in people.items()}
     return {name: few[name] if n < FEWEST else "" for name, n in people.items()}
 
 
@@ -55,7 +55,7 @@ def not_left_out(site: np.ndarray, participants: np.ndarray) -> dict[str, str]:
     for name, reason in reasons.items():
         others = len(set(participants) - set(participants[site == name]))
         if not reason and not are_enough(others):
-            reasons[name] = f"{others} participants of other sites are too few to train on"
+            reasons[name] = f"the {others} participants of other sites are too few for training"
     return reasons
 
 
@@ -202,8 +202,8 @@ def tell_sites_apart(
         observed = people.accuracy(code, combat)
         if (minutes := (time.monotonic() - start) * n_permutations / 60) > 1:
             log.info(
-                "whether the latents know the site, %s: %d relabellings, about %.0f min (--site-checks none does "
-                "without)", state, n_permutations, minutes,
+                "testing whether the latents predict the site, %s: %d relabellings, about %.0f min (--site-checks "
+                    "none omits this)", state, n_permutations, minutes,
             )  # fmt: skip
         chunks = permutation_chunks(len(first), n_permutations, seed + 501, 64)
         null = [people.accuracy(code[perm], combat) for perms in chunks for perm in perms]

@@ -14,17 +14,17 @@ LIMIT = 3.5  # robust standard deviations (Iglewicz and Hoaglin 1993), in a larg
 # extreme) from calling a difference that means nothing an outlier.
 COMPARED = (
     ("TIV", 0, 30.0, "intracranial volume of {:.0f} ml"),
-    ("GMFraction", 0, 0.01, "grey matter's share of {:.3f}"),
-    ("WMFraction", 0, 0.01, "white matter's share of {:.3f}"),
-    ("CSFFraction", 0, 0.01, "the fluid's share of {:.3f}"),
-    ("GMIntensityAgreement", 0, 0.01, "grey matter over what the intensities speak for, {:.3f},"),
-    ("RimOutsideShare", 1, 0.03, "bone or membrane in {:.2f} of the mask's rim"),
-    ("MaskOverlap", -1, 0.005, "the mask's overlap of {:.3f}"),
-    ("PriorCorrelation", -1, 0.02, "grey matter's correlation of {:.2f} with the template's"),
-    ("GreyWhiteContrast", -1, 0.2, "a contrast of grey and white matter of {:.1f} SD"),
-    ("SurfaceBrightness", 1, 0.05, "the rim's brightness of {:.2f}"),
+    ("GMFraction", 0, 0.01, "grey-matter fraction of {:.3f}"),
+    ("WMFraction", 0, 0.01, "white-matter fraction of {:.3f}"),
+    ("CSFFraction", 0, 0.01, "fluid fraction of {:.3f}"),
+    ("GMIntensityAgreement", 0, 0.01, "ratio of grey matter to the intensity estimate of {:.3f}"),
+    ("RimOutsideShare", 1, 0.03, "share of bone or membrane in the mask's rim of {:.2f}"),
+    ("MaskOverlap", -1, 0.005, "overlap of the mask of {:.3f}"),
+    ("PriorCorrelation", -1, 0.02, "correlation with the template's grey matter of {:.2f}"),
+    ("GreyWhiteContrast", -1, 0.2, "contrast between grey and white matter of {:.1f} SD"),
+    ("SurfaceBrightness", 1, 0.05, "brightness of the mask's rim of {:.2f}"),
     ("Noise", 1, 0.003, "noise of {:.3f}"),
-    ("ImageQualityMark", 1, 0.1, "an image quality mark of {:.1f}"),
+    ("ImageQualityMark", 1, 0.1, "image quality mark of {:.1f}"),
 )
 
 

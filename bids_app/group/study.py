@@ -169,10 +169,12 @@ def build_questions(cohort: pd.DataFrame, design: Design) -> Questions:
     if column:
         contrasts = build_contrasts(cohort, column, list(design.contrasts) or None, file=file)
     elif design.contrasts:
-        raise DatasetError("contrasts need --group-column", file=file, remedy="name the column of the groups")
+        raise DatasetError(
+            "contrasts need --group-column", file=file, remedy="give the column that contains the groups"
+        )
     if design.primary is not None and design.primary not in (known := [contrast.name for contrast in contrasts]):
         raise ConfigError(
-            f"--primary {design.primary} is none of the contrasts",
+            f"--primary {design.primary} is not one of the contrasts",
             remedy=f"contrasts of this run: {', '.join(known)}" if known else "it needs --group-column",
         )
     others = [name for name in design.covariates if name != site]
@@ -184,7 +186,7 @@ def build_questions(cohort: pd.DataFrame, design: Design) -> Questions:
     blocks = np.array([s or "" for s in read_categories(cohort, site, file)]) if site else None
     if design.harmonize == "combat":
         if not site:
-            raise ConfigError("--harmonize combat has no sites to harmonise", remedy="name them with --site-column")
+            raise ConfigError("--harmonize combat needs sites", remedy="give them with --site-column")
         sites = build_sites(cohort, site, file=file)
     return Questions(tuple(contrasts), covariates, groups, sites, preserved, blocks)
 
@@ -309,18 +311,22 @@ def read_study(path: Path) -> Study:
 def describe_scans(study: Study, choice: str) -> list[str]:
     """Sentences on the scans that a contrast has no use for, because one row stands for a person."""
     complete = study.covariates.complete & np.isfinite(study.regional.full).all(axis=1)
-    how = "the earliest with complete data" if choice == "first" else "the mean of those with the first one's group"
+    how = (
+        "the earliest with complete data"
+        if choice == "first"
+        else "the mean of the scans in the same group as the first one"
+    )
     notes = []
     for contrast in study.contrasts:
         rows = rows_of(study.participants, complete, contrast.y, choice)
         if rows.averaged or len(rows.left_out):
-            text = f"{contrast.name}: one row a person, {how}"
+            text = f"{contrast.name}: one row per person, {how}"
             if len(rows.left_out):
                 people = len(set(study.participants[rows.left_out]))
-                text += f"; {len(rows.left_out)} further scans of {people} participants are not used"
+                text += f"; {len(rows.left_out)} further scans of {people} participants are unused"
                 first = dict(zip(study.participants[rows.first], contrast.y[rows.first], strict=True))
                 changed = [contrast.y[scan] != first[study.participants[scan]] for scan in rows.left_out]
                 if any(changed) and contrast.kind != "score":
-                    text += f", {sum(changed)} of them because the person's group has changed by then"
+                    text += f", {sum(changed)} of them because the person's group had changed by then"
             notes.append(f"{text}.")
     return notes

@@ -139,11 +139,11 @@ def why_not_testable(
         return contrast.problem
     y, c = rows.take(contrast.y), rows.mean(covariates.matrix)
     if len(y) < 6 or np.ptp(y) == 0:
-        return "too few participants with complete data in each group" if len(y) else "nobody has complete data"
+        return "too few participants with complete data in each group" if len(y) else "no participant has complete data"
     if (left := smallest_training_set(rows.take(fold))) < 4:
-        return f"the cross-validation folds leave only {left} participants to learn from"
+        return f"the cross-validation folds leave only {left} participants for training"
     if (residualise(y, c) ** 2).sum() < 1e-6 * ((y - y.mean()) ** 2).sum():
-        return "the covariates determine it entirely (confounded)"
+        return "the covariates determine the contrast completely (confounded)"
     if contrast.kind != "score":
         least = smallest_p(y, rows.take(blocks))
         if least >= alpha:
@@ -182,7 +182,10 @@ def _two_groups(
     held_out = held_out_bound(svm.wrong, y, fold, alpha)
     smaller = min(y.mean(), 1 - y.mean())
     plain = f"plain error {svm.error:.3f} (best constant classifier {smaller:.3f}), the SVM's AUC {svm.auc:.3f}"
-    learnt = "randomised classifier; the latents were learnt from the same people, which the theorem does not count"
+    learnt = (
+        "randomised classifier; the latents were learnt from the same participants, which the theorem does not "
+        "account for"
+    )
     error = svm.balanced_error
     return [
         _bound("pac-bayes (published)", error, published, HELD_OUT, plain),
@@ -269,7 +272,7 @@ def _remark(table: pd.DataFrame, study: Study, settings: AnalysisSettings) -> pd
     for contrast in study.contrasts:
         tests = (table["method"] == "permutation") & (table["contrast"] == contrast.name)
         if contrast.name == settings.primary:
-            table.loc[tests, "note"] += f"; {PRIMARY}: tested at {settings.alpha:g} by itself"
+            table.loc[tests, "note"] += f"; {PRIMARY}: tested at {settings.alpha:g} on its own"
         for claim, x in ((SEPARATION, study.latents.full), (SINGLE_REGIONS, study.regional.full)):
             mine = tests & (table["claim_id"] == claim.id)
             if contrast.kind == "groups" and mine.any():
@@ -278,7 +281,10 @@ def _remark(table: pd.DataFrame, study: Study, settings: AnalysisSettings) -> pd
                 ratio = dispersion_ratio(rows.mean(x), y, rows.mean(study.covariates.matrix))
                 fewer = int(min((y == 1).sum(), (y == 0).sum()))
                 if fewer < SMALL_GROUP and ratio > DISPERSION_RATIO:
-                    said = f"{DISPERSION}: one group's SD is {ratio:.1f} times the other's, {fewer} in the smaller"
+                    said = (
+                        f"{DISPERSION}: one group's SD is {ratio:.1f} times the other's, {fewer} participants in "
+                        "the smaller group"
+                    )
                     table.loc[mine, "note"] += f"; {said}"
     return table
 

@@ -100,7 +100,7 @@ def _beats_covariates(
     claim, claim_id = in_words(claims.BEATS_COVARIATES, contrast), claims.BEATS_COVARIATES.id
     mine = baselines[(baselines["contrast"] == contrast.name) & (baselines["features"] == NESTED)]
     if not any_covariates:
-        reason = "no covariates were given"
+        reason = "no covariates were specified"
     elif separation == claims.NOT_TESTABLE.name or not len(mine) or pd.isna(mine["gain_p"].iloc[0]):
         reason = "the two could not be compared in these folds"
     else:
@@ -116,28 +116,29 @@ def _beats_covariates(
     )
     p = float(test["p_adjusted"])
     more = p <= claims.ALPHA and row["gain"] > 0
+    add = "the latents add information beyond the covariates"
     if more and separation in (claims.SUPPORTED.name, claims.WORST_CASE.name):
-        grade, sentence = claims.SUPPORTED.name, f"For {contrast.name} the latents add to the covariates ({numbers})."
+        grade, sentence = claims.SUPPORTED.name, f"For {contrast.name}, {add} ({numbers})."
     elif more:
         grade = claims.NOT_SUPPORTED.name
         sentence = (
-            f"For {contrast.name} the latents add to the covariates ({numbers}), but with the covariates removed they "
-            "do not answer by themselves."
+            f"For {contrast.name}, {add} ({numbers}), but after removing the covariates they do not predict it by "
+            "themselves."
         )
     else:
         grade = claims.NOT_SUPPORTED.name
-        sentence = f"For {contrast.name} the data do not show that the latents add to the covariates ({numbers})."
+        sentence = f"For {contrast.name}, the data do not show that {add} ({numbers})."
     by = f"p of the gain{_adjusted(test)}"
     return _verdict(claim, grade, p, sentence, by, contrast.name, row["n"], claim_id)
 
 
 def _sentence(claim: str, grade: str, rows: pd.DataFrame, detail: str, removed: str) -> str:
     if grade == claims.NOT_TESTABLE.name:
-        return f"{claim}: this cannot be tested here, because {_lower(grade_claim(rows)[2])}."
+        return f"{claim}: this cannot be tested here: {_lower(grade_claim(rows)[2])}."
     test: dict[Any, Any] = rows[rows["method"] == "permutation"].iloc[0].to_dict()
     tested = _tested("permutation p", test)
     if test["claim_id"] == claims.ERROR_EXPLAINED.id:
-        tested = f"out-of-fold R2 {1 - test['error']:.2f}, of the linear relation {tested}"
+        tested = f"out-of-fold R2 {1 - test['error']:.2f}, {tested} for the linear relation"
     elif not pd.isna(test["auc_low"]):
         interval = f"{_level(rows['alpha'].min())} interval {test['auc_low']:.2f} to {test['auc_high']:.2f}"
         tested = f"out-of-fold AUC {test['auc']:.2f}, {interval}, {tested}"
@@ -147,8 +148,8 @@ def _sentence(claim: str, grade: str, rows: pd.DataFrame, detail: str, removed: 
     bounds = rows[rows["bound"].notna() & rows["method"].isin(ERRORS)]
     for row in bounds.to_dict("records"):
         what, error, bound, chance = ERRORS[row["method"]], row["error"], row["bound"], row["chance"]
-        facts.append(f"{what} {error:.2f} is at worst {bound:.2f}, by chance {chance:.2f}")
-        worst = "excludes chance, too, but is not strict" if bound < chance else "does not exclude chance"
+        facts.append(f"{what} {error:.2f} is at worst {bound:.2f}, with {chance:.2f} by chance")
+        worst = "also excludes chance, but is not strict" if bound < chance else "does not exclude chance"
         said = f", but the worst case {worst}"
     text = {
         claims.WORST_CASE.name: f"{claim}, even in the worst case",

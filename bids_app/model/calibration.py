@@ -91,7 +91,7 @@ def read_calibration(folder: str | PathLike[str]) -> list[tuple[Model, np.ndarra
         errors, whole = card.get("calibration"), (card.get("folds"), card.get("of_weights_sha256"))
         if place.name != f"fold-{number}" or whole != (len(places), own) or not isinstance(errors, list) or not errors:
             raise ModelError(
-                "The models of the folds are not complete, or those of another model.", file=place, remedy=REMEDY
+                "The models of the folds are incomplete, or belong to another model.", file=place, remedy=REMEDY
             )
         found.append((load_model(place), np.asarray(errors, float)))
     return found

@@ -73,7 +73,7 @@ def split_participants(
     if folds < 2:
         raise DatasetError(
             "Cross-fitting needs at least two participants and two folds.",
-            remedy="Add participants, or give --folds 2.",
+            remedy="Add participants, or use --folds 2.",
         )
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(unique))
@@ -211,7 +211,7 @@ def describe_model(architecture: str, prior: Prior, epochs: int, gain: float, er
     if prior.smoothing:
         parts.append(f"smooths its components by {prior.smoothing:g} mm")
     if prior.mirror_weight:
-        parts.append(f"counts left-right mirror images {prior.mirror_weight:g}")
+        parts.append(f"weights left-right mirror images by {prior.mirror_weight:g}")
     row = BY_NAME[architecture]
     found = (row.trained if epochs else row.untrained).format(
         epochs=f"{epochs} epoch{'s' * (epochs > 1)}", gain=f"{100 * gain:.2f}", error=f"{100 * error:.2f}"
@@ -262,9 +262,9 @@ def cross_fit_one(  # noqa: PLR0913 - the last four say where and how it runs, n
     torn = pd.Series(fold).groupby(ids).nunique().loc[lambda n: n > 1]
     if len(torn):
         raise DatasetError(
-            f"Scans of {', '.join(torn.index[:5])} lie in more than one fold: numbers about unseen participants would "
+            f"Scans of {', '.join(torn.index[:5])} are in more than one fold: numbers about unseen participants would "
             "come from models that saw them.",
-            remedy="Make the folds with split_participants.",
+            remedy="Split with split_participants.",
         )
     held_out = np.zeros(len(fold), bool) if number is None else fold == number
     fitted = fit(

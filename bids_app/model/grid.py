@@ -116,7 +116,7 @@ class Grid:
             raise ModelError(
                 f"The brain mask of the model is empty or has another shape ({self.mask.shape}) than its grid "
                 f"({self.sampling.shape}).",
-                remedy="Give a mask in the space of the maps.",
+                remedy="Use a mask in the space of the maps.",
             )
 
     @property
@@ -205,12 +205,12 @@ class Grid:
             raise ModelError(
                 f"The map does not fit the model: {problem}.",
                 file=name,
-                remedy="Process the scan with the template and resolution the model was trained with.",
+                remedy="Process the scan with the template and resolution on which the model was trained.",
             )
         data = np.asarray(image.dataobj, np.float32).reshape(self.sampling.source_shape)
         problem = content_problem(data)
         if problem:
-            raise ScanError(f"The map cannot be encoded: {problem}.", file=name, remedy="Look at the scan's report.")
+            raise ScanError(f"The map cannot be encoded: {problem}.", file=name, remedy="See the scan's report.")
         return self.sampling.apply(data)[self.mask]
 
     def to_image(self, values: np.ndarray) -> Image:
@@ -247,7 +247,7 @@ def grid_problem(image: Image, shape: tuple[int, ...], affine: np.ndarray) -> st
 def content_problem(data: np.ndarray) -> str | None:
     """Say what makes a map useless, or None."""
     if not np.isfinite(data).all():
-        return "it holds values that are not finite"
+        return "it contains values that are not finite"
     if not data.any():
         return "it is empty"
     return "it has the same value everywhere" if data.min() == data.max() else None

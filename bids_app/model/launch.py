@@ -20,7 +20,8 @@ def pick_device(device: str) -> str:
         raise UsageError(f"There is no device called {device!r}.", remedy="Use auto, cpu or cuda.")
     if device == "cuda" and not torch.cuda.is_available():
         raise UsageError(
-            "No CUDA device can be seen.", remedy="Use --device auto, or give the container its GPU (--nv)."
+            "No CUDA device is available.",
+            remedy="Use --device auto, or make the GPU available to the container (--nv).",
         )
     return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
 

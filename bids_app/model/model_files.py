@@ -29,7 +29,7 @@ from bids_app.schema.outputs import MODEL_CARD, MODEL_WEIGHTS
 FORMAT = "latentatlas-model"
 FORMAT_VERSION = 2  # 2: convolutions on folded voxels, 3x3x3 decoder
 WEIGHTS, CARD = MODEL_WEIGHTS.name, MODEL_CARD.name
-REMEDY = "Copy the model folder again from where it was trained, or train it anew."
+REMEDY = "Copy the model folder again from its origin, or train the model again."
 
 
 def make_card(  # noqa: PLR0913 - one parameter per part of the card
@@ -168,13 +168,13 @@ def load_model(folder: str | PathLike[str]) -> Model:
     weights = folder / WEIGHTS
     try:
         if _file_hash(weights) != card["weights_sha256"]:
-            raise ModelError(f"{WEIGHTS} is not the file that {CARD} describes.", file=weights, remedy=REMEDY)
+            raise ModelError(f"{WEIGHTS} does not match the description in {CARD}.", file=weights, remedy=REMEDY)
         tensors = load_file(weights)
         mask = tensors["mask"].numpy().astype(bool)
         grid = Grid(sampling_from_json(card["grid"]), mask)
         linear = LinearModel(grid, tensors["mean"].numpy(), tensors["components"].numpy(), tensors["scale"].numpy())
         if linear.components.shape != (card["latent_dim"], grid.n_voxels) or linear.mean.shape != (grid.n_voxels,):
-            raise ModelError("The model's arrays do not fit its grid.", file=folder, remedy=REMEDY)
+            raise ModelError("The model's arrays do not match its grid.", file=folder, remedy=REMEDY)
         model: Model = linear
         if card["kind"] in BY_KIND:
             channels = tuple(int(c) for c in card["channels"])
@@ -199,19 +199,19 @@ def read_card(folder: str | PathLike[str]) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"The model's description cannot be read: {error}.", file=path, remedy=REMEDY) from error
     if not isinstance(card, dict) or card.get("format") != FORMAT:
-        raise ModelError("This is not a LatentAtlas model.", file=path, remedy="Name the folder group/model of a run.")
+        raise ModelError("This is not a LatentAtlas model.", file=path, remedy="Give the folder group/model of a run.")
     if card.get("format_version") != FORMAT_VERSION:
         versions = card.get("versions")
         made = versions.get("latentatlas") if isinstance(versions, dict) else None
         raise ModelError(
-            f"The model is of format {card.get('format_version')}; this version reads format {FORMAT_VERSION}.",
+            f"The model has format {card.get('format_version')}; this version reads format {FORMAT_VERSION}.",
             file=path,
-            remedy="Train it anew from its maps (the group level without --model), or use the version of LatentAtlas "
-            f"that it was trained with ({made or 'not stated'}).",
+            remedy="Train it again from its maps (the group level without --model), or use the version of "
+            f"LatentAtlas with which it was trained ({made or 'not stated'}).",
         )
     training = card.get("training")
     if not isinstance(training, dict) or not {"salt", "participants"} <= set(training):
-        raise ModelError("The model's description does not say whom it was trained on.", file=path, remedy=REMEDY)
+        raise ModelError("The model's description does not list its training participants.", file=path, remedy=REMEDY)
     return card
 
 

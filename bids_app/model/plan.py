@@ -75,7 +75,7 @@ class Plan:
             raise ConfigError(
                 f"The training plan cannot be used: {error}.",
                 file=path,
-                remedy="Remove it; the group level plans anew.",
+                remedy="Delete it; the group level makes a new plan.",
             ) from error
 
     @classmethod
@@ -83,7 +83,7 @@ class Plan:
         """Make a plan of JSON values; ValueError or TypeError where they do not make sense."""
         unknown = set(record) - {f.name for f in fields(cls)}
         if unknown:
-            raise ValueError(f"it names what no plan has ({', '.join(sorted(unknown))})")
+            raise ValueError(f"it has unknown fields ({', '.join(sorted(unknown))})")
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in record.items()}
         plan = cls(**values)
         for name in ("latent_dim", "batch_size", "inner_runs", "patience"):
@@ -134,7 +134,7 @@ def make_plan(
     inner = smallest - validation_size(smallest)
     if inner < 3:
         raise DatasetError(
-            f"{len(set(ids))} participants are too few: the smallest training split would hold {max(inner, 0)}.",
+            f"{len(set(ids))} participants are too few: the smallest training split would have {max(inner, 0)}.",
             remedy="Use at least six participants, or encode them with a model trained elsewhere (--model).",
         )
     plan = Plan(
@@ -147,8 +147,8 @@ def make_plan(
     )
     if plan.latent_dim < latent_dim:
         note = (
-            f"latent_dim is {plan.latent_dim}, not {latent_dim}: the smallest training split holds {inner} "
-            "participants besides those that decide when to stop, and n maps span n - 1 dimensions about their mean"
+            f"latent_dim is {plan.latent_dim}, not {latent_dim}: the smallest training split has {inner} participants "
+            "besides those used for early stopping, and n maps span n - 1 dimensions about their mean"
         )
         log.warning("%s.", note[0].upper() + note[1:])
         plan = replace(plan, notes=(note,))

@@ -133,9 +133,9 @@ def build_volumes(
         sampling, chosen = grid.sampling, grid.mask
         if shape != tuple(sampling.source_shape) or not np.allclose(affine, sampling.source_affine, atol=1e-2):
             raise ModelError(
-                f"The model was trained on maps of another grid: {sampling.source_shape}, and these are {shape}.",
+                f"The model was trained on maps with another grid: {sampling.source_shape}, but these have {shape}.",
                 file=names[0],
-                remedy="Run the participant level with the --template and --resolution of the model (in its card).",
+                remedy="Run the participant level with the model's --template and --resolution (see its card).",
             )
     else:
         size = resolution or model_resolution(np.linalg.norm(affine[:3, :3], axis=0).min(), fwhm)
@@ -153,7 +153,7 @@ def build_volumes(
     )
     for path, (values, problem) in zip(names, results, strict=True):
         if problem:
-            log.warning("Left out of the cohort: %s: %s.", path, problem)
+            log.warning("Excluded from the cohort: %s: %s.", path, problem)
             rejected.append((path, problem))
         else:
             store[len(kept)] = values
@@ -164,7 +164,7 @@ def build_volumes(
         raise DatasetError(
             f"Only {len(kept)} of {len(names)} maps can be used.",
             file=rejected[0][0] if rejected else None,
-            remedy="The log names every map that was left out, and why.",
+            remedy="The log lists every excluded map, and why.",
         )
     if chosen is None:
         chosen = (total / len(kept) > MASK_THRESHOLD).reshape(sampling.shape)
@@ -200,7 +200,7 @@ def load_volumes(path: str | PathLike[str]) -> Volumes:
         grid = Grid(sampling_from_json(record), mask)
         rejected = [tuple(r) for r in record["rejected"]]
         if data.shape != (len(record["paths"]), grid.n_voxels):
-            raise ValueError("its shape is not that of its description")
+            raise ValueError("its shape does not match its description")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(
             f"The volumes cannot be read: {error}.", file=path, remedy="Delete the file and run again."
@@ -222,7 +222,7 @@ def sampling_from_json(record: dict[str, Any]) -> Sampling:
     """The inverse of ``sampling_to_json``; KeyError, TypeError or ValueError where it is damaged."""
     (x, y, z), affine = record["source_shape"], np.array(record["source_affine"], float)
     if affine.shape != (4, 4):
-        raise ValueError("the grid is not one of three dimensions")
+        raise ValueError("the grid is not three-dimensional")
     return Sampling((int(x), int(y), int(z)), affine, float(record["fwhm"]), float(record["resolution"]))
 
 

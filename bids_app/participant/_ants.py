@@ -116,7 +116,7 @@ def plain(path: str | os.PathLike[str]) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
         return
     raise ScanError(
-        "ANTs cannot work in a folder whose name holds brackets, commas, blanks or letters outside ASCII.",
+        "ANTs cannot use a folder whose name contains brackets, commas, spaces or non-ASCII letters.",
         file=path,
         remedy="Choose another work folder with -w, or another TMPDIR.",
     )

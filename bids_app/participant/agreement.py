@@ -64,7 +64,7 @@ def find_levels(data: np.ndarray, inside: np.ndarray, gm: np.ndarray, wm: np.nda
     """
     white, grey = (wm > PURE) & inside, (gm > PURE) & inside
     if min(np.count_nonzero(white), np.count_nonzero(grey)) < 100:
-        raise ValueError("there is hardly any pure tissue")
+        raise ValueError("there is almost no pure tissue")
     bright, darkest = float(np.median(data[white])), float(np.percentile(data[inside], 1))
     width = TRIM * (bright - darkest)
     level = float(np.median(data[grey]))

@@ -78,7 +78,7 @@ def encode_scan(
     trained_in = model.card.get("space")
     if space and trained_in and trained_in != space:
         raise ModelError(
-            f"The model was trained in {trained_in}, the map is in {space}.",
+            f"The model was trained in {trained_in}, but the map is in {space}.",
             file=model_dir,
             remedy=f"Process the scans with --template {trained_in}.",
         )

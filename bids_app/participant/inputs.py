@@ -73,20 +73,20 @@ def read_t1w(path: str | PathLike[str]) -> T1w:
         source = open_image(path)
         check_size(source.shape)
         if np.issubdtype(source.get_data_dtype(), np.complexfloating):
-            raise TypeError("its values are complex: which part is the image is not known")
+            raise TypeError("its values are complex, and it is unknown which part is the image")
         with np.errstate(all="ignore"):
             data = np.asarray(source.dataobj, dtype=np.float32)
     except Exception as error:  # nibabel, gzip and zlib each raise their own kinds for damage
         raise ScanError(
             f"The image cannot be read; it is damaged, truncated or not NIfTI ({one_line(error)}).",
             file=path,
-            remedy="Copy or convert it again, or leave this scan out.",
+            remedy="Copy or convert it again, or exclude this scan.",
         ) from error
     while data.ndim > 3 and data.shape[-1] == 1:
         data = data[..., 0]
     if data.ndim != 3:
         raise ScanError(
-            f"The image has {data.ndim} dimensions {data.shape}; a T1w image has three.",
+            f"The image has {data.ndim} dimensions {data.shape}; a T1w image must have three.",
             file=path,
             remedy="Keep one volume, or average the repetitions after aligning them.",
         )
@@ -94,9 +94,9 @@ def read_t1w(path: str | PathLike[str]) -> T1w:
     data = _check_values(data, finite, path)
     data, scale = canonical(data, finite)
     if scale.changed:
-        filled = "" if scale.fill is None else f", empty space held {scale.fill:g}"
+        filled = "" if scale.fill is None else f", empty space had the value {scale.fill:g}"
         logger.info(
-            "%s: intensities brought to the usual scale: zero was at %g, factor %g%s",
+            "%s: intensities rescaled to the usual range: zero was at %g, factor %g%s",
             path.name, scale.zero, scale.factor, filled,
         )  # fmt: skip
     image, uncertain = _with_usable_affine(data, source, path)
@@ -121,15 +121,15 @@ def _check_values(data: np.ndarray, finite: np.ndarray, path: Path) -> np.ndarra
     low, high = np.percentile(data, [0.1, 99.9])
     if data.min() == data.max() or low == high:
         raise ScanError(
-            "The image is constant (or has a handful of differing voxels).",
+            "The image is constant (or has only a handful of differing voxels).",
             file=path,
-            remedy="Convert it again from DICOM, or leave this scan out.",
+            remedy="Convert it again from DICOM, or exclude this scan.",
         )
     if min(data.shape) < 16:
         raise ScanError(
-            f"The image is only {data.shape} voxels large.",
+            f"The image has only {data.shape} voxels.",
             file=path,
-            remedy="A T1w image of the whole head is needed.",
+            remedy="Use a T1w image of the whole head.",
         )
     return data
 
@@ -139,21 +139,21 @@ def _with_usable_affine(data: np.ndarray, source: Any, path: Path) -> tuple[nib.
     affine, uncertain = read_affine(source)
     if affine is None:
         raise ScanError(
-            "The header does not say where the voxels are (neither sform nor qform can be used).",
+            "The header does not define the position of the voxels (neither sform nor qform can be used).",
             file=path,
             remedy="Repair the sform and qform of the image.",
         )
     if uncertain:
-        logger.warning("%s: the header leaves open which side is left.", path.name)
+        logger.warning("%s: the header does not say which side is left.", path.name)
     affine = _in_mm(affine, source, data.shape, path)
     image = nib.Nifti1Image(data, affine)
     if shear(affine) < 1e-3:
         return image, uncertain
     qform = read_qform(source)
     if qform is not None:
-        logger.warning("%s: its sform has shear; the qform is used.", path.name)
+        logger.warning("%s: the sform has shear; the qform is used.", path.name)
         return nib.Nifti1Image(data, _in_mm(qform, source, data.shape, path)), uncertain
-    logger.warning("%s: its affine has shear; it was resampled on an orthogonal grid.", path.name)
+    logger.warning("%s: the affine has shear; the image was resampled on an orthogonal grid.", path.name)
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     return resample_from_to(image, nib.spaces.vox2out_vox(image, [float(spacing.min())] * 3), order=1), uncertain
 
@@ -165,7 +165,7 @@ def _in_mm(affine: np.ndarray, source: Any, shape: tuple[int, ...], path: Path) 
     extent = np.linalg.norm(affine[:3, :3], axis=0) * shape
     if factor == 1.0 or (extent.min() >= MIN_EXTENT and extent.max() <= MAX_EXTENT):
         return affine
-    logger.warning("%s: its header is in %s, and was read so.", path.name, units)
+    logger.warning("%s: the header is in %s, and was read accordingly.", path.name, units)
     return np.diag([factor, factor, factor, 1.0]) @ affine
 
 
@@ -180,9 +180,10 @@ def _check_grid(image: nib.Nifti1Image, path: Path) -> None:
     extent = zooms * image.shape
     if zooms.max() > MAX_VOXEL or extent.min() < MIN_EXTENT or extent.max() > MAX_EXTENT:
         raise ScanError(
-            f"No whole head at a usable resolution: voxels {_by(zooms)} mm, field of view {_by(extent)} mm.",
+            f"The image does not show a whole head at a usable resolution: voxels {_by(zooms)} mm, field of view "
+            f"{_by(extent)} mm.",
             file=path,
-            remedy="Check the voxel size in the header; leave slabs and localisers out.",
+            remedy="Check the voxel size in the header; exclude slabs and localisers.",
         )
 
 

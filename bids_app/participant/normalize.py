@@ -98,7 +98,7 @@ def register(
         except RuntimeError as error:
             raise ScanError(
                 f"The registration to {template.name} failed ({error}).",
-                remedy="Look at the brain mask of this scan; if it is wrong try --skull-strip force.",
+                remedy="Inspect the brain mask of this scan; if it is wrong, try --skull-strip force.",
             ) from error
 
 

@@ -47,14 +47,14 @@ def load_map(path: str | PathLike[str], *, modulated: bool = True) -> nib.Nifti1
     if data.ndim != 3:
         problem = f"it has {data.ndim} dimensions"
     elif not np.isfinite(data).all():
-        problem = "it holds values that are not finite"
+        problem = "it contains values that are not finite"
     elif not data.any():
         problem = "every voxel is zero"
     elif data.min() < -0.01 or data.max() > (10 if modulated else 1.05):
-        problem = f"its values go from {data.min():g} to {data.max():g}, which no tissue fraction does"
+        problem = f"its values range from {data.min():g} to {data.max():g}, which is impossible for tissue fractions"
     else:
         return image_like(np.clip(data, 0, None), image)
-    raise ScanError(f"This is no grey-matter map: {problem}.", file=path, remedy="Leave it out, or make it again.")
+    raise ScanError(f"This is not a grey-matter map: {problem}.", file=path, remedy="Exclude it, or make it again.")
 
 
 def measure_map(gm: nib.Nifti1Image, template: Template | None, *, modulated: bool) -> dict[str, float]:

@@ -165,7 +165,7 @@ def support(t1w: nib.Nifti1Image, brain: np.ndarray | None = None) -> np.ndarray
     foreground = ~_is_background(np.asarray(t1w.dataobj))
     labels, n = ndimage.label(foreground)
     if n == 0:
-        raise ScanError("The scan holds nothing but background.", remedy="Use --skull-strip auto.")
+        raise ScanError("The scan contains only background.", remedy="Use --skull-strip auto.")
     if brain is None:
         kept = labels == 1 + np.argmax(np.bincount(labels.ravel())[1:])
     else:
@@ -186,8 +186,8 @@ def _check_volume(mask: np.ndarray, t1w: nib.Nifti1Image) -> None:
     volume = np.count_nonzero(mask) * voxel_volume(t1w)
     if not PLAUSIBLE_ML[0] <= volume <= PLAUSIBLE_ML[1]:
         raise ScanError(
-            f"No brain was found: the mask holds {volume:.0f} ml.",
-            remedy="Look at the image: is it a T1w scan of a whole head? For a stripped scan use --skull-strip skip.",
+            f"No brain was found: the mask contains only {volume:.0f} ml.",
+            remedy="Inspect the image: is it a T1w scan of a whole head? For a stripped scan use --skull-strip skip.",
         )
 
 
@@ -229,7 +229,7 @@ def _run_network(t1w: nib.Nifti1Image, n_threads: int, use_gpu: bool) -> np.ndar
     except (AssertionError, ValueError, RuntimeError) as error:
         raise ScanError(
             f"No brain was found ({error}).",
-            remedy="Look at the image: is it a T1w scan of a whole head? For a stripped scan use --skull-strip skip.",
+            remedy="Inspect the image: is it a T1w scan of a whole head? For a stripped scan use --skull-strip skip.",
         ) from error
     finally:
         torch.set_num_threads(previous)

@@ -127,7 +127,7 @@ def segment(
     """
     inside = np.asarray(mask.dataobj) > 0
     if np.count_nonzero(inside) < 1000:
-        raise ScanError("The brain mask is empty.", remedy="Look at the brain mask; try --skull-strip force.")
+        raise ScanError("The brain mask is empty.", remedy="Inspect the brain mask; try --skull-strip force.")
     box = bounding_box(inside)
     zooms = np.asarray(corrected.header.get_zooms()[:3], dtype=float)
     images = (csf_prior, gm_prior, wm_prior)
@@ -217,8 +217,8 @@ def _white_median(data: np.ndarray, inside: np.ndarray, priors: Priors) -> float
     white = data[inside & (priors[WM] > 0.85)]
     if white.size < 50:
         raise ScanError(
-            "The template's white matter hardly meets the brain of this scan.",
-            remedy="Look at the registration and the brain mask; try --skull-strip force.",
+            "The template's white matter hardly overlaps the brain of this scan.",
+            remedy="Inspect the registration and the brain mask; try --skull-strip force.",
         )
     median = float(np.median(white))
     if median <= 0:

@@ -133,7 +133,7 @@ def in_mask(mask: nib.Nifti1Image, *images: nib.Nifti1Image) -> tuple[nib.Nifti1
     """A mask and images on its grid, cut to the mask's bounding box and a margin of 5 mm or a little more."""
     inside = np.asarray(mask.dataobj) > 0
     if not inside.any():
-        raise ScanError("The brain mask is empty.", remedy="Look at the brain mask; try --skull-strip force.")
+        raise ScanError("The brain mask is empty.", remedy="Inspect the brain mask; try --skull-strip force.")
     margin = np.ceil(CUT_MARGIN_MM / np.asarray(mask.header.get_zooms()[:3])).astype(int)
     box = bounding_box(inside, margin)
     return tuple(image.slicer[box] for image in (mask, *images))

@@ -130,7 +130,9 @@ def draw(bank: Bank, scenario: Scenario, rng: np.random.Generator) -> tuple[pd.D
     """
     n = sum(scenario.sizes)
     if n > len(bank):
-        raise ConfigError(f"{n} participants are more than the {len(bank)} that can be drawn", remedy="plan a smaller study")
+        raise ConfigError(
+            f"{n} participants are more than the {len(bank)} that can be drawn", remedy="plan a smaller study"
+        )
     rows = rng.choice(len(bank), n, replace=False)
     group = np.repeat(np.arange(len(scenario.sizes)), scenario.sizes)
     patient = group == 0

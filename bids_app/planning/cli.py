@@ -23,9 +23,9 @@ def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(
         prog="latentatlas-plan",
-        description="Estimate, before a study, how often each claim would be supported. Cohorts are drawn from simulated "
-        "grey-matter maps of people of 55 to 90 years, the linear path learns its latents from them, and every claim "
-        "is graded as in a real run. Age, sex and head size are covariates.",
+        description="Estimate, before a study, how often each claim would be supported. Cohorts are drawn from "
+        "simulated grey-matter maps of people of 55 to 90 years, the linear path learns its latents from them, "
+        "and every claim is graded as in a real run. Age, sex and head size are covariates.",
         epilog="The power of a claim is the share of simulated studies in which it is supported. Real patients differ "
         "from simulated ones: treat the power as an upper limit.",
     )
@@ -44,9 +44,14 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--pattern", choices=PATTERNS, default=PATTERNS[0], help=affected)
     parser.add_argument("--atlas", choices=("AAL2",), default="AAL2", help="default: %(default)s")
     parser.add_argument(
-        "--latent-dim", type=int, default=64, help="maximum number of latents; fewer are used with few maps (default: %(default)s)"
+        "--latent-dim",
+        type=int,
+        default=64,
+        help="maximum number of latents; fewer are used with few maps (default: %(default)s)",
     )
-    parser.add_argument("--sites", type=int, default=1, help="number of scanners, distributed unevenly (default: %(default)s)")
+    parser.add_argument(
+        "--sites", type=int, default=1, help="number of scanners, distributed unevenly (default: %(default)s)"
+    )
     parser.add_argument(
         "--covariates", type=int, default=0, metavar="N", help="number of further covariates (default: %(default)s)"
     )
@@ -79,7 +84,9 @@ def main(argv: list[str] | None = None) -> int:
 
 def _plan(options: argparse.Namespace) -> None:
     if len(options.groups) < 2 or min(options.groups) < 2:
-        raise UsageError("--groups needs at least two groups of at least two participants each", remedy="e.g. --groups 50 50")
+        raise UsageError(
+            "--groups needs at least two groups of at least two participants each", remedy="e.g. --groups 50 50"
+        )
     if min(options.studies, options.latent_dim, options.sites) < 1 or options.covariates < 0 or options.spread <= 0:
         raise UsageError(
             "--studies, --latent-dim, --sites and --spread must be positive, --covariates 0 or more",
@@ -95,7 +102,8 @@ def _plan(options: argparse.Namespace) -> None:
 
     if sum(options.groups) > len(load_bank()):
         raise ConfigError(
-            f"{sum(options.groups)} participants are more than the {len(load_bank())} simulated ones", remedy="plan fewer"
+            f"{sum(options.groups)} participants are more than the {len(load_bank())} simulated ones",
+            remedy="plan fewer",
         )
     scenario = Scenario(tuple(options.groups), options.effect_sd, options.pattern, options.spread, options.sites,
                         options.covariates, options.latent_dim)  # fmt: skip

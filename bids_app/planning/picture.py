@@ -33,7 +33,9 @@ def draw_power(table: pd.DataFrame, scenario: Scenario, studies: int) -> Figure:
     groups = " + ".join(map(str, scenario.sizes))
     axes.set(xlim=(-0.02, 1.02), ylim=(len(table) - 0.5, -0.5))
     axes.set_xlabel("share of studies in which the claim is supported")
-    axes.set_title(f"{groups} participants, {scenario.effect_sd:g} SD ({scenario.pattern}), {studies} simulated studies")
+    axes.set_title(
+        f"{groups} participants, {scenario.effect_sd:g} SD ({scenario.pattern}), {studies} simulated studies"
+    )
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)

@@ -88,7 +88,7 @@ def plan_atrophy(anatomy: Anatomy, weights: dict[str, float], effect: float, flo
     if unknown:
         raise UsageError(
             f"The atlas has no region called {', '.join(unknown)}.",
-            remedy="Names are those of AAL2, with their side: " + ", ".join(sorted(known)[:8]) + ", ...",
+            remedy="Use AAL2 names with the side: " + ", ".join(sorted(known)[:8]) + ", ...",
         )
     index = np.array([known[name] for name in weights], int)
     gm, _, csf = (to_coarse(anatomy, t) for t in tissue_shares(anatomy))
@@ -112,7 +112,7 @@ def plan_atrophy(anatomy: Anatomy, weights: dict[str, float], effect: float, flo
         worst = plan.names[int(np.abs(reached - 1).argmax())]
         raise UsageError(
             f"So much atrophy cannot be planted in these {len(index)} regions together: there is too little "
-            f"cerebrospinal fluid near {worst} to take the room.",
+            f"cerebrospinal fluid near {worst} to fill the space.",
             remedy="Choose fewer regions, or a smaller --effect.",
         )
     return plan

@@ -14,16 +14,20 @@ def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(
         prog="latentatlas-simulate",
-        description="Write a synthetic BIDS dataset of T1-weighted head scans with planted atrophy, which grows from CN "
-        "over MCI to AD in named regions. The ground truth is written to code/ground_truth.tsv.",
+        description="Write a synthetic BIDS dataset of T1-weighted head scans with planted atrophy, which grows from "
+        "CN over MCI to AD in named regions. The ground truth is written to code/ground_truth.tsv.",
     )
     parser.add_argument("out_dir", type=Path, metavar="OUT_DIR", help="new or empty folder; an interrupted run resumes")
     parser.add_argument("--n-participants", type=int, default=24, help="number of participants (default: %(default)s)")
-    parser.add_argument("--sessions", type=int, default=1, help="sessions per participant, 1.5 years apart (default: 1)")
+    parser.add_argument(
+        "--sessions", type=int, default=1, help="sessions per participant, 1.5 years apart (default: 1)"
+    )
     parser.add_argument("--resolution", type=float, default=2.0, help="voxel edge in mm (default: %(default)g)")
     parser.add_argument("--seed", type=int, default=0, help="random seed (default: %(default)s)")
     kind = parser.add_mutually_exclusive_group()
-    kind.add_argument("--full-head", dest="full_head", action="store_true", default=True, help="scans of the whole head (default)")
+    kind.add_argument(
+        "--full-head", dest="full_head", action="store_true", default=True, help="scans of the whole head (default)"
+    )
     kind.add_argument("--stripped", dest="full_head", action="store_false", help="skull-stripped scans")
     parser.add_argument(
         "--effect",
@@ -45,7 +49,9 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="make modulated grey-matter maps in template space (a derivative dataset for the group level), not scans",
     )
-    parser.add_argument("--nprocs", type=int, default=1, help="number of scans made at the same time (default: %(default)s)")
+    parser.add_argument(
+        "--nprocs", type=int, default=1, help="number of scans made at the same time (default: %(default)s)"
+    )
     parser.add_argument("--quiet", action="store_true", help="show no progress bar")
     parser.add_argument("--version", action="version", version=f"latentatlas-simulate {__version__}")
     return parser

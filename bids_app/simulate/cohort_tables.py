@@ -69,7 +69,9 @@ class Cohort(Protocol):
 
 def describe_dataset(out: Path, settings: Cohort, people: Sequence[Person]) -> None:
     """Write the description, the README and the tables of the participants."""
-    confound = "follows the diagnosis (a planted confound)" if settings.confound else "hardly depends on the diagnosis"
+    confound = (
+        "correlates with the diagnosis (a planted confound)" if settings.confound else "hardly depends on the diagnosis"
+    )
     write_description(out, "A synthetic cohort with planted grey-matter atrophy", "raw")
     text = README_TEXT.format(loss=GM_LOSS_PER_YEAR, version=__version__, confound=confound)
     write_text(README.at(out), text)

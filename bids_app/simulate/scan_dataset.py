@@ -181,12 +181,12 @@ def check_folder(out: Path, identity: dict[str, Any], people: list[Person]) -> N
     if earlier is None:
         problem = "The output folder is not empty."
     elif earlier != json.loads(json.dumps(identity)):
-        problem = "The output folder is not empty: it holds a cohort simulated with other settings."
+        problem = "The output folder is not empty: it contains a cohort simulated with other settings."
     elif more:
-        problem = f"The output folder is not empty: it holds {len(more)} participants more than are asked for."
+        problem = f"The output folder is not empty: it contains {len(more)} participants more than requested."
     else:
         return
-    raise OutputError(problem, file=out, remedy="Name a new folder. (The same settings would resume the cohort.)")
+    raise OutputError(problem, file=out, remedy="Use a new folder. (The same settings would resume the cohort.)")
 
 
 def scan_stem(settings: SimulationSettings, person: Person, session: int) -> str:

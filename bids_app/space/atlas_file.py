@@ -58,12 +58,12 @@ def read_atlas_file(path: Path) -> tuple[nib.Nifti1Image, pd.DataFrame, str]:
             f"none of the atlas's labels is in its table: the image has {_some(labels[labels > 0])}, the table "
             f"{_some(table['index'])}",
             file=file,
-            remedy="name the table that belongs to this image",
+            remedy="give the table that belongs to this image",
         )
     if not present.all():
         logger.warning("%s: the image has no voxel of %s", file.name, listed(list(table["name"][~present])))
     if len(extra := labels[(labels > 0) & ~np.isin(labels, table["index"])]):
-        logger.warning("%s: labels without a name are no regions: %s", path.name, _some(extra))
+        logger.warning("%s: labels without a name are not used as regions: %s", path.name, _some(extra))
     entity = re.search(r"(?:atlas|seg)-([a-zA-Z0-9]+)", stem)
     short = entity.group(1) if entity else re.sub(r"[^a-zA-Z0-9]", "", stem)
     return image, table[present].reset_index(drop=True), short or "Atlas"
@@ -96,7 +96,7 @@ def _read_labels(path: Path) -> nib.Nifti1Image:
         data = data if np.issubdtype(data.dtype, np.integer) else data.astype(np.float64)
     except Exception as error:  # nibabel, gzip and zlib each raise their own kinds for damage
         raise DatasetError(
-            f"the atlas cannot be read; it is damaged, truncated or no image ({one_line(error)})",
+            f"the atlas cannot be read; it is damaged, truncated or not an image ({one_line(error)})",
             file=path,
             remedy="copy it again",
         ) from None
@@ -104,16 +104,18 @@ def _read_labels(path: Path) -> nib.Nifti1Image:
         data = data[..., 0]
     affine = image.affine
     if data.ndim == 4:
-        problem = f"the atlas has four dimensions {data.shape}: one probability map a region, no labels"
+        problem = f"the atlas has four dimensions {data.shape}: probability maps per region, not labels"
         raise DatasetError(problem, file=path, remedy="use its image of labels (often called maxprob or dseg)")
     if data.ndim != 3 or not data.size:
         raise DatasetError(
-            f"the atlas has the shape {data.shape}; an image of labels has three dimensions",
+            f"the atlas has the shape {data.shape}; an image of labels must have three dimensions",
             file=path,
             remedy="save it as one three-dimensional image of labels",
         )
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-6:
-        raise DatasetError("the atlas's header does not say where its voxels are", file=path, remedy="repair it")
+        raise DatasetError(
+            "the header of the atlas does not define the position of its voxels", file=path, remedy="repair it"
+        )
     return nib.Nifti1Image(_as_labels(data, path), affine)
 
 
@@ -127,20 +129,21 @@ def _as_labels(data: np.ndarray, path: Path) -> np.ndarray:
             wrong = ~(np.abs(data - rounded) <= _TOLERANCE)
         if wrong.any():
             raise DatasetError(
-                f"the atlas holds values that are no labels: {_some(np.unique(data[wrong]))} in {wrong.mean():.1%} of "
-                "its voxels",
+                f"the atlas contains values that are not labels: {_some(np.unique(data[wrong]))} in "
+                f"{wrong.mean():.1%} of its voxels",
                 file=path,
-                remedy="labels are integers: resample them by nearest neighbour; of probabilities use the maximum",
+                remedy="labels must be integers: resample them by nearest neighbour; for probability maps, use the "
+                "maximum",
             )
         data = rounded
     if data.size and data.min() < 0:
         raise DatasetError(
-            f"the atlas holds negative labels: {_some(np.unique(data[data < 0]))}",
+            f"the atlas contains negative labels: {_some(np.unique(data[data < 0]))}",
             file=path,
-            remedy="write 0 where there is no region; save labels above 127 in a type that holds them (int16)",
+            remedy="use 0 outside regions; save labels above 127 in a suitable type (int16)",
         )
     if data.max() > _LARGEST:
-        raise DatasetError(f"the atlas holds labels above {_LARGEST}", file=path, remedy="number its regions anew")
+        raise DatasetError(f"the atlas contains labels above {_LARGEST}", file=path, remedy="renumber its regions")
     return data.astype(np.int32)
 
 
@@ -159,9 +162,9 @@ def _read_table(file: Path) -> pd.DataFrame:
         )
     if wrong := [str(cell) for cell in table["index"].fillna("n/a") if not _is_index(str(cell))]:
         raise DatasetError(
-            f"the table's column index holds what is no label: {listed(wrong)}",
+            f"the column index of the table contains values that are not labels: {listed(wrong)}",
             file=file,
-            remedy="write the whole numbers that the image holds",
+            remedy="write the integer labels of the image",
         )
     table = table.assign(index=[int(float(cell)) for cell in table["index"]])
     table = table.loc[table["index"] > 0, ["index", "name"]].drop_duplicates().reset_index(drop=True)
@@ -173,15 +176,15 @@ def _read_table(file: Path) -> pd.DataFrame:
         twice = table[column][table[column].duplicated()].unique()
         if len(twice):
             raise DatasetError(
-                f"the atlas's table has more than once the {column} {listed([str(value) for value in twice])}",
+                f"the atlas's table has duplicates of the {column} {listed([str(value) for value in twice])}",
                 file=file,
-                remedy="give every region a label and a name of its own (left and right, too)",
+                remedy="give every region a unique label and name (also left and right)",
             )
     if taken := sorted(set(table["name"]) & set(_IDENTIFIERS)):
         raise DatasetError(
-            f"no region can be called {', '.join(taken)}: a column of the tables is",
+            f"no region can be called {', '.join(taken)}, because a column of the tables has that name",
             file=file,
-            remedy="give that region another name",
+            remedy="rename that region",
         )
     return table
 

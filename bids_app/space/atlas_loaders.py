@@ -134,13 +134,13 @@ def load_atlas(name: str | Path, reference: nib.Nifti1Image) -> Atlas:
     inside = table["index"].isin(present)
     if inside.any() and not inside.all():
         lost = listed(list(table["name"][~inside]))
-        logger.warning("the grid of the maps has no voxel of these regions, which are left out: %s", lost)
+        logger.warning("these regions have no voxel on the grid of the maps and are excluded: %s", lost)
     table = table[inside].reset_index(drop=True)
     if table.empty:
         raise DatasetError(
             f"no region of the atlas {short} lies inside the grid of the maps",
             file=name,
-            remedy="give an atlas in the same standard space as the template",
+            remedy="use an atlas in the same standard space as the template",
         )
     return Atlas(short, labels, table, licence)
 

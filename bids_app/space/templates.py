@@ -197,12 +197,12 @@ def parse_name(name: str) -> tuple[str, dict[str, str]]:
         key, _, value = part.partition("-")
         if key not in ("cohort", "res") or not value:
             raise ConfigError(
-                f"The template {name!r} has a modifier that is not known: {part!r}.",
+                f"The template {name!r} has an unknown modifier: {part!r}.",
                 remedy="Use cohort-<label> or res-<label>, as in MNIPediatricAsym:cohort-3.",
             )
         modifiers[key] = value
     if not identifier.isalnum():
-        raise ConfigError(f"{name!r} is not a template name.", remedy=f"Give a TemplateFlow name such as {BUNDLED}.")
+        raise ConfigError(f"{name!r} is not a template name.", remedy=f"Use a TemplateFlow name such as {BUNDLED}.")
     return identifier, modifiers
 
 
@@ -265,8 +265,8 @@ def _load_templateflow(identifier: str, modifiers: dict[str, str], fetch: bool =
     """T1w, brain mask and the three priors of a TemplateFlow template, fetched if that is wanted and possible."""
     command = f'python -c "from templateflow import api; api.get({identifier!r})"'
     remedy = (
-        f"On a machine with a network run `{command}`, copy its TEMPLATEFLOW_HOME folder here and set the environment "
-        f"variable TEMPLATEFLOW_HOME to it; or use the bundled template {BUNDLED}."
+        f"On a machine with a network, run `{command}`. Then copy its TEMPLATEFLOW_HOME folder here and set the "
+        f"environment variable TEMPLATEFLOW_HOME to it. Or use the bundled template {BUNDLED}."
     )
     try:
         # Its import alone asks for a network where nothing is cached.
@@ -301,7 +301,7 @@ def _load_templateflow(identifier: str, modifiers: dict[str, str], fetch: bool =
     if "cohort" not in modifiers and len(cohorts) > 1:
         raise ConfigError(
             f"Template {identifier} comes in several cohorts.",
-            remedy=f"Name one: {identifier}:cohort-<label>, of " + ", ".join(sorted(cohorts)) + ".",
+            remedy=f"Choose one: {identifier}:cohort-<label>, of " + ", ".join(sorted(cohorts)) + ".",
         )
     wanted = modifiers.get("res")
     chosen = [r for r in resolutions if wanted is None or r.lstrip("0") == wanted.lstrip("0")]
@@ -365,7 +365,7 @@ def _fetch(
         raise UnavailableError(
             f"The {what} of template {identifier} is damaged ({one_line(error)}).",
             file=found,
-            remedy="Delete that file so that it is fetched again.",
+            remedy="Delete that file; it will be fetched again.",
         ) from error
 
 

@@ -28,13 +28,13 @@ def check_derivatives(root: Path) -> None:
     """
     if not root.is_dir():
         raise NoInputError(
-            "the dataset named with --derivatives does not exist",
+            "the dataset given with --derivatives does not exist",
             file=root,
             remedy="check the path after --derivatives",
         )
     if not has_maps(root):
         raise NoInputError(
-            f"the dataset named with --derivatives holds no map that can be used: {describe_contents(root)}",
+            f"the dataset given with --derivatives has no usable map: {describe_contents(root)}",
             file=root,
             remedy="grey-matter maps are expected at sub-*/[ses-*/]anat/*_space-<template>_*label-GM_probseg.nii.gz "
             "(fMRIPrep, sMRIPrep: --output-spaces MNI152NLin2009cAsym) or as CAT12's mwp1*.nii",
@@ -46,7 +46,7 @@ def nothing_left(unusable: Sequence[Unusable], place: Path) -> NoInputError:
     reasons = [f"{item.name}: {item.reason}" for item in unusable]
     more = f"\n… and {len(reasons) - 10} more" if len(reasons) > 10 else ""
     return NoInputError(
-        "nothing that was asked for can be used\n" + "\n".join(reasons[:10]) + more,
+        "none of the requested scans can be used\n" + "\n".join(reasons[:10]) + more,
         file=place,
-        remedy="mend what is named above, or choose other scans",
+        remedy="correct the problems listed above, or choose other scans",
     )

@@ -46,7 +46,7 @@ def judge_map(
     verdict, reasons = judge({**({"TIV": told["TIV"]} if "TIV" in told else {}), **measured})
     if template is None:
         verdict = "look" if verdict == "pass" else verdict
-        reasons = [*reasons, f"not compared with the template {space}, which is not at hand"]
+        reasons = [*reasons, f"not compared with the template {space}, which is not available locally"]
     reasons = list(dict.fromkeys([*(told.get("QualityReasons") or ()), *reasons]))
     verdict = max(told.get("QualityVerdict", "pass"), verdict, key=_GRADES.index)
     return {**measured, "QualityVerdict": verdict, "QualityReasons": reasons, "QualityLimits": usual_ranges()}

@@ -39,7 +39,7 @@ def run(config: Config) -> int:
     start_logging(config.verbose)
     logger.info("LatentAtlas %s, %s level", __version__, config.analysis_level)
     if config.bids_database_dir:
-        logger.info("--bids-database-dir is not used: the dataset is listed anew")
+        logger.info("--bids-database-dir is not used: the dataset is listed again")
     description = check_dataset(config.bids_dir, strict=not config.skip_bids_validation)
     check_output(config.bids_dir, config.output_dir)
     check_work(config.bids_dir, config.work_dir)
@@ -69,6 +69,6 @@ def _tell(failures: Sequence[Failure], seconds: float, output_dir: Path) -> None
         logger.error("FAILED %s (step %s): %s", failure.where, failure.step, failure.message)
     clock = f"{int(seconds // 60)} min {int(seconds % 60)} s"
     if failures:
-        logger.error("%d failed, what was finished is kept in %s (%s)", len(failures), output_dir, clock)
+        logger.error("%d failed; finished results are kept in %s (%s)", len(failures), output_dir, clock)
     else:
         logger.info("done in %s: %s", clock, output_dir)

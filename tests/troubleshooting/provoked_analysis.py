@@ -62,27 +62,28 @@ def numbers(*cells):
 for message, call, instead in (
     ("There is no column '…'", contrasts("diagnosis"), contrasts("dx")),
     ("Column '…' is empty", contrasts("empty"), contrasts("dx")),
-    ("Column '…' has one value only (…): there is nothing to compare", contrasts("one"), contrasts("dx")),
+    ("Column '…' has only one value (…): there is nothing to compare", contrasts("one"), contrasts("dx")),
     ("Covariate '…' is empty", covariates("age", "empty"), covariates("age")),
-    ("Covariate '…' has one value only (…)", covariates("age", "one"), covariates("age")),
+    ("Covariate '…' has only one value (…)", covariates("age", "one"), covariates("age")),
     ("Covariate '…' has … categories in … rows", covariates("date"), covariates("age", "word")),
     ("Contrast '…' names a column of text", contrasts("dx", "word"), contrasts("word")),
     ("Contrast '…' is neither a pair of groups nor a numeric column", contrasts("dx", "AD-XX"),
      contrasts("dx", "AD-CN")),
-    ("Contrast '…' names groups that are not there: …", contrasts("dx", "CN<XX"), contrasts("dx", "CN<MCI<AD")),
+    ("Contrast '…' names groups that do not exist: …", contrasts("dx", "CN<XX"), contrasts("dx", "CN<MCI<AD")),
     ("contrasts need --group-column", questions(contrasts=("AD-CN",)), questions(group_column="dx")),
-    ("--primary … is none of the contrasts", questions(group_column="dx", primary="CN-AD"),
+    ("--primary … is not one of the contrasts", questions(group_column="dx", primary="CN-AD"),
      questions(group_column="dx", primary="AD-CN")),
-    ("column '…' holds numbers, and cells that are none: …", numbers("60", "61", "89+"), numbers("60", "61", None)),
-    ("column '…' holds values that seem to stand for a missing one: …", numbers("60", "61", "-999"),
+    ("column '…' contains numbers and cells that are not numbers: …", numbers("60", "61", "89+"),
+     numbers("60", "61", None)),
+    ("column '…' contains values that look like codes for missing values: …", numbers("60", "61", "-999"),
      numbers("60", "61", None)),
 ):  # fmt: skip
     design_case(message, call, instead)
 
 for message, call, instead in (
-    ("--harmonize combat has no sites to harmonise", questions(harmonize="combat"),
+    ("--harmonize combat needs sites", questions(harmonize="combat"),
      questions(harmonize="combat", site_column="site")),
-    ("Column '…' names … site: there is nothing to harmonise", lambda: build_sites(TABLE, "one"),
+    ("Column '…' has … site: there is nothing to harmonise", lambda: build_sites(TABLE, "one"),
      lambda: build_sites(TABLE, "site")),
     ("Too few participants to harmonise these sites: …", lambda: build_sites(TABLE, "dx"),
      questions(site_column="dx", harmonize="covariate")),
@@ -109,24 +110,24 @@ def alike(tmp):
     check_alike(find_maps([tmp]).maps, "choose with --template and --resolution")
 
 
-@case(MAPS, "the dataset named with --derivatives does not exist")
+@case(MAPS, "the dataset given with --derivatives does not exist")
 def _(tmp):
     return lambda: check_derivatives(tmp / "d"), lambda: a_map(tmp / "d", "01") and None
 
 
-@case(MAPS, "the dataset named with --derivatives holds no map that can be used: …")
+@case(MAPS, "the dataset given with --derivatives has no usable map: …")
 def _(tmp):
     image(written(tmp / "sub-01" / "anat" / "sub-01_label-GM_probseg.nii.gz", ""), HEAD)
     return lambda: check_derivatives(tmp), lambda: a_map(tmp, "01") and None
 
 
-@case(MAPS, "several datasets have maps of …: …; one person or several?")
+@case(MAPS, "several datasets have maps of …: …; are they the same person?")
 def _(tmp):
     a_map(tmp / "a", "01"), a_map(tmp / "b", "01")
     return lambda: find_maps([tmp / "a", tmp / "b"]), lambda: lambda: find_maps([tmp / "a"])
 
 
-@case(MAPS, "CAT12's maps here are modulated for the nonlinear part only (m0wp1): …")
+@case(MAPS, "these CAT12 maps are modulated only for the nonlinear part (m0wp1): …")
 def _(tmp):
     partly = image(written(tmp / "mri" / "m0wp1sub-01_T1w.nii", ""), HEAD)
     return lambda: find_maps([tmp]), lambda: partly.rename(partly.with_name("mwp1sub-01_T1w.nii")) and None
@@ -171,7 +172,7 @@ def _(tmp):
     return lambda: load_map(path), lambda: image(path, GREY, EIGHT) and None
 
 
-@case(MAPS, "This is no grey-matter map: ….")
+@case(MAPS, "This is not a grey-matter map: ….")
 def _(tmp):
     path = image(tmp / "map.nii.gz", 1000 * GREY, EIGHT)
     return lambda: load_map(path), lambda: image(path, GREY, EIGHT) and None
@@ -227,23 +228,28 @@ def atlas_case(message, data=LABELS, table=REGIONS, affine=REFERENCE.affine):
         return lambda: load_atlas(str(path), REFERENCE), mend
 
 
-atlas_case("the atlas has four dimensions …: one probability map a region, no labels", np.stack([LABELS] * 2, -1))
-atlas_case("the atlas has the shape …; an image of labels has three dimensions", LABELS[:, :, 0])
-atlas_case("the atlas holds negative labels: …", np.where(LABELS == 2, -2, LABELS).astype(np.int16))
-atlas_case("the atlas holds labels above …", np.where(LABELS == 2, 2.0**40, LABELS))
-atlas_case("the atlas holds values that are no labels: … in … of its voxels", (LABELS * 0.37).astype(np.float32))
+atlas_case("the atlas has four dimensions …: probability maps per region, not labels", np.stack([LABELS] * 2, -1))
+atlas_case("the atlas has the shape …; an image of labels must have three dimensions", LABELS[:, :, 0])
+atlas_case("the atlas contains negative labels: …", np.where(LABELS == 2, -2, LABELS).astype(np.int16))
+atlas_case("the atlas contains labels above …", np.where(LABELS == 2, 2.0**40, LABELS))
+atlas_case("the atlas contains values that are not labels: … in … of its voxels", (LABELS * 0.37).astype(np.float32))
 atlas_case("the table of an atlas needs the columns index and name; it has …", table="label\tname\n1\tLeft\n2\tRight\n")
-atlas_case("the table's column index holds what is no label: …", table="index\tname\none\tLeft\n2\tRight\n")
+atlas_case(
+    "the column index of the table contains values that are not labels: …", table="index\tname\none\tLeft\n2\tRight\n"
+)
 atlas_case("regions of the atlas have no name: …", table="index\tname\n1\tLeft\n2\tn/a\n")
-atlas_case("the atlas's table has more than once the … …", table="index\tname\n1\tArea\n2\tArea\n")
-atlas_case("no region can be called …: a column of the tables is", table="index\tname\n1\tparticipant_id\n2\tRight\n")
+atlas_case("the atlas's table has duplicates of the … …", table="index\tname\n1\tArea\n2\tArea\n")
+atlas_case(
+    "no region can be called …, because a column of the tables has that name",
+    table="index\tname\n1\tparticipant_id\n2\tRight\n",
+)
 atlas_case("none of the atlas's labels is in its table: the image has …, the table …", table="index\tname\n7\tLeft\n")
 far = REFERENCE.affine.copy()
 far[:3, 3] = 5000
 atlas_case("no region of the atlas … lies inside the grid of the maps", affine=far)
 
 
-@case(ATLASES, "the atlas's header does not say where its voxels are")
+@case(ATLASES, "the header of the atlas does not define the position of its voxels")
 def _(tmp):
     path = image(tmp / "mine.nii.gz", LABELS, REFERENCE.affine)
     written(tmp / "mine.tsv", REGIONS)
@@ -267,7 +273,7 @@ def _(tmp):
     return lambda: load_atlas(str(tmp / "mine.nii.gz"), REFERENCE), fetch
 
 
-@case(ATLASES, "the atlas cannot be read; it is damaged, truncated or no image (…)")
+@case(ATLASES, "the atlas cannot be read; it is damaged, truncated or not an image (…)")
 def _(tmp):
     path = written(tmp / "mine.nii.gz", b"no image" * 200)
     written(tmp / "mine.tsv", REGIONS)

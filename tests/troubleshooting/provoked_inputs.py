@@ -70,7 +70,7 @@ def _(tmp):
     return lambda: toml(tmp / "c.toml"), lambda: written(tmp / "c.toml", "folds = 4") and None
 
 
-@case(COMMAND, "--model brings its own architecture, so that --architecture has nothing to decide")
+@case(COMMAND, "--model determines the architecture, so --architecture has no effect")
 def _(tmp):
     here = {"bids_dir": tmp, "output_dir": tmp / "out", "analysis_level": "group"}
     given = {"model": tmp, "architecture": "conv"}
@@ -115,7 +115,7 @@ def _(tmp):
     return lambda: pick_device("gpu"), lambda: lambda: pick_device("auto")
 
 
-@case(COMMAND, "No CUDA device can be seen.")
+@case(COMMAND, "No CUDA device is available.")
 def _(tmp):
     return lambda: pick_device("cuda"), lambda: lambda: pick_device("auto")
 
@@ -130,7 +130,7 @@ def _(tmp):
     return lambda: get_template(resolution=0.001), lambda: lambda: get_template(resolution=8.0)
 
 
-@case(COMMAND, "The template … has a modifier that is not known: ….")
+@case(COMMAND, "The template … has an unknown modifier: ….")
 def _(tmp):
     return lambda: get_template("MNI152NLin2009aSym:hemi-L", 8.0), lambda: lambda: get_template(resolution=8.0)
 
@@ -177,10 +177,10 @@ for message, bad in {
     FILTER + "is not readable (…)": "{t1w: 1}",
     FILTER + "is no JSON object": "[1]",
     FILTER + "names the … '…', which is not known": '{"t1w": {"acquistion": "mprage"}}',
-    "the filters of t1w are no JSON object": '{"t1w": "mprage"}',
+    "the filters for t1w are not a JSON object": '{"t1w": "mprage"}',
     "regex_search is neither true nor false": '{"t1w": {"regex_search": "yes"}}',
-    "only T1w images are read here, not … '…'": '{"t1w": {"suffix": "T2w"}}',
-    "'…' is no regular expression (…)": '{"t1w": {"regex_search": true, "acquisition": "mp("}}',
+    "only T1w images are used, not … '…'": '{"t1w": {"suffix": "T2w"}}',
+    "'…' is not a regular expression (…)": '{"t1w": {"regex_search": true, "acquisition": "mp("}}',
     "the filter '…' is neither a label nor a list of labels: …": '{"t1w": {"acquisition": {"x": 1}}}',
 }.items():
     text_case(DATASET, message, read_filters, bad, GOOD, name="filter.json")
@@ -197,7 +197,7 @@ def table_case(message, bad, good):
 
 
 table_case("the table is empty", "\n", "a\tb\n")
-table_case("this is no text: a spreadsheet with the wrong extension?", bytes(range(256)) * 8, "a\tb\n1\t2\n")
+table_case("this is not a text file: a spreadsheet with the wrong extension?", bytes(range(256)) * 8, "a\tb\n1\t2\n")
 table_case("the table has columns without a name: number …", "a\t\tb\n1\t2\t3\n", "a\tc\tb\n1\t2\t3\n")
 table_case("the table has several columns called …", "a\ta\n1\t2\n", "a\tb\n1\t2\n")
 table_case("the columns are not separated by tabs: the first line is '…'", "a,b\n1,2\n", "a\tb\n1\t2\n")
@@ -233,9 +233,9 @@ PEOPLE = "participant_id\tage\nsub-01\t30\nsub-02\t40\n"
 participants_case(
     "participants.tsv has no column participant_id; it has: …", PEOPLE.replace("participant_id", "id"), PEOPLE
 )
-participants_case("… names more than once: …", PEOPLE + "sub-01\t31\n", PEOPLE)
+participants_case("… has more than one row for: …", PEOPLE + "sub-01\t31\n", PEOPLE)
 participants_case(
-    "no row of participants.tsv fits any scan: it names e.g. …, the scans are of e.g. …",
+    "no row of participants.tsv matches any scan: the table has e.g. …, the scans have e.g. …",
     PEOPLE.replace("sub-", "sub-control"),
     PEOPLE,
 )
@@ -287,18 +287,20 @@ def without_a_form(path):
 for message, make in {
     "The image cannot be read: ….": lambda p: p.touch(),
     "The image cannot be read; it is damaged, truncated or not NIfTI (…).": lambda p: written(p, b"no image" * 200),
-    "The image has … dimensions …; a T1w image has three.": lambda p: image(p, np.stack([HEAD, HEAD], -1)),
+    "The image has … dimensions …; a T1w image must have three.": lambda p: image(p, np.stack([HEAD, HEAD], -1)),
     "The image has no finite value.": lambda p: image(p, np.full_like(HEAD, np.nan)),
     "The image is empty: every voxel is zero.": lambda p: image(p, np.zeros_like(HEAD)),
-    "The image is constant (or has a handful of differing voxels).": lambda p: image(p, np.ones_like(HEAD)),
-    "The image is only … voxels large.": lambda p: image(p, HEAD[:8]),
-    "The header does not say where the voxels are (neither sform nor qform can be used).": without_a_form,
-    "No whole head at a usable resolution: voxels … mm, field of view … mm.": lambda p: image(p, affine=np.eye(4)),
+    "The image is constant (or has only a handful of differing voxels).": lambda p: image(p, np.ones_like(HEAD)),
+    "The image has only … voxels.": lambda p: image(p, HEAD[:8]),
+    "The header does not define the position of the voxels (neither sform nor qform can be used).": without_a_form,
+    "The image does not show a whole head at a usable resolution: voxels … mm, field of view … mm.": lambda p: image(
+        p, affine=np.eye(4)
+    ),
 }.items():
     scan_case(message, make)
 
 
-@case(SCANS, "The scan holds nothing but background.")
+@case(SCANS, "The scan contains only background.")
 def _(tmp):
     flat = nib.Nifti1Image(np.zeros((40, 40, 40), np.float32), np.diag([4.0, 4, 4, 1]))
     ball = np.linalg.norm(np.indices((40, 40, 40)) - 19.5, axis=0) < 16
@@ -306,7 +308,7 @@ def _(tmp):
     return lambda: extract_brain(flat, "skip"), lambda: lambda: extract_brain(brain, "skip")
 
 
-@case(SCANS, "No brain was found: the mask holds … ml.")
+@case(SCANS, "No brain was found: the mask contains only … ml.")
 def _(tmp):
     ball = np.linalg.norm(np.indices((40, 40, 40)) - 19.5, axis=0)
     small, large = (nib.Nifti1Image((ball < r) * HEAD, np.diag([4.0, 4, 4, 1])) for r in (5, 16))
@@ -333,9 +335,9 @@ def unusable_case(message, names, keep):
     DATASET[message] = provoke
 
 
-unusable_case("several files are called so", [T1W, "sub-01/anat/sub-01_T1w.nii"], 1)
+unusable_case("several files have this name", [T1W, "sub-01/anat/sub-01_T1w.nii"], 1)
 unusable_case(
-    "it is one of the … pieces (chunks) of an image", [T1W.replace("_T1w", f"_chunk-{n}_T1w") for n in (1, 2)], 1
+    "it is one of the … parts (chunks) of an image", [T1W.replace("_T1w", f"_chunk-{n}_T1w") for n in (1, 2)], 1
 )
 
 

@@ -73,11 +73,11 @@ def other_grid(folder: Path):
 for message, damage in {
     "This is not a LatentAtlas model.": lambda f: (f / "model.json").write_text('{"format": "other"}'),
     "The model's description cannot be read: ….": lambda f: (f / "model.json").write_text("{"),
-    "The model is of format …; this version reads format ….": lambda f: edit(f, format_version=1),
-    "The model's description does not say whom it was trained on.": lambda f: edit(f, training={}),
-    "… is not the file that … describes.": lambda f: (f / "model.safetensors").write_bytes(b"other"),
+    "The model has format …; this version reads format ….": lambda f: edit(f, format_version=1),
+    "The model's description does not list its training participants.": lambda f: edit(f, training={}),
+    "… does not match the description in ….": lambda f: (f / "model.safetensors").write_bytes(b"other"),
     "The model cannot be read: ….": lambda f: reweigh(f, b"no weights at all"),
-    "The model's arrays do not fit its grid.": other_grid,
+    "The model's arrays do not match its grid.": other_grid,
     "There is no model of kind ….": lambda f: edit(f, kind="transformer"),
 }.items():
 
@@ -89,7 +89,7 @@ for message, damage in {
     MODELS[message] = provoke
 
 
-@case(MODELS, "The models of the folds are not complete, or those of another model.")
+@case(MODELS, "The models of the folds are incomplete, or belong to another model.")
 def _(tmp):
     small_model(tmp / "model")
     (tmp / "model" / "folds" / "fold-1").rename(tmp / "lost")
@@ -97,7 +97,7 @@ def _(tmp):
     return lambda: read_calibration(tmp / "model"), lambda: (tmp / "lost").rename(back) and None
 
 
-@case(MODELS, "The model was trained in …, the map is in ….")
+@case(MODELS, "The model was trained in …, but the map is in ….")
 def _(tmp):
     _, one = small_model(tmp / "model")
     return (
@@ -119,7 +119,7 @@ def _(tmp):
     return lambda: encode_scan(empty, tmp / "model"), lambda: lambda: encode_scan(one, tmp / "model")
 
 
-@case(MODELS, "The model was trained on maps of another grid: …, and these are ….")
+@case(MODELS, "The model was trained on maps with another grid: …, but these have ….")
 def _(tmp):
     maps, one = small_model(tmp / "model")
     good, bad = tmp / "good.nii.gz", tmp / "bad.nii.gz"
@@ -147,7 +147,7 @@ def _(tmp):
     return lambda: Grid(sampling, GREY > 9), lambda: lambda: Grid(sampling, GREY > 0)
 
 
-@case(MODELS, "… participants are too few: the smallest training split would hold ….")
+@case(MODELS, "… participants are too few: the smallest training split would have ….")
 def _(tmp):
     return lambda: make_plan(range(4), None), lambda: lambda: make_plan(range(6), None)
 
@@ -159,7 +159,7 @@ def _(tmp):
 
 @case(
     MODELS,
-    "Scans of … lie in more than one fold: numbers about unseen participants would come from models that saw them.",
+    "Scans of … are in more than one fold: numbers about unseen participants would come from models that saw them.",
 )
 def _(tmp):
     maps, _ = small_model(tmp / "model")
@@ -206,27 +206,27 @@ def simulated(*words):
     return lambda: simulate_run(simulate_parser().parse_args(["--maps-only", "--quiet", "--resolution", "4", *words]))
 
 
-@case(OTHERS, "--groups needs two groups or more, of two people or more each")
+@case(OTHERS, "--groups needs at least two groups of at least two participants each")
 def _(tmp):
     return plan("--groups", "50"), None
 
 
-@case(OTHERS, "--studies, --latent-dim, --sites and --spread are positive, --covariates is 0 or more")
+@case(OTHERS, "--studies, --latent-dim, --sites and --spread must be positive, --covariates 0 or more")
 def _(tmp):
     return plan("--groups", "20", "20", "--sites", "0"), None
 
 
-@case(OTHERS, "--nprocs is 1 or more")
+@case(OTHERS, "--nprocs must be 1 or more")
 def _(tmp):
     return plan("--groups", "20", "20", "--nprocs", "0"), None
 
 
-@case(OTHERS, "… people are more than the … simulated ones")
+@case(OTHERS, "… participants are more than the … simulated ones")
 def _(tmp):
     return plan("--groups", "9000", "9000"), None
 
 
-@case(OTHERS, "… people are more than the … that can be drawn")
+@case(OTHERS, "… participants are more than the … that can be drawn")
 def _(tmp):
     bank, rng = load_bank(), np.random.default_rng(0)
 
@@ -288,9 +288,9 @@ def cohort_case(message, first, second):
 
 TWO, ONE = (["--n-participants", n] for n in "21")
 cohort_case(
-    "The output folder is not empty: it holds a cohort simulated with other settings.", ONE, [*ONE, "--seed", "9"]
+    "The output folder is not empty: it contains a cohort simulated with other settings.", ONE, [*ONE, "--seed", "9"]
 )
-cohort_case("The output folder is not empty: it holds … participants more than are asked for.", TWO, ONE)
+cohort_case("The output folder is not empty: it contains … participants more than requested.", TWO, ONE)
 
 
 @case(OTHERS, "The output folder cannot be written: ….")

@@ -40,7 +40,7 @@ def sources(tmp):
     return lambda: _sources(Config(tmp, tmp / "out", "participant"))
 
 
-@case(LEVELS, "the dataset holds no T1-weighted image that fits the request")
+@case(LEVELS, "the dataset has no T1-weighted image that matches the request")
 def _(tmp):
     dataset(tmp, "sub-01/anat/sub-01_T2w.nii.gz")
     return sources(tmp), lambda: dataset(tmp, T1W) and None
@@ -56,8 +56,8 @@ def empty_files(message, count):
         return sources(tmp), lambda: dataset(tmp, names[0]) and None
 
 
-empty_files("nothing that was asked for can be used …", 2)
-empty_files("nothing that was asked for can be used … … and … more", 12)
+empty_files("none of the requested scans can be used …", 2)
+empty_files("none of the requested scans can be used … … and … more", 12)
 
 
 @case(
@@ -70,7 +70,7 @@ def _(tmp):
     return lambda: find_maps([tmp]).unusable, lambda: nameless.rename(tmp / "mri" / "mwp1sub-01_T1w.nii") and None
 
 
-@case(LEVELS, "there is no group '…' to be the reference")
+@case(LEVELS, "there is no group '…' to serve as the reference")
 def _(tmp):
     a_map(tmp, "01")
     maps, design = find_maps([tmp]).maps, Design(group_column="dx")
@@ -97,12 +97,12 @@ def applied(tmp, space, dataset_name):
     )
 
 
-@case(LEVELS, "the model was trained on maps in …, these are in …")
+@case(LEVELS, "the model was trained on maps in …, but these are in …")
 def _(tmp):
     return applied(tmp, "OtherSpace", "y"), lambda: applied(tmp, "PhantomSpace", "y")
 
 
-@case(LEVELS, "… of the participants were in the training of this model: … ...")
+@case(LEVELS, "… of the participants were in the training cohort of this model: … ...")
 def _(tmp):
     return applied(tmp, "PhantomSpace", "x"), lambda: applied(tmp, "PhantomSpace", "y")
 
@@ -262,7 +262,7 @@ def _(tmp):
     return segmented(bright - 700), lambda: segmented(bright)
 
 
-@case(ENGINES, "ANTs cannot work in a folder whose name holds brackets, commas, blanks or letters outside ASCII.")
+@case(ENGINES, "ANTs cannot use a folder whose name contains brackets, commas, spaces or non-ASCII letters.")
 def _(tmp):
     def name(folder):
         # No other place may be written, where a link with a plain name could lie.
@@ -272,7 +272,7 @@ def _(tmp):
     return lambda: name(tmp / "a [b], c"), lambda: lambda: name(tmp / "abc")
 
 
-@case(ENGINES, "the step could not be carried out (…)")
+@case(ENGINES, "the step could not be run (…)")
 def _(tmp):
     def hand_back():
         raise _explain(OSError("the result cannot be sent"), tmp)
@@ -284,9 +284,9 @@ def _(tmp):
 ELSEWHERE = {
     "The registration to … failed (…).":
         "participant/test_normalize.py::test_a_field_that_is_no_number_is_an_error_of_the_scan",
-    "The template's white matter hardly meets the brain of this scan.":
+    "The template's white matter hardly overlaps the brain of this scan.":
         "participant/test_tissue.py::test_no_template_white_matter_in_the_mask_is_an_error",
-    "the step was ended from outside (…), most likely for want of memory":
+    "the step was killed from outside (…), most likely because memory ran out":
         "workflows/engine/test_interface.py::test_a_killed_worker_fails_its_own_step_only",
     "So much atrophy cannot be planted in these … regions together: there is too little cerebrospinal fluid near … to "
     "take the room.": "simulate/test_simulate_head.py::test_more_atrophy_than_there_is_room_for",

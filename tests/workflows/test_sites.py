@@ -37,7 +37,7 @@ def test_one_site_among_small_ones(tmp_path, told):
     assert left_out(tmp_path, TABLE[TABLE["scanner"].isin(["1", "4"])]) == []  # two people are left to train on
     more = TABLE.assign(scanner=["1"] * 24 + [str(i) for i in range(2, 8)])
     assert left_out(tmp_path, more) == ["1"]
-    assert "1 site is left out: 7 trainings instead of 6" in told.text
+    assert "1 site is left out in turn: 7 trainings instead of 6" in told.text
 
 
 def test_one_site_is_none(tmp_path, told):

@@ -36,7 +36,7 @@ def segment(
 
     inside = np.asarray(mask.dataobj) > 0
     if np.count_nonzero(inside) < 1000:
-        raise ScanError("The brain mask is empty.", remedy="Look at the brain mask; try --skull-strip force.")
+        raise ScanError("The brain mask is empty.", remedy="Inspect the brain mask; try --skull-strip force.")
     box = bounding_box(inside)
     within = inside[box]
     csf, gm, wm = (np.asarray(image.dataobj, np.float32)[box] for image in (csf_prior, gm_prior, wm_prior))

@@ -64,7 +64,7 @@ def shorten_socket_paths() -> None:
             current_process()._config["tempdir"] = short  # type: ignore[attr-defined]  # not public
             atexit.register(shutil.rmtree, short, ignore_errors=True)
             return
-    logger.warning("TMPDIR (%s) may be too long for sockets, and no short folder can be written", own)
+    logger.warning("TMPDIR (%s) may be too long for sockets, and no shorter folder can be written", own)
 
 
 def processors() -> int:
@@ -125,7 +125,8 @@ def work_folder(config: Config, branches: Sequence[str] = ("*",)) -> Path:
     except OSError:
         folder = Path(tempfile.mkdtemp(prefix="latentatlas-work-"))
         logger.warning(
-            "the work folder %s cannot be written: using %s, so this run cannot be resumed (choose one with -w)",
+            "the work folder %s cannot be written: using %s instead, so this run cannot be resumed (choose a folder "
+            "with -w)",
             config.work_dir,
             folder,
         )

@@ -158,7 +158,7 @@ def _fit(workflow: Any, plugin: Any) -> None:
             node.n_procs = processors
     if greedy:
         logger.warning(
-            "%s may need more memory than the %.1f GB there are, and will run alone", ", ".join(sorted(greedy)), memory
+            "%s may need more memory than the available %.1f GB, and will run alone", ", ".join(sorted(greedy)), memory
         )
 
 

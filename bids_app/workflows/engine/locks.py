@@ -73,7 +73,7 @@ def refuse(name: str, who: str) -> OutputError:
     """The error of a run that found something taken."""
     return OutputError(
         f"another run is working on {name}: {who}",
-        remedy="wait until it has ended, or end it; then run the same command again, which does only what is missing",
+        remedy="wait until it ends, or stop it; then run the same command again, which does only what is missing",
     )
 
 
@@ -92,7 +92,9 @@ def _lock(path: Path, held: ExitStack, patience: float = 0.3) -> str | None:
         except (OSError, ValueError, KeyError):
             return "whoever holds " + str(path)
     except (OSError, NotImplementedError) as error:
-        logger.warning("%s has no file locks (%s): start no other run on the same participants", path.parent, error)
+        logger.warning(
+            "%s does not support file locks (%s): do not start another run on the same participants", path.parent, error
+        )
         return None
     held.callback(_release, lock, path)
     job = next((f"job {os.environ[k]}, " for k in ("SLURM_JOB_ID", "PBS_JOBID", "JOB_ID") if k in os.environ), "")

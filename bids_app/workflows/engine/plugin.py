@@ -54,13 +54,14 @@ def _explain(error: BaseException, folder: Path) -> ScanError:
     """Why a step ended that could not say so itself."""
     if isinstance(error, BrokenExecutor):
         return ScanError(
-            f"the step was ended from outside ({type(error).__name__}), most likely for want of memory",
-            remedy="run fewer at a time (--nprocs), or on a machine with more memory; what is finished is kept",
+            f"the step was killed from outside ({type(error).__name__}), most likely because memory ran out",
+            remedy="run fewer steps at a time (--nprocs), or use a machine with more memory; finished results are kept",
         )
     return ScanError(
-        f"the step could not be carried out ({one_line(error)})",
+        f"the step could not be run ({one_line(error)})",
         file=folder,
-        remedy="run the same command again; if it fails again, say so to the developers, with the crash file in logs/",
+        remedy="run the same command again; if it fails again, report it to the developers with the crash file in "
+        "logs/",
     )
 
 

@@ -96,7 +96,7 @@ def _analyse(config: Config, logs: Path) -> list[Failure]:
     maps, quality = [maps[i] for i in order], [quality[i] for i in order]
     table = table.iloc[order].reset_index(drop=True)
     if visits:
-        logger.info("a participant's scans are put in order by %s", visits)
+        logger.info("the scans of a participant are ordered by %s", visits)
     design = _design(config)
     _check(config, maps, table, design)
     nprocs = config.nprocs or processors()
@@ -165,12 +165,12 @@ def _maps(config: Config) -> tuple[list[GreyMatterMap], list[Unusable]]:
         raise NoInputError(
             "there are no grey-matter maps to analyse",
             file=config.output_dir,
-            remedy="run the participant level first, or name a dataset of maps with --derivatives",
+            remedy="run the participant level first, or give a dataset of maps with --derivatives",
         )
     check_alike(
         maps,
         "choose with --template (name[:cohort-<label>][:res-<label>]) and --resolution, or process all participants "
-        "alike",
+        "in the same way",
     )
     logger.info("%d maps in %s", len(maps), maps[0].template)
     return maps, unusable
@@ -190,7 +190,7 @@ def _trusted(maps: list[GreyMatterMap]) -> tuple[list[GreyMatterMap], list[dict[
         if facts.get("QualityVerdict") == "fail":
             reason = "; ".join(facts.get("QualityReasons", [])) or "failed the quality gate"
             left_out.append(_left_out(item.prefix, reason))
-            logger.warning("%s is left out: %s", item.prefix, reason)
+            logger.warning("%s is excluded: %s", item.prefix, reason)
         else:
             kept.append(item)
             sidecars.append(facts)
@@ -248,22 +248,25 @@ def _check(config: Config, maps: Sequence[GreyMatterMap], table: pd.DataFrame, d
         known = sorted({name for name in read_categories(table, column, design.file) if name}) if column else []
         if config.reference_group not in known:
             raise DatasetError(
-                f"there is no group '{config.reference_group}' to be the reference",
+                f"there is no group '{config.reference_group}' to serve as the reference",
                 file=design.file,
-                remedy=f"name one of these with --reference-group: {', '.join(known)}"
+                remedy=f"use one of these with --reference-group: {', '.join(known)}"
                 if known
                 else "give --group-column",
             )
     for warning in _head_size(maps, design):
         logger.warning("%s", warning)
     if not design.group_column:
-        logger.warning("no --group-column: the latent space is described, nothing is compared")
+        logger.warning("no --group-column: the latent space is described, but nothing is compared")
     grid: Any = nib.load(maps[0].path)
     load_atlas(config.atlas, grid)
     atlas = named(config.atlas)
     if atlas and not maps[0].space.startswith(atlas.space):
         logger.warning(
-            "%s is brought to %s space, the maps are in %s: it fits roughly", atlas.name, atlas.space, maps[0].space
+            "%s is transformed to %s space, but the maps are in %s: it fits only roughly",
+            atlas.name,
+            atlas.space,
+            maps[0].space,
         )
     if config.model_dir:
         load_model(config.model_dir)
@@ -282,15 +285,15 @@ def _sites_left_out(config: Config, table: pd.DataFrame) -> list[str] | None:
     reasons = not_left_out(sites, people)
     for site, reason in reasons.items():
         if reason:
-            logger.warning("nothing is said of site %s by itself: %s", site, reason)
+            logger.warning("site %s is not tested on its own: %s", site, reason)
     if config.model or config.site_checks != "all":
         return None
     chosen = [site for site, reason in reasons.items() if not reason]
     usual = 1 + min(config.folds, len(set(people)))
     if chosen:
         logger.info(
-            "%s: %d trainings instead of %d, about %.1f times as long (--site-checks latents does without)",
-            "1 site is left out" if len(chosen) == 1 else f"{len(chosen)} sites are left out one by one",
+            "%s: %d trainings instead of %d, about %.1f times as long (--site-checks latents omits them)",
+            "1 site is left out in turn" if len(chosen) == 1 else f"{len(chosen)} sites are left out in turn",
             usual + len(chosen),
             usual,
             (usual + len(chosen)) / usual,
@@ -304,8 +307,8 @@ def _head_size(maps: Sequence[GreyMatterMap], design: Design) -> list[str]:
     if not any(m.modulated for m in maps) or any(part in name for name in removed for part in HEAD_SIZE):
         return []
     return [
-        "The maps are modulated (they hold volumes) and head size is not among the covariates: latents and regions "
-        "grow with the head, so that a difference found here may be one of head size. Add tiv to --covariates."
+        "The maps are modulated (they measure volumes) but head size is not among the covariates. Latents and regions "
+        "grow with the head, so a difference found here may reflect head size. Add tiv to --covariates."
     ]
 
 

@@ -100,7 +100,7 @@ def summarise(  # noqa: PLR0913 - the outputs of steps by their names (INPUTS)
     """
     kept = read_tsv(Path(cohort)) if cohort else maps.table
     groups = kept[config.group_column].value_counts().to_dict() if config.group_column in kept else {}
-    order = [f"A participant's scans are put in order by {maps.visits}."] if maps.visits else []
+    order = [f"The scans of a participant are ordered by {maps.visits}."] if maps.visits else []
     unusable = [{"participant_id": Path(path).name, "reason": why} for path, why in rejected or []]
     return {
         "n_scans": len(kept),

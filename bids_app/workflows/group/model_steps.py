@@ -231,17 +231,17 @@ def apply_model(
     stored, loaded, table, folds = model_files.load_model(model), load_volumes(volumes), read_tsv(cohort), np.load(fold)
     if stored.card.get("space") not in (None, space):
         raise ModelError(
-            f"the model was trained on maps in {stored.card['space']}, these are in {space}",
+            f"the model was trained on maps in {stored.card['space']}, but these are in {space}",
             file=model,
-            remedy=f"make the maps with --template {stored.card['space']}, or train anew without --model",
+            remedy=f"make the maps with --template {stored.card['space']}, or train a new model without --model",
         )
     ids = table["participant_id"]
     known = sorted({i for i in ids if model_files.was_trained_on(stored.card, model_files.qualified(dataset, i))})
     if known:
         raise DatasetError(
-            f"{len(known)} of the participants were in the training of this model: {', '.join(known[:5])} ...",
+            f"{len(known)} of the participants were in the training cohort of this model: {', '.join(known[:5])} ...",
             file=model,
-            remedy="leave them out (--participant-label), or train anew without --model",
+            remedy="exclude them (--participant-label), or train a new model without --model",
         )
     every = np.arange(len(table))
     products = {"Z": encode_all(stored, loaded, every), "fold": folds}

@@ -99,9 +99,9 @@ def _sources(config: Config) -> Found:
         raise nothing_left([*lost, *unusable], config.bids_dir)
     derived = check_dataset(config.bids_dir, strict=False).get("DatasetType") == "derivative"
     raise NoInputError(
-        "the dataset holds no T1-weighted image that fits the request",
+        "the dataset has no T1-weighted image that matches the request",
         file=config.bids_dir,
-        remedy="it is a dataset of derivatives: name the raw dataset first, and this one with --derivatives"
+        remedy="it is a derivative dataset: give the raw dataset first, and this one with --derivatives"
         if derived
         else "images are expected at sub-*/[ses-*/]anat/*_T1w.nii.gz; check --session-label and the filters",
     )
@@ -133,7 +133,7 @@ def _precomputed(config: Config) -> tuple[list[GreyMatterMap], list[Unusable]]:
         )
         logger.info("%d precomputed grey-matter maps in %s", len(maps), maps[0].template)
     else:
-        logger.warning("no map in --derivatives belongs to the participants that were asked for")
+        logger.warning("no map in --derivatives belongs to the requested participants")
     return maps, unusable
 
 
@@ -144,15 +144,13 @@ def _differ(config: Config, maps: Sequence[GreyMatterMap], scans: Sequence[Scan]
     from ...space.templates import get_template
 
     given = maps[0]
-    remedy = (
-        "leave it out with --participant-label or --session-label, or compute all maps here (without --derivatives)"
-    )
+    remedy = "exclude it with --participant-label or --session-label, or compute all maps here (without --derivatives)"
     versions = sorted({version for m in maps if (version := map_version(read_sidecar(m.path)))})
     other = [version for version in versions if generation(version) != generation(__version__)]
     if other:
         return (
-            f"there is no precomputed map of it; a map computed here, by LatentAtlas {__version__}, must not be mixed "
-            f"with those of version {', '.join(other)}\n  what to do: {remedy}"
+            f"it has no precomputed map, and a map computed here by LatentAtlas {__version__} must not be mixed with "
+            f"those of version {', '.join(other)}\n what to do: {remedy}"
         )
     here = config.template
     grid: Any = nib.load(given.path)
@@ -161,11 +159,11 @@ def _differ(config: Config, maps: Sequence[GreyMatterMap], scans: Sequence[Scan]
         template = get_template(config.template, config.grid_mm)
         alike = template.shape == grid.shape[:3] and np.allclose(template.affine, grid.affine, atol=1e-3)
     if alike:
-        logger.info("no precomputed map, and computed here: %s", _listed(scans))
+        logger.info("no precomputed map, so computed here: %s", _listed(scans))
         return None
     return (
-        f"there is no precomputed map of it; a map computed here, in {here} at {config.grid_mm:g} mm, would not be on "
-        f"the grid of the others ({given.template})\n  what to do: {remedy}"
+        f"it has no precomputed map, and a map computed here in {here} at {config.grid_mm:g} mm would not be on the "
+        f"grid of the others ({given.template})\n what to do: {remedy}"
     )
 
 
@@ -177,7 +175,7 @@ def _process(config: Config, sources: Sequence[Scan], logs: Path) -> list[Failur
     labels = space_labels(config)
     todo = [s for s in sources if not _finished(config, s, labels)]
     if len(todo) < len(sources):
-        logger.info("%d scans are finished already", len(sources) - len(todo))
+        logger.info("%d scans are already finished", len(sources) - len(todo))
     if not todo:
         return []
     nprocs = config.nprocs or processors()
