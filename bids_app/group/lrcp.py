@@ -19,6 +19,7 @@ from bids_app.group.kept import bootstrap, explained, kept_p, label_regions, spl
 from bids_app.group.rows import Rows, rows_of
 from bids_app.group.settings import AnalysisSettings
 from bids_app.group.study import Study
+from bids_app.schema.names import latent_names
 from bids_app.schema.region_tables import LRCP_REGIONS
 from bids_app.stats.association import Association, associate
 from bids_app.stats.crossfit import smallest_training_set
@@ -186,9 +187,3 @@ def _profile(association: Association, shared: dict[str, Any]) -> pd.DataFrame:
             "q": association.q.ravel(),
         }
     )
-
-
-def latent_names(k: int) -> list[str]:
-    """``latent_01`` ... as in phenotype/latents.tsv."""
-    width = max(2, len(str(k)))
-    return [f"latent_{i:0{width}d}" for i in range(1, k + 1)]

@@ -16,9 +16,8 @@ import numpy as np
 import pandas as pd
 
 from bids_app.errors import ConfigError
-from bids_app.group.study import Design, Study, build_questions, build_study
-from bids_app.model.cross_fitting import split_participants
-from bids_app.model.plan import make_plan
+from bids_app.group.study import Design, Study
+from bids_app.group.vectors import study_of_vectors
 from bids_app.planning import PATTERNS
 
 FOLDS, ASKED = 5, 64
@@ -157,33 +156,9 @@ def draw(bank: Bank, scenario: Scenario, rng: np.random.Generator) -> tuple[pd.D
 
 def build(bank: Bank, scenario: Scenario, table: pd.DataFrame, maps: np.ndarray, seed: int) -> Study:
     """The study that the program makes of these maps: the linear path, learnt for every fold and in full."""
-    ids, n = table["participant_id"].tolist(), len(table)
-    fold = split_participants(ids, FOLDS, seed, table["group"].tolist())
-    k = make_plan(ids, fold, latent_dim=scenario.latent_dim).latent_dim
-    observed = bank.mean + maps @ bank.loadings
-    reconstructed, explained, by_fold = np.zeros(observed.shape), np.zeros(n), []
-    for f in range(FOLDS):
-        held = fold == f
-        centre, axes = _components(maps[~held], k)
-        by_fold.append((maps - centre) @ axes.T)
-        made = centre + by_fold[-1][held] @ axes
-        reconstructed[held] = bank.mean + made @ bank.loadings
-        left, total = ((maps[held] - made) ** 2).sum(axis=1), ((maps[held] - centre) ** 2).sum(axis=1)
-        explained[held] = 1 - left / np.maximum(total, 1e-300)
-    centre, axes = _components(maps, k)
-    products = {"Z": (maps - centre) @ axes.T, "Zf": np.stack(by_fold), "fold": fold, "ev_ae": explained}
     covariates = (*COVARIATES, *(f"covariate{number + 1}" for number in range(scenario.covariates)))
     design = Design("group", (), covariates, "site" if scenario.sites > 1 else None)
-    questions = build_questions(table, design)
-    return build_study(
-        table[["participant_id"]], bank.regions, questions, products, observed, (observed, reconstructed)
+    readout = bank.loadings, bank.mean
+    return study_of_vectors(
+        table, bank.regions, maps, readout, design, latent_dim=scenario.latent_dim, folds=FOLDS, seed=seed
     )
-
-
-def _components(maps: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean (D,) and the first k principal axes (k, D), from inner products: maps are fewer than coordinates."""
-    centre = maps.mean(axis=0)
-    left = maps - centre
-    values, vectors = np.linalg.eigh(left @ left.T)
-    order = np.argsort(-values)[: min(k, len(maps) - 1)]
-    return centre, (vectors[:, order] / np.sqrt(np.maximum(values[order], 1e-12))).T @ left

@@ -9,10 +9,11 @@ from scipy import stats
 from sklearn.linear_model import LinearRegression
 
 from bids_app.group.design import build_contrasts, build_covariates
-from bids_app.group.lrcp import latent_names, lrcp
+from bids_app.group.lrcp import lrcp
 from bids_app.group.sam import sam
 from bids_app.group.settings import AnalysisSettings
 from bids_app.schema.labels import CARRIED_ONLY, KEPT, LOST, NEITHER, NOT_CARRIED, PARTLY
+from bids_app.schema.names import latent_names
 from bids_app.stats.discriminability import auc
 from bids_app.stats.multiplicity import holm_levels
 
