@@ -130,13 +130,7 @@ class Config:
         "model",
         choices=tuple(a.name for a in ARCHITECTURES),
     )
-    latent_dim: int = _option(
-        64,
-        "maximum number of latent variables; fewer are used with few maps",
-        "model",
-        read=to.positive(int),
-        metavar="K",
-    )
+    latent_dim: int = _option(64, "maximum number of latent variables", "model", read=to.positive(int), metavar="K")
     epochs: int | None = _option(
         None,
         "maximum number of training epochs (default: set by the plan; early stopping decides)",

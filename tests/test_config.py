@@ -155,4 +155,4 @@ def test_a_model_brings_its_architecture(tmp_path, capsys):
         "conv",
     ]
     assert main(command) == 78
-    assert "leave --architecture out" in capsys.readouterr().err
+    assert "omit --architecture" in capsys.readouterr().err

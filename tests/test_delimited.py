@@ -89,8 +89,8 @@ def test_only_n_a_and_nothing_are_missing(read):
         ("", "empty"),
         ("\n \n", "empty"),
         (b"PK\x03\x04" + bytes(range(256)), "spreadsheet"),
-        (b"\x1f\x8b\x00\x01\x02" * 9, "no text"),
-        ("/annex/objects/MD5E-s30--abc.tsv\n", "only points to it"),
+        (b"\x1f\x8b\x00\x01\x02" * 9, "not a text file"),
+        ("/annex/objects/MD5E-s30--abc.tsv\n", "only a pointer to it"),
     ],
 )
 def test_what_is_no_table_is_refused_in_words(read, content, said):
@@ -103,11 +103,11 @@ def test_a_table_that_is_not_there(tmp_path):
     with pytest.raises(NoInputError):
         read_delimited(tmp_path / "x.tsv")
     (tmp_path / "x.tsv").symlink_to(tmp_path / "annex")
-    with pytest.raises(DatasetError, match="link leads to nothing"):
+    with pytest.raises(DatasetError, match="the link is broken"):
         read_delimited(tmp_path / "x.tsv")
     os.mkfifo(tmp_path / "pipe.tsv")
     for other in (tmp_path, tmp_path / "pipe.tsv"):
-        with pytest.raises(DatasetError, match="it is no file"):
+        with pytest.raises(DatasetError, match="it is not a file"):
             read_delimited(other)
 
 

@@ -55,7 +55,7 @@ def not_left_out(site: np.ndarray, participants: np.ndarray) -> dict[str, str]:
     for name, reason in reasons.items():
         others = len(set(participants) - set(participants[site == name]))
         if not reason and not are_enough(others):
-            reasons[name] = f"the {others} participants of other sites are too few for training"
+            reasons[name] = f"{others} participants of other sites are too few for training"
     return reasons
 
 

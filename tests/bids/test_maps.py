@@ -67,13 +67,13 @@ def test_maps_of_the_preferred_space_are_taken_alone(tmp_path):
 
 def test_cat12_maps_that_cannot_be_used_are_named(tmp_path):
     map_file(tmp_path / "mri" / "m0wp1sub-01_T1w.nii")
-    with pytest.raises(DatasetError, match=r"nonlinear part only.*m0wp1sub-01_T1w.nii"):
+    with pytest.raises(DatasetError, match=r"only for the nonlinear part.*m0wp1sub-01_T1w.nii"):
         find_maps([tmp_path])
     map_file(tmp_path / "mri" / "mwp1patient7.nii")
     map_file(tmp_path / "mri" / "mwp1sub-02_T1w.nii")
     found = find_maps([tmp_path])
     assert [m.prefix for m in found.maps] == ["sub-02"]
-    assert [(u.name, "does not say whose" in u.reason) for u in found.unusable] == [("mwp1patient7.nii", True)]
+    assert [(u.name, "does not identify the scan" in u.reason) for u in found.unusable] == [("mwp1patient7.nii", True)]
 
 
 def test_fmriprep_maps_of_any_space_with_their_transform(tmp_path):
@@ -184,7 +184,7 @@ def test_maps_that_cannot_be_opened_are_named_and_the_others_taken(tmp_path):
     assert [m.subject for m in found.maps] == ["01"]
     assert [u.name for u in found.unusable] == ["sub-02", "sub-03", "sub-04", "sub-05"]
     for item, words in zip(
-        found.unusable, ("link leads to nothing", "is empty", "cannot be read", "sidecar"), strict=True
+        found.unusable, ("the link is broken", "is empty", "cannot be read", "sidecar"), strict=True
     ):
         assert words in item.reason
         assert item.name in item.reason
@@ -195,7 +195,7 @@ def test_people_of_one_label_in_two_datasets_are_never_made_one(tmp_path):
     for root, labels in (("a", ("01", "02")), ("b", ("02", "03"))):
         for label in labels:
             map_file(tmp_path / root / name.format(label))
-    with pytest.raises(DatasetError, match=r"sub-02.*one person or several"):
+    with pytest.raises(DatasetError, match=r"sub-02.*are they the same person"):
         find_maps([tmp_path / "a", tmp_path / "b"])
     (tmp_path / "b" / name.format("02")).unlink()
     found = find_maps([tmp_path / "a", tmp_path / "b"]).maps

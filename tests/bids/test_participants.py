@@ -34,14 +34,14 @@ def test_spellings_that_could_be_two_participants_match_none(table, told):
     root = table("participant_id\tage\n1\t70\n001\t71\nsub-02\t60\n")
     found = read_participants([root], ["01", "02"], [None, None])
     np.testing.assert_array_equal(found["age"], [np.nan, 60])
-    assert "nothing is known" in told.text
+    assert "has no information about" in told.text
     assert "sub-01" in told.text
     found = read_participants([table("participant_id\tage\nA1\t70\na1\t71\n")], ["A1", "a1"], [None, None])
     assert found["age"].tolist() == [70, 71]
 
 
 def test_a_table_of_other_people_is_refused(table):
-    with pytest.raises(DatasetError, match=r"fits no scan|no row .* fits any scan.*sub-x1.*sub-01"):
+    with pytest.raises(DatasetError, match=r"no row .* matches any scan.*sub-x1.*sub-01"):
         read_participants([table("participant_id\tage\nx1\t70\nx2\t3\n")], ["01"], [None])
 
 
@@ -104,7 +104,7 @@ def test_tables_of_several_datasets_are_joined(table, told):
     assert found["age"].tolist() == [30, 50]
     np.testing.assert_array_equal(found["mmse"], [np.nan, 28])
     assert found["site"].tolist()[0] == "A"
-    assert "nothing is known" not in told.text
+    assert "has no information about" not in told.text
 
 
 def test_tables_that_disagree_are_refused(table):

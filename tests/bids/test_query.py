@@ -85,7 +85,7 @@ def test_pieces_of_one_image_are_no_scans_of_their_own(tmp_path):
     assert [item.name for item in found.unusable] == [
         f"sub-01_{more}chunk-{n}" for more in ("acq-x_", "") for n in (1, 2)
     ]
-    assert all("one of the 2 pieces" in item.reason and "what to do: join" in item.reason for item in found.unusable)
+    assert all("one of the 2 parts" in item.reason and "what to do: join" in item.reason for item in found.unusable)
     (tmp_path / "filter.json").write_text('{"t1w": {"chunk": "2", "acquisition": "x"}}')
     assert [s.prefix for s in find_t1w(root, filter_file=tmp_path / "filter.json").scans] == ["sub-01_acq-x_chunk-2"]
 
@@ -118,7 +118,7 @@ def test_several_images_of_a_session_are_chosen_by_rule(tmp_path, told):
     }  # fmt: skip
     for words in (
         "without contrast agent",
-        "rec-norm is taken",
+        "rec-norm is preferred",
         "the first echo",
         "differ in reconstruction",
         "sub-03",
@@ -159,8 +159,8 @@ def test_what_cannot_be_used_is_named_and_the_rest_found(tmp_path, told):
     reasons = dict(found.unusable)
     assert sorted(reasons) == ["sub-02", "sub-04", "sub-05", "sub-06", "sub-07", "sub-08", "sub-09"]
     for name, words in (
-        ("sub-02", "sub-02_T1w.nii.gz"), ("sub-02", "sub-02_T1w.nii,"), ("sub-05", "whose is it"),
-        ("sub-06", "is empty"), ("sub-07", "only points to it"), ("sub-08", "a folder"), ("sub-09", "leads to nothing"),
+        ("sub-02", "sub-02_T1w.nii.gz"), ("sub-02", "sub-02_T1w.nii,"), ("sub-05", "unclear whose scan it is"),
+        ("sub-06", "is empty"), ("sub-07", "only a pointer"), ("sub-08", "a folder"), ("sub-09", "the link is broken"),
     ):  # fmt: skip
         assert words in reasons[name]
     for name in ("backup/sub-03_T1w.nii.gz", "sub-01_T1w_copy.nii.gz", "sub-01/sub-01_T1w.nii.gz"):
@@ -175,8 +175,8 @@ def test_what_cannot_be_used_is_named_and_the_rest_found(tmp_path, told):
         ({"t1w": {"acqisition": "x"}}, "did you mean 'acquisition'"),
         ({"t1w": {"acq": {"x": 1}}}, "neither a label"),
         ({"t1w": {"acq": True}}, "neither a label"),
-        ({"t1w": ["acq"]}, "no JSON object"),
-        (["t1w"], "no JSON object"),
+        ({"t1w": ["acq"]}, "not a JSON object"),
+        (["t1w"], "not a JSON object"),
         ({"t1w": {"suffix": "T2w"}}, "only T1w"),
         ({"t1w": {"acq": "(", "regex_search": True}}, "regular expression"),
         ({"t1w": {"regex_search": "yes"}}, "neither true nor false"),

@@ -30,7 +30,7 @@ def test_a_cell_that_is_no_number_is_named_and_the_column_refused(cell):
 
 
 def test_decimal_commas_are_refused():
-    with pytest.raises(DatasetError, match="decimals take a point"):
+    with pytest.raises(DatasetError, match="use a decimal point"):
         as_numbers(people([f"{age},5" for age in AGES]), "age", "x")
 
 

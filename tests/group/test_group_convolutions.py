@@ -82,7 +82,7 @@ def test_the_grade_follows_the_errors(cohort_maker, gain, grade):
 @pytest.mark.parametrize(
     ("changed", "reason"),
     [
-        ({"epochs": 0}, "no epoch of training in any fold"),
+        ({"epochs": 0}, "not trained for any epoch in any fold"),
         ({"n": 4}, "with 4 participants"),
     ],
 )

@@ -116,13 +116,13 @@ def test_people_count_once_and_each_folds_model_is_its_own():
 def test_sites_of_few_people_are_not_testable_and_say_why():
     site = np.array(["a"] * 9 + ["b"] * 4 + ["c"] * 8 + [""])
     people = np.array([f"p{i}" for i in range(22)])
-    assert too_small(site, people) == {"a": "", "b": "4 participants, and 5 are the fewest", "c": ""}
+    assert too_small(site, people) == {"a": "", "b": "4 participants, but at least 5 are needed", "c": ""}
     assert too_small(np.array(["a"] * 22), people) == {"a": "there is no other site"}
-    assert too_small(site, np.array(["p1"] * 22))["a"] == "1 participant, and 5 are the fewest"
+    assert too_small(site, np.array(["p1"] * 22))["a"] == "1 participant, but at least 5 are needed"
     two = np.array(["a"] * 20 + ["b"] * 2)
     assert "2 participants" in not_left_out(two, people)["b"]
     lopsided = np.array(["a"] * 18 + ["b"] * 4)
-    assert not_left_out(lopsided, people)["a"] == "4 participants of other sites are too few to train on"
+    assert not_left_out(lopsided, people)["a"] == "4 participants of other sites are too few for training"
     x = np.random.default_rng(0).normal(size=(22, 3))
     table = tell_sites_apart(x, two, np.empty((22, 0)), np.arange(22) % 5, people)
     assert table["p"].isna().all()
@@ -141,8 +141,8 @@ def test_where_no_site_can_be_left_out_the_table_says_why():
     table = site_errors(site, people, people % 3, nothing, {})
     assert table["site"].tolist() == ["a", "b"]
     assert table["reason"].tolist() == [
-        "4 participants of other sites are too few to train on",
-        "4 participants, and 5 are the fewest",
+        "4 participants of other sites are too few for training",
+        "4 participants, but at least 5 are needed",
     ]
 
 

@@ -111,7 +111,7 @@ def test_the_cohort_gives_a_look_and_never_a_fail_or_a_pass():
     quality.loc[10, ["QualityVerdict", "Noise"]] = None, 0.2
     judged = with_cohort(quality)
     assert judged["QualityVerdict"].to_list()[7:11] == ["look", "look", "fail", "look"]
-    assert "fluid's share of 0.600" in judged["QualityReasons"][7]
+    assert "fluid fraction of 0.600" in judged["QualityReasons"][7]
     assert judged["QualityReasons"][8] == "fluid is 0.36"
     assert judged["QualityReasons"][9].startswith("folded; noise of 0.200")
     assert judged["CohortReasons"].notna().sum() == 3

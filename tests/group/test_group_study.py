@@ -126,7 +126,7 @@ def test_the_groups_have_no_part_in_the_harmonisation(cohort, scans):
     ("design", "error", "said"),
     [
         (Design(contrasts=("AD-CN",)), DatasetError, "need --group-column"),
-        (Design("dx", harmonize="combat"), ConfigError, "no sites to harmonise"),
+        (Design("dx", harmonize="combat"), ConfigError, "harmonize combat needs sites"),
         (Design("dx", covariates=("weight",)), DatasetError, "no column 'weight'"),
         (Design("dx", site_column="scanner"), DatasetError, "no column 'scanner'"),
         (Design("dx", site_column="sex", harmonize="combat"), DatasetError, "Too few participants"),

@@ -95,7 +95,7 @@ def test_a_confounded_difference_is_not_supported(cohort_maker):
     assert (about["verdict"] == NOT_SUPPORTED).all()
     latent = compared.set_index("features")["balanced_accuracy"]
     assert latent["latent"] > 0.6 > latent["latent, covariates removed"]
-    assert "do not show that the latents add" in graded["sentence"][1]
+    assert "do not show that the latents add information" in graded["sentence"][1]
 
 
 @pytest.mark.parametrize("why", ["few", "alias", "single", "missing", "one fold"])

@@ -94,7 +94,7 @@ def test_convolutions_alone_start_at_the_mean_map(linear_cohort):
     assert fitted.model.reconstruct(X) == pytest.approx(np.tile(mean, (len(X), 1)), abs=1e-5)
     assert arrays["ev_ae"] == pytest.approx(0, abs=1e-4)
     assert fitted.choices["epochs"] == 0
-    assert "no better than the mean map" in fitted.choices["sentence"]
+    assert "did not describe held-out participants better than the mean map" in fitted.choices["sentence"]
     assert "linear" not in fitted.choices["sentence"]
 
 

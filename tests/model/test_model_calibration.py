@@ -108,16 +108,16 @@ def test_a_model_without_its_folds_gives_no_p_and_an_incomplete_one_is_refused(m
     assert (is_calibrated(folder), is_calibrated(plain)) == (True, False)
     assert np.isnan(encode_scan(one, plain).error_p)
     shutil.rmtree(torn / "folds" / "fold-1")
-    with pytest.raises(ModelError, match="not complete"):
+    with pytest.raises(ModelError, match="incomplete"):
         encode_scan(one, torn)
     shutil.copytree(folder / "folds" / "fold-1", torn / "folds" / "fold-1")
     assert encode_scan(one, torn).error_p == encode_scan(one, folder).error_p
     shutil.rmtree(torn / "folds" / f"fold-{FOLDS - 1}")  # those that are left are numbered as they should be
-    with pytest.raises(ModelError, match="not complete"):
+    with pytest.raises(ModelError, match="incomplete"):
         encode_scan(one, torn)
     other = tmp_path / "other"
     trained(other, people(40, np.random.default_rng(5), grid, points), np.arange(40).astype(str), grid)
     shutil.rmtree(other / "folds")
     shutil.copytree(folder / "folds", other / "folds")
-    with pytest.raises(ModelError, match="those of another model"):
+    with pytest.raises(ModelError, match="belong to another model"):
         encode_scan(one, other)

@@ -139,7 +139,7 @@ def test_no_epochs_is_the_linear_path(linear_cohort, fitted):
     X = linear_cohort.rows(np.flatnonzero(fold == 1))
     assert np.allclose(result.model.encode(X), result.model.linear.encode(X), atol=1e-4)
     assert result.choices["epochs"] == 0
-    assert "as good here" in result.choices["sentence"]
+    assert "performed as well" in result.choices["sentence"]
     assert np.isfinite(arrays["err"]).all()
 
 

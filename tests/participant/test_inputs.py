@@ -87,9 +87,9 @@ def test_unusable_values(write, data, words):
 
 
 def test_a_slab_or_a_wrong_voxel_size(write):
-    with pytest.raises(ScanError, match="No whole head"):
+    with pytest.raises(ScanError, match="not show a whole head"):
         load_t1w(write(noise(), np.diag([1.0, 1, 1, 1])))
-    with pytest.raises(ScanError, match="No whole head"):
+    with pytest.raises(ScanError, match="not show a whole head"):
         load_t1w(write(noise(), np.diag([12.0, 12, 12, 1])))
 
 

@@ -96,7 +96,7 @@ def test_deep_grey_as_bright_as_white_matter_follows_its_prior(phantom):
 
 def test_no_template_white_matter_in_the_mask_is_an_error(phantom):
     nothing = phantom.image(np.zeros(phantom.inside.shape))
-    with pytest.raises(ScanError, match="hardly meets"):
+    with pytest.raises(ScanError, match="hardly overlaps"):
         segment(phantom.scan, phantom.mask, nothing, nothing, phantom.priors[0])
     with pytest.raises(ScanError, match="empty"):
         segment(phantom.scan, nothing, *phantom.priors)

@@ -106,7 +106,7 @@ def test_the_command_prints_writes_and_draws(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "said", "code"),
     [
-        (["--groups", "20", "--effect-sd", "1"], "two groups or more", 2),
+        (["--groups", "20", "--effect-sd", "1"], "at least two groups", 2),
         (["--groups", "400", "400", "--effect-sd", "1"], "more than the 600", 78),
         (["--groups", "20", "20", "--effect-sd", "1", "--studies", "0"], "positive", 2),
     ],

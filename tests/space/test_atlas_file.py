@@ -66,10 +66,10 @@ def test_huge_labels_take_no_memory(atlas):
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (LABELS + 0.4 * (LABELS == 3), r"no labels: 3\.4"),
-        (np.where(LABELS == 3, np.inf, LABELS), "no labels: inf"),
+        (LABELS + 0.4 * (LABELS == 3), r"not labels: 3\.4"),
+        (np.where(LABELS == 3, np.inf, LABELS), "not labels: inf"),
         (np.where(LABELS == 3, -56, LABELS).astype(np.int8), "negative labels: -56"),
-        (np.stack([n == LABELS for n in range(1, 9)], -1).astype(np.float32), "one probability map a region"),
+        (np.stack([n == LABELS for n in range(1, 9)], -1).astype(np.float32), "probability maps per region"),
         (np.where(LABELS == 3, 2**33, LABELS).astype(np.float64), "labels above"),
         (LABELS.astype(np.int32)[:, :, 0], "three dimensions"),
         (np.zeros_like(LABELS).astype(np.int16), "none of the atlas's labels"),
@@ -85,11 +85,11 @@ def test_images_that_are_no_labels(atlas, data, said):
 @pytest.mark.parametrize(
     ("table", "said"),
     [
-        (TABLE.replace("3\t", "2\t"), "more than once the index 2"),
-        (TABLE.replace("region 3", "region 2"), "more than once the name region 2"),
-        (TABLE.replace("3\t", "x\t"), "no label: x"),
-        (TABLE.replace("3\t", "2.5\t"), "no label: 2.5"),
-        (TABLE.replace("3\t", "\t"), "no label: n/a"),
+        (TABLE.replace("3\t", "2\t"), "duplicates of the index 2"),
+        (TABLE.replace("region 3", "region 2"), "duplicates of the name region 2"),
+        (TABLE.replace("3\t", "x\t"), "not labels: x"),
+        (TABLE.replace("3\t", "2.5\t"), "not labels: 2.5"),
+        (TABLE.replace("3\t", "\t"), "not labels: n/a"),
         (TABLE.replace("region 3", ""), "no name: 3"),
         (TABLE.replace("region 3", "participant_id"), "no region can be called"),
         (TABLE.replace("index", "label"), "it has label, name"),
@@ -123,7 +123,7 @@ def test_absent_and_extra_labels_are_named(atlas, told):
     found = load_atlas(atlas(LABELS.astype(np.int16), table), GRID)
     assert found.table["name"].tolist() == NAMES[:7]
     assert "no voxel of nobody" in told.text
-    assert "labels without a name are no regions: 8" in told.text
+    assert "labels without a name are not used as regions: 8" in told.text
     half = nib.Nifti1Image(np.ones((8, 20, 20), np.float32), AFFINE)
     assert load_atlas(atlas(LABELS.astype(np.int16)), half).table["name"].tolist() == NAMES[:4]
     assert "left out: region 5, region 6" in told.text
@@ -140,5 +140,5 @@ def test_files_without_content(tmp_path, atlas):
         load_atlas(file, GRID)
     file.unlink()
     file.symlink_to("nowhere")
-    with pytest.raises(NoInputError, match="link leads to nothing"):
+    with pytest.raises(NoInputError, match="the link is broken"):
         load_atlas(file, GRID)

@@ -175,8 +175,8 @@ FILTER = "the BIDS filter file "
 GOOD = '{"t1w": {"acquisition": "mprage"}}'
 for message, bad in {
     FILTER + "is not readable (…)": "{t1w: 1}",
-    FILTER + "is no JSON object": "[1]",
-    FILTER + "names the … '…', which is not known": '{"t1w": {"acquistion": "mprage"}}',
+    FILTER + "is not a JSON object": "[1]",
+    FILTER + "has an unknown …: '…'": '{"t1w": {"acquistion": "mprage"}}',
     "the filters for t1w are not a JSON object": '{"t1w": "mprage"}',
     "regex_search is neither true nor false": '{"t1w": {"regex_search": "yes"}}',
     "only T1w images are used, not … '…'": '{"t1w": {"suffix": "T2w"}}',
@@ -201,7 +201,7 @@ table_case("this is not a text file: a spreadsheet with the wrong extension?", b
 table_case("the table has columns without a name: number …", "a\t\tb\n1\t2\t3\n", "a\tc\tb\n1\t2\t3\n")
 table_case("the table has several columns called …", "a\ta\n1\t2\n", "a\tb\n1\t2\n")
 table_case("the columns are not separated by tabs: the first line is '…'", "a,b\n1,2\n", "a\tb\n1\t2\n")
-WHICH = "which cell belongs to which column is not known"
+WHICH = "it is unclear which cell belongs to which column"
 table_case(f"the header has … cells, but …: {WHICH}", "a\tb\n1\t2\t3\n", "a\tb\n1\t2\n")
 table_case(f"the header has … cells and … blank ones, but …: {WHICH}", "a\tb\t\n1\t2\t3\t4\n", "a\tb\n1\t2\n")
 

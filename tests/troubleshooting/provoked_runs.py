@@ -62,7 +62,7 @@ empty_files("none of the requested scans can be used … … and … more", 12)
 
 @case(
     LEVELS,
-    "the name of this CAT12 map does not say whose it is: name it after its scan, as CAT12 does for BIDS input "
+    "the name of this CAT12 map does not identify the scan: rename it after its scan, as CAT12 does for BIDS input "
     "(mwp1sub-01[_ses-1]_T1w.nii)",
 )
 def _(tmp):

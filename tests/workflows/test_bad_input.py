@@ -134,7 +134,7 @@ def test_columns_that_do_not_fit(maps, tmp_path, options, words, capsys):
 
 def test_harmonisation_without_sites(maps, tmp_path, capsys):
     arguments = [maps, tmp_path / "out", "group", "-w", tmp_path / "w", "--harmonize", "combat"]
-    check(arguments, 78, "no sites to harmonise", "--site-column", capsys=capsys)
+    check(arguments, 78, "harmonize combat needs sites", "--site-column", capsys=capsys)
 
 
 def test_a_primary_contrast_that_is_not_asked_for(maps, tmp_path, capsys):

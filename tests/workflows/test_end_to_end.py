@@ -85,7 +85,7 @@ def test_every_bad_scan_is_named_with_what_to_do(processed, capsys):
     assert participant(root) == 1
     message = capsys.readouterr().err
     assert "Traceback" not in message
-    assert "3 scans are finished already" in message
+    assert "3 scans are already finished" in message
     for name in ("truncated", "empty", "nan", "4d"):
         assert f"sub-bad{name}_T1w.nii.gz" in message
     assert message.count("what to do") == 4
@@ -336,7 +336,7 @@ def test_maps_of_versions_that_must_not_be_mixed_are_refused_together(processed,
         message = capsys.readouterr().err
         assert "0.4.0: sub-02 (1 scan)" in message
         assert f"{__version__}: sub-01, sub-03 (2 scans)" in message
-        assert "run the participant level again" in message
+        assert "process all scans again" in message
     # Copied by this version, it is still a map of that one, and so is nothing to put new maps beside.
     copied = [root / "bids", tmp_path / "copied", "participant", "-w", tmp_path / "w", "-d", old, "--participant-label"]
     assert main([str(c) for c in (*copied, "02")]) == 0
@@ -445,11 +445,11 @@ def test_the_model_encodes_strangers_but_not_its_own_cohort(analysed, tmp_path, 
     assert (strange["error_p_bound"] >= strange["error_p"]).all()
     page = tmp_path / "out" / "group.html"
     assert "strangeness" in sections(page)
-    assert "How strange each brain is to the model" in page.read_text()
+    assert "How unusual each brain is for the model" in page.read_text()
     assert "cross-conformal p value" in (tmp_path / "out/logs/CITATION.md").read_text()
     assert undocumented(tmp_path / "out") == []
     assert main([str(analysed / "maps"), str(tmp_path / "again"), *common]) == 1
-    assert "in the training of this model" in capsys.readouterr().err
+    assert "in the training cohort of this model" in capsys.readouterr().err
 
 
 def test_precomputed_maps_are_adopted_and_encoded(analysed, tmp_path, capsys):

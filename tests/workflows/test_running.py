@@ -76,8 +76,8 @@ def test_a_current_folder_that_is_gone(tmp_path):
         "sys.exit(main(sys.argv[1:]))"
     )
     for arguments, code, said in (
-        (["bids", str(tmp_path / "out")], 78, "current folder, which is gone"),
-        ([str(bids), str(tmp_path / "out")], 78, "current folder, which is gone"),
+        (["bids", str(tmp_path / "out")], 78, "current folder, which no longer exists"),
+        ([str(bids), str(tmp_path / "out")], 78, "current folder, which no longer exists"),
         ([str(bids), str(tmp_path / "out"), "-w", str(tmp_path / "w")], 66, "no T1-weighted image"),
     ):
         lost.mkdir(exist_ok=True)
@@ -132,8 +132,8 @@ def test_a_dataset_that_got_another_name_is_told_what_to_do(tmp_path, capsys):
     [
         ({"format_version": 1, "versions": {"latentatlas": "0.1.0"}}, r"without --model.*0\.1\.0"),
         ({"format_version": 1}, "not stated"),
-        ({"format_version": 2}, "whom it was trained on"),
-        ({"format_version": 2, "training": []}, "whom it was trained on"),
+        ({"format_version": 2}, "list its training participants"),
+        ({"format_version": 2, "training": []}, "list its training participants"),
     ],
 )
 def test_a_model_that_does_not_fit_says_what_to_do(tmp_path, card, said):
@@ -147,9 +147,9 @@ def test_a_model_that_does_not_fit_says_what_to_do(tmp_path, card, said):
     ("options", "said"),
     [
         (["--resolution", "nan"], "above zero"),
-        (["--smoothing-fwhm", "inf"], "has to be a number"),
-        (["-w", "x" * 300], "is no path"),
-        (["-d", "a\0b"], "is no path"),
+        (["--smoothing-fwhm", "inf"], "must be a number"),
+        (["-w", "x" * 300], "is not a valid path"),
+        (["-d", "a\0b"], "is not a valid path"),
     ],
 )
 def test_values_that_mean_nothing_are_refused(options, said, capsys):
@@ -160,7 +160,7 @@ def test_values_that_mean_nothing_are_refused(options, said, capsys):
 
 def test_a_dataset_whose_name_is_too_long(tmp_path, capsys):
     assert main(["x" * 300, str(tmp_path / "out"), "participant"]) == 78
-    assert "is no path" in capsys.readouterr().err
+    assert "is not a valid path" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

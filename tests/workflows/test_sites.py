@@ -20,9 +20,9 @@ def left_out(tmp_path, table=TABLE, **options):
 
 def test_the_cost_is_told_beforehand_and_small_sites_are_named(tmp_path, told):
     assert left_out(tmp_path, folds=4) == ["1", "2", "3"]
-    assert "3 sites are left out one by one: 8 trainings instead of 5, about 1.6 times as long" in told.text
+    assert "3 sites are left out in turn: 8 trainings instead of 5, about 1.6 times as long" in told.text
     assert "--site-checks latents" in told.text
-    assert "nothing is said of site 4 by itself: 2 participants, and 5 are the fewest" in told.text
+    assert "site 4 is not tested on its own: 2 participants, but at least 5 are needed" in told.text
 
 
 @pytest.mark.parametrize(

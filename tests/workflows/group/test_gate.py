@@ -64,7 +64,7 @@ def test_the_verdicts_follow_participants_tsv(cohort):
     assert quality.loc["sub-03", "QualityReasons"] == quality.loc["sub-03", "CohortReasons"]
     assert (quality.drop("sub-03")["QualityVerdict"] == "pass").all()
     assert len(quality) == 24  # a look leaves nobody out
-    assert "sub-03" in (cohort / "out/group.html").read_text().split("Scans to look at")[1][:4000]
+    assert "sub-03" in (cohort / "out/group.html").read_text().split("Scans to inspect")[1][:4000]
     sidecar = next(cohort.glob("maps/sub-03/anat/*.json"))
     assert json.loads(sidecar.read_text())["QualityVerdict"] == "pass"  # the scan's own verdict is left as it was
 

@@ -63,5 +63,5 @@ def test_maps_of_both_are_refused_together(mixed, capsys):
 def test_another_engine_makes_a_finished_scan_again(mixed, capsys):
     before = {name: facts["Fingerprint"] for name, facts in sidecars(mixed, "02").items() if "Fingerprint" in facts}
     assert run(mixed, "02", "atropos") == 0
-    assert "finished already" in capsys.readouterr().err
+    assert "already finished" in capsys.readouterr().err
     assert {n: f["Fingerprint"] for n, f in sidecars(mixed, "02").items() if "Fingerprint" in f} == before
