@@ -189,7 +189,7 @@ def axis_figure(places: pd.Series, groups: Sequence[str], regions: pd.DataFrame,
         left.scatter(mine, row + rng.uniform(-0.22, 0.22, mine.size), s=16, alpha=0.75, color=colours[name], lw=0)
         left.plot([mine.mean()] * 2, [row - 0.32, row + 0.32], color="black", lw=1.6)
     left.set_yticks(range(len(names)), [f"{_short(n)} (n = {int((of[known] == n).sum())})" for n in names])
-    left.set(xlabel="held-out place, SD within of", ylim=(len(names) - 0.4, -0.6))
+    left.set(xlabel="held-out position, SD within groups", ylim=(len(names) - 0.4, -0.6))
     size = np.abs(numeric(regions, "observed_ml_per_sd"))
     best = regions.iloc[np.argsort(-size, kind="stable")].head(top).reset_index(drop=True)
     rows = np.arange(len(best))

@@ -231,7 +231,7 @@ def test_the_group_page_shows_all_that_was_computed(analysed):
     page = analysed / "out" / "group.html"
     parts = [name for name, *_ in PARTS if name != "strangeness"]  # that is for a model from elsewhere
     assert sections(page) == [*parts, "truth", "methods", "provenance"]
-    for excuse in ("could not be drawn", "Not computed", "not written yet"):
+    for excuse in ("could not be drawn", "Not computed", "has not been written yet"):
         assert excuse not in page.read_text()
     figures = (page.parent / "group" / "figures").iterdir()
     drawn = {path.name.split("_desc-")[1].split("_")[0].rstrip("0123456789") for path in figures}
