@@ -120,7 +120,7 @@ def test_verdicts_come_first_and_are_graded(cohort, own_cohort):
     grades = [grade.name for grade in GRADES] * 4
     change(own_cohort / "group" / "verdicts.tsv", verdict=lambda column: grades[: len(column)])
     page = build_group_report(own_cohort).read_text()
-    assert "AD-CN, named beforehand, to 5 % on its own" in page
+    assert "AD-CN, specified in advance, is held to 5 % on its own" in page
     for grade in GRADES:
         assert f'<span class="grade {grade.style}">{grade.name}</span></td>' in page
 
