@@ -24,7 +24,7 @@ SEQUENTIAL = "inferno"  # dark to bright on a grey brain
 
 
 def region_image(values: pd.Series, labels: nib.Nifti1Image) -> np.ndarray:
-    """One number a region put back on the atlas.
+    """One number per region put back on the atlas.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ def viewer_html(
 ) -> str:
     """Three planes that follow the pointer, with any of the maps on the template; works without network or server.
 
-    The template (8 bit) and the region of every voxel travel once, compressed; a map is one number a region.
+    The template (8 bit) and the region of every voxel travel once, compressed; a map is one number per region.
 
     Parameters
     ----------

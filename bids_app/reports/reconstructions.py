@@ -190,7 +190,7 @@ def traversal_figure(results: GroupResults) -> Figure | None:
 
 
 def error_figure(results: GroupResults) -> Figure | None:
-    """One row a group: axial slices of the root mean squared out-of-fold error.
+    """One row per group: axial slices of the root mean squared out-of-fold error.
 
     Reads ``group/error_<group>.nii.gz``, the mean squared error at each voxel.
     """

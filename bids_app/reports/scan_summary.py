@@ -39,7 +39,7 @@ def scan_summary(scan: ScanOutputs, cohort: pd.DataFrame | None = None) -> str:
     scan : ScanOutputs
         Its sidecar holds the numbers.
     cohort : DataFrame, optional
-        ``phenotype/quality.tsv``: one row a scan, columns named as the sidecar's keys.
+        ``phenotype/quality.tsv``: one row per scan, columns named as the sidecar's keys.
     """
     meta = scan.sidecar
     parts = [_banner(meta, _cohort_reasons(scan, cohort))]

@@ -1,4 +1,4 @@
-"""Section of the group report about predictions: how well people whom the model never saw are told apart."""
+"""Section of the group report about predictions: how well unseen participants are classified."""
 
 from __future__ import annotations
 

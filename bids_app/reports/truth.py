@@ -22,7 +22,7 @@ def planted_regions(truth: pd.DataFrame) -> dict[int, bool]:
     Parameters
     ----------
     truth : DataFrame
-        ``ground_truth.tsv``: ``index``, ``name``, and the planted relative volume change in one column a group, or in
+        ``ground_truth.tsv``: ``index``, ``name``, and the planted relative volume change in one column per group, or in
         one column with the group in another.
     """
     planted = [c for c in truth if c not in ("index", "name") and not str(c).startswith("realised")]
