@@ -125,8 +125,8 @@ def licences_page() -> str:
     lines = [
         "# Licences of the dependencies",
         "",
-        "LatentAtlas itself is under the Apache License 2.0. The following tables list its direct dependencies, from "
-        "the metadata of the installed packages (`make licences` rewrites this page).",
+        "LatentAtlas itself is under the Apache License 2.0. The following tables list its direct",
+        "dependencies, from the metadata of the installed packages (`make licences` rewrites this page).",
     ]
     for title, wanted in parts.items():
         lines += ["", f"## {title}", "", "| package | licence | remark |", "|---|---|---|"]
