@@ -186,7 +186,7 @@ def viewer_html(
             }
         )
     options = "".join(f'<option value="{i}">{esc(title)}</option>' for i, title in enumerate(maps))
-    keys = "arrow keys move the crosshair, page up and page down the slice"
+    keys = "arrow keys move the crosshair, page up and page down change the slice"
     planes = "".join(
         f'<figure><canvas tabindex="0" data-plane="{plane}" role="img" aria-label="{plane} slice; {keys}"></canvas>'
         "<figcaption></figcaption></figure>"
@@ -195,7 +195,7 @@ def viewer_html(
     return (
         f'<div class="viewer" data-viewer><div class="controls"><label>Map<select>{options}</select></label>'
         '<label>Hide weak regions <input type="range" min="0" max="100" value="0"></label></div>'
-        f'<output aria-live="polite">Point at the brain.</output><div class="planes">{planes}</div>'
+        f'<output aria-live="polite">Hover over the brain.</output><div class="planes">{planes}</div>'
         '<div class="scale" aria-hidden="true"></div>'
         f'<script type="application/json">{script_json(payload)}</script></div>'
     )
