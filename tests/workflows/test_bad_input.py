@@ -139,7 +139,7 @@ def test_harmonisation_without_sites(maps, tmp_path, capsys):
 
 def test_a_primary_contrast_that_is_not_asked_for(maps, tmp_path, capsys):
     arguments = [maps, tmp_path / "out", "group", "-w", tmp_path / "w", "--group-column", "group", "--primary", "a-b"]
-    check(arguments, 78, "--primary a-b is none of the contrasts", "contrasts of this run: b-a", capsys=capsys)
+    check(arguments, 78, "--primary a-b is not one of the contrasts", "contrasts of this run: b-a", capsys=capsys)
 
 
 def test_maps_of_different_resolutions_are_named(maps, tmp_path, capsys):

@@ -420,7 +420,7 @@ def test_sessions_stay_apart_in_every_table(visits):
     claims = pd.read_csv(visits / "group/verdicts.tsv", sep="\t")
     assert set(claims["n"]) == {10, 15}  # people, not scans
     notes = json.loads((visits / "group" / "summary.json").read_text())["notes"]
-    assert "A participant's scans are put in order by age (15 participants)." in notes
+    assert "The scans of a participant are ordered by age (15 participants)." in notes
     assert sum("one row per person, the earliest with complete data; 10 further scans" in note for note in notes) == 3
     assert undocumented(visits) == []
 

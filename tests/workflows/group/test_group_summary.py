@@ -53,7 +53,7 @@ def test_maps_that_could_not_be_used_are_named_beside_those_that_the_gate_failed
 def test_what_each_contrast_leaves_out_and_what_comes_before_any_number(tmp_path):
     given = {
         **read_inputs({}),
-        "scan_notes": ["AD-CN: 3 further scans of 2 participants are not used."],
+        "scan_notes": ["AD-CN: 3 further scans of 2 participants are unused."],
         "profile_notes": ["a"],
     }
     known = dataclasses.replace(facts(), visits="age (1 participant)", warnings=["Mind the head."])
@@ -61,7 +61,7 @@ def test_what_each_contrast_leaves_out_and_what_comes_before_any_number(tmp_path
     assert made["notes"] == [
         "a",
         *given["scan_notes"],
-        "A participant's scans are put in order by age (1 participant).",
+        "The scans of a participant are ordered by age (1 participant).",
     ]
     assert (made["warnings"], made["primary"], made["scan_choice"]) == (["Mind the head."], "AD-CN", "mean")
 
