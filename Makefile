@@ -12,24 +12,24 @@ PIP := PYTHONWARNINGS=ignore:Editable $(BIN)/python -m pip install --quiet
 .PHONY: help install demo test fuzz test-kill test-real test-container test-apptainer test-slurm coverage lint format docs outputs pictures licences clean \
 	measure benchmark-tissues
 help:
-	@echo "make demo    install, simulate a cohort, run both levels, say where the report is"
+	@echo "make demo    install, simulate a cohort, run both levels, print where the report is"
 	@echo "make test    install, run the tests"
-	@echo "make fuzz    random input: datasets, tables, headers, atlases, filters, whole commands"
-	@echo "make test-kill   both levels killed in every step, and full disks (as root)"
+	@echo "make fuzz    random input: datasets, tables, headers, atlases, filters, complete commands"
+	@echo "make test-kill   kill both levels in every step, fill disks (as root)"
 	@echo "make lint    style, types, dead code, and the one-way rule of imports"
 	@echo "make docs    the documentation as HTML, in docs/_build/html"
-	@echo "make pictures    the documentation's pictures anew, from the demonstration (needs Chromium)"
-	@echo "make outputs     what docs/ has from bids_app/schema, after that has changed"
-	@echo "make coverage    how much of the science modules the fast tests run"
-	@echo "make measure    the participant level's grey matter against reference labels (needs LATENTATLAS_TEST_DATA)"
-	@echo "make benchmark-tissues    our tissue model beside AMAP and Atropos, on the same scans"
-	@echo "make test-container, test-apptainer, test-slurm    the images and a cluster, for real (see docs/containers.md)"
+	@echo "make pictures    remake the documentation's pictures from the demonstration (needs Chromium)"
+	@echo "make outputs     update the parts of docs/ that are made from bids_app/schema"
+	@echo "make coverage    share of the science modules that the fast tests run"
+	@echo "make measure    compare the participant level's grey matter with reference labels (needs LATENTATLAS_TEST_DATA)"
+	@echo "make benchmark-tissues    compare our tissue model with AMAP and Atropos on the same scans"
+	@echo "make test-container, test-apptainer, test-slurm    test the images and a real cluster (see docs/containers.md)"
 
 # torch goes first and alone, by its exact version, so that pip settles on one build of it before anything else asks.
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
 		{ echo "Python 3.11, 3.12 or 3.13 is needed; where one has another name: make PYTHON=python3.12"; exit 1; }
-	@echo "Installing into $(VENV): 2 GB and more, some minutes without a word"
+	@echo "Installing into $(VENV): 2 GB or more; this takes some minutes"
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) --upgrade -c constraints.txt pip setuptools wheel
 	$(PIP) $$(grep '^torch==' constraints.txt)

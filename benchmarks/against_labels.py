@@ -39,7 +39,7 @@ PAIRS = {"GM": "gm_ref", "WM": "wm_ref", "TIV": "icv_ref"}
 
 
 def measure(dataset: Path, output: Path) -> pd.DataFrame:
-    """One row a scan: volumes in ml of ours and of the reference, overlaps, what hyperintensities are called."""
+    """One row per scan: volumes in ml of ours and of the reference, overlaps, what hyperintensities are called."""
     found = output / "phenotype" / "regional_gm.tsv"
     regional = (
         pd.read_csv(found, sep="\t").groupby("participant_id").mean(numeric_only=True) if found.exists() else None

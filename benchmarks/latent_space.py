@@ -1,4 +1,4 @@
-"""What was tried for the latent space: explained variance of unseen participants, epoch by epoch, one design a row.
+"""What was tried for the latent space: explained variance of unseen participants, epoch by epoch, one design per row.
 
     python benchmarks/latent_space.py VOLUMES.npy [--simulated SIM.npy] [--train 100 300 1000] [--latents 16 32 64]
         [--designs default ...] [--device cuda] [--workers 4] [--json latent_space.json]

@@ -58,7 +58,7 @@ DATA = {
 
 
 def options_page() -> str:
-    """Every option with its flag, default and help, one table a section."""
+    """Every option with its flag, default and help, one table per section."""
     from bids_app.config import options
 
     lines = [
@@ -96,7 +96,7 @@ def troubleshooting_page(text: str) -> str:
 
 
 def api_pages() -> dict[str, str]:
-    """One page a package, each module with its public members."""
+    """One page per package, each module with its public members."""
     pages = {}
     for package in PACKAGES:
         names = sorted(p.stem for p in (PACKAGE / package.replace(".", "/")).glob("*.py") if not p.stem.startswith("_"))
@@ -125,8 +125,8 @@ def licences_page() -> str:
     lines = [
         "# Licences of the dependencies",
         "",
-        "LatentAtlas itself is under the Apache License 2.0. The following tables list its direct dependencies, from "
-        "the metadata of the installed packages (`make licences` rewrites this page).",
+        "LatentAtlas itself is under the Apache License 2.0. The following tables list its direct",
+        "dependencies, from the metadata of the installed packages (`make licences` rewrites this page).",
     ]
     for title, wanted in parts.items():
         lines += ["", f"## {title}", "", "| package | licence | remark |", "|---|---|---|"]

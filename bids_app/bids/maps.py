@@ -197,7 +197,7 @@ def _choose_kind(maps: list[GreyMatterMap], wanted: Wanted) -> list[GreyMatterMa
 
 
 def _tell_apart(maps: list[GreyMatterMap], roots: Sequence[Path], own: Path | None) -> list[GreyMatterMap]:
-    """Maps of one dataset a participant: two people of one label are never made one.
+    """Maps from one dataset per participant: two people with the same label are never merged.
 
     What the output has copied from another root is the same map; the tables of that root speak of it.
     """

@@ -32,7 +32,7 @@ def read_participants(
     sessions: Sequence[str | None],
     homes: Sequence[Path | None] | None = None,
 ) -> pd.DataFrame:
-    """What is known about each scan's participant: one row a scan, in the order given.
+    """What is known about each scan's participant: one row per scan, in the order given.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def read_participants(
 
 
 def read_participants_table(file: Path, *, as_text: bool = False, quiet: bool = True) -> pd.DataFrame:
-    """A ``participants.tsv`` with one row a participant, ``participant_id`` with its prefix.
+    """A ``participants.tsv`` with one row per participant, ``participant_id`` with its prefix.
 
     Rows without a participant are left out, as are repetitions of a row.
 

@@ -1,4 +1,4 @@
-"""Whether a file is still the one from which something was made: what is cheap to know first, its content at last."""
+"""Whether a file is still the one from which something was made: cheap properties first, its content last."""
 
 from __future__ import annotations
 

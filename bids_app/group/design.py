@@ -54,7 +54,7 @@ class Contrast:
 
 @dataclass(frozen=True)
 class Covariates:
-    """Nuisance variables, one row a scan.
+    """Nuisance variables, one row per scan.
 
     Attributes
     ----------
@@ -83,12 +83,12 @@ def build_contrasts(
     *,
     file: str | Path = PARTICIPANTS.path,
 ) -> list[Contrast]:
-    """Contrasts of a table with one row a scan.
+    """Contrasts of a table with one row per scan.
 
     Parameters
     ----------
     table : DataFrame
-        One row a scan, `participant_id` and the group column among its columns.
+        One row per scan, `participant_id` and the group column among its columns.
     group_column : str
         Column with the groups or a score.
     contrasts : list of str, optional
@@ -129,14 +129,14 @@ def build_covariates(
     categories: tuple[str, ...] = (),
     file: str | Path = PARTICIPANTS.path,
 ) -> Covariates:
-    """Covariate matrix of a table with one row a scan.
+    """Covariate matrix of a table with one row per scan.
 
     Columns of text, and those among `categories` (sites that are numbered), become dummies.
 
     Raises
     ------
     DatasetError
-        Unknown column, a column with nothing in it, with one value only, or categorical with a level a participant.
+        Unknown column, a column with nothing in it, with one value only, or categorical with a level per participant.
     """
     columns, labels = [], []
     for name in dict.fromkeys(names):

@@ -77,7 +77,7 @@ class ExplainResult:
         of the error, averaged over people, who are also what the intervals resample; `direction` +1 where more grey
         matter goes with a larger error.
     values : DataFrame of shape (N, R)
-        Out-of-fold SHAP values, one row a scan, one column a region; NaN for scans left out.
+        Out-of-fold SHAP values, one row per scan, one column per region; NaN for scans left out.
     base : ndarray of shape (N,)
         Expected prediction; ``base + values.sum(axis=1)`` is the out-of-fold prediction.
     models : DataFrame

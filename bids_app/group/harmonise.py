@@ -54,9 +54,9 @@ def harmonise(
     *,
     by_fold: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Harmonise features once with everybody, and once a fold with its training participants alone: F + 1 fits.
+    """Harmonise features with all participants, and per fold with its training participants alone: F + 1 fits.
 
-    A fit sees one scan a person, the first that is complete, and is applied to all: people who came often would
+    A fit sees one scan per person, the first that is complete, and is applied to all: people who came often would
     otherwise make their site.
 
     Parameters
@@ -75,7 +75,7 @@ def harmonise(
     Returns
     -------
     full : ndarray of shape (N, R)
-        Fitted to everybody, for what is not cross-fitted.
+        Fitted to all participants, for results that are not cross-fitted.
     by_fold : ndarray of shape (F, N, R)
         Element f is fitted to the rows outside fold f.
     """

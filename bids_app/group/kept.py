@@ -87,7 +87,7 @@ def split_differences(  # noqa: PLR0913 - three arrays, what is removed from the
     Returns
     -------
     DataFrame
-        One row a region. ``difference_ml, kept_ml, lost_ml`` and ``g`` (Hedges), each with ``_low, _high`` (95 %, one
+        One row per region. ``difference_ml, kept_ml, lost_ml`` and ``g`` (Hedges), each with ``_low, _high`` (95 %, one
         region at a time); ``difference_p_fwe, lost_p_fwe`` (studentised permutation, over the regions);
         ``kept_share``, ``_low, _high``, empty where the difference itself is not there; ``r2, r2_within`` of the
         reconstruction (covariates removed; and the contrast, too), ``within_p_fwe``; ``specific_ml, specific_kept_ml,
@@ -138,7 +138,7 @@ def split_differences(  # noqa: PLR0913 - three arrays, what is removed from the
 
 
 def label_regions(table: pd.DataFrame, alpha: float = 0.05) -> np.ndarray:
-    """One label a region; the first line that applies decides.
+    """One label per region; the first line that applies decides.
 
     A region *differs* where ``difference_p_fwe <= alpha``. It is *carried* where the reconstruction follows it within
     the groups: ``within_p_fwe <= alpha`` and ``r2_within >= 0.1``. A loss is *seen* where ``lost_p_fwe <= alpha`` and

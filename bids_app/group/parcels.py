@@ -127,6 +127,6 @@ def explained_by_borders(difference: np.ndarray, sizes: np.ndarray) -> float:
 def name_matters(atlas: float, parcels: np.ndarray) -> float:
     """p of the atlas's `explained_by_borders` among those (B,) of random parcels of its sizes.
 
-    Large: any other cut of the brain shows as much, and a finding should not be put down to the region's name.
+    Large: any other cut of the brain shows as much, and a finding should not be attributed to the region's name.
     """
     return float(p_value(atlas, parcels))

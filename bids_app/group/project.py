@@ -33,7 +33,7 @@ class Projections:
     Attributes
     ----------
     coordinates : DataFrame
-        One row a scan: `pca_1..3`, of every embedding such as t-SNE `tsne_1, tsne_2, tsne3d_1..3`, `pls_1..3` (first
+        One row per scan: `pca_1..3`, of every embedding such as t-SNE `tsne_1, tsne_2, tsne3d_1..3`, `pls_1..3` (first
         contrast) and `pls_<contrast>_1..3` (the others). Methods that a small sample does not allow are left out.
     quality : DataFrame
         `method, trustworthiness, continuity, knn_auc, contrast, dimensions, seed_disparity`.
@@ -181,7 +181,7 @@ def _faithfulness(x: np.ndarray, xy: np.ndarray, seed: int) -> tuple[float, floa
 def knn_auc(xy: np.ndarray, y: np.ndarray, participants: np.ndarray, k: int = 10) -> float:
     """AUC (c-index) of the mean label among the k nearest other participants' scans.
 
-    In small cohorts chance lies below 1/2, since everybody is missing from the own neighbours: 0.41 for 26 against 10.
+    In small cohorts chance lies below 1/2, since no scan is among its own neighbours: 0.41 for 26 against 10.
     """
     known = np.isfinite(y)
     xy, y, participants = xy[known], y[known], participants[known]

@@ -1,4 +1,4 @@
-"""One row a participant: repeated scans are not independent, so inference is made on participants."""
+"""One row per participant: repeated scans are not independent, so inference is made on participants."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 After Gorriz et al. 2020 (doi 10.1016/j.inffus.2020.09.008). What differs from the original:
 
-1. one number a region, the sum of its grey matter, where the original classifies all voxels of a place;
+1. one number per region, the sum of its grey matter, where the original classifies all voxels of a place;
 2. the error is out of fold, where the original's is that of the rows that were fitted; the rule is the nearest group
    mean and the error the balanced one, where the original's are a linear support vector machine and the plain one;
 3. eta is divided by the number of regions (union bound) and of contrasts, where the original judges a Gaussian z of
@@ -108,7 +108,7 @@ def sam(study: Study, settings: AnalysisSettings) -> pd.DataFrame:
 
 
 def _nearest_mean_wrong(g: np.ndarray, y: np.ndarray, fold: np.ndarray, c: np.ndarray) -> np.ndarray:
-    """Out-of-fold mistakes (n, R) of the nearest-group-mean rule on every region by itself; a tie is half a mistake."""
+    """Out-of-fold mistakes (n, R) of the nearest-group-mean rule on each region alone; a tie is half a mistake."""
     wrong = np.full((len(y), g.shape[-1]), 0.5)
     for f, train, test in fold_rows(fold):
         x = features_of_fold(g, f)

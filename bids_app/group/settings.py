@@ -18,7 +18,7 @@ class AnalysisSettings:
     alpha : float
         Level of the tests; 1 - alpha is the confidence of the bounds.
     primary : str or None
-        Name of the contrast that is tested at alpha by itself, outside the correction for several contrasts.
+        Name of the contrast that is tested at alpha on its own, outside the correction for several contrasts.
     scan_choice : {"first", "mean"}
         Which scans stand for a participant with several (`rows.rows_of`).
     seed : int

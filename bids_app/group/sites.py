@@ -31,7 +31,7 @@ _MANY = 500  # people beyond whom relabellings are saved: a classifier's time gr
 
 
 def too_small(site: np.ndarray, participants: np.ndarray) -> dict[str, str]:
-    """Sites -> why nothing can be said of them by itself; "" where something can.
+    """Sites -> why they cannot be tested on their own; "" if they can.
 
     Parameters
     ----------
@@ -162,7 +162,7 @@ def tell_sites_apart(
     ComBat is fitted to the training rows of each fold; fitted to all, it would take the held-out people's own share out
     of their site's mean, and make sites look more alike than they are to anyone new. Whatever the covariates explain is
     removed (coefficients of the training rows): sites of old and young people differ without any scanner. p compares
-    with the same procedure on sites that are dealt out to the people anew.
+    with the same procedure on sites that are reassigned to the participants at random.
 
     Parameters
     ----------

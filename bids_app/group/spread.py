@@ -67,7 +67,7 @@ def cohort_reasons(quality: pd.DataFrame, listed: np.ndarray | None = None) -> l
     Parameters
     ----------
     quality : DataFrame, N rows
-        ``participant_id`` and the quality numbers, one row a scan.
+        ``participant_id`` and the quality numbers, one row per scan.
     listed : (N,) bool array, optional
         Scans that make up the cohort; the others are judged by it. By default all do.
 

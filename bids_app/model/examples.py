@@ -42,7 +42,7 @@ def example_reconstructions(
     image : Nifti1Image, (x, y, z, 4n)
         Map and reconstruction in turn.
     table : DataFrame
-        ``volume, participant_id[, session_id], kind, source, error``, one row a volume.
+        ``volume, participant_id[, session_id], kind, source, error``, one row per volume.
     """
     n = min(n, len(error) // 2)
     extreme = np.argsort(-error)[:n]
@@ -77,7 +77,7 @@ def reconstructions_by_epoch(
     image : Nifti1Image, (x, y, z, 1 + epochs kept)
         The map, then its reconstructions by epoch; epoch 0 is the linear path.
     table : DataFrame
-        ``volume, participant_id[, session_id], source, epoch, error, epochs_in_use``, one row a volume: ``error`` is
+        ``volume, participant_id[, session_id], source, epoch, error, epochs_in_use``, one row per volume: ``error`` is
         the mean squared error in the mask, ``epochs_in_use`` the epochs that were chosen for the model itself.
     """
     given = volumes.rows(np.array([fitted.example]))[0]
@@ -94,7 +94,7 @@ def reconstructions_by_epoch(
 def mean_error_maps(
     models: Sequence[Model], volumes: Volumes, fold: np.ndarray, groups: Sequence[str]
 ) -> dict[str, nib.Nifti1Image]:
-    """Mean squared out-of-fold error at every voxel, one map a group.
+    """Mean squared out-of-fold error at every voxel, one map per group.
 
     Parameters
     ----------
@@ -135,7 +135,7 @@ def latent_traversals(
     image : Nifti1Image, (x, y, z, n * len(values))
         Differences from the decoded mean latents, ml per ml.
     table : DataFrame
-        ``volume, latent, sd, variance_share``, one row a volume; ``latent`` counts from 1, ``variance_share`` is its
+        ``volume, latent, sd, variance_share``, one row per volume; ``latent`` counts from 1, ``variance_share`` is its
         share of the variance of all latents.
     """
     variance = np.square(model.card["training"]["latent_sd"])

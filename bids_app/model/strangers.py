@@ -33,7 +33,7 @@ def errors_of_strangers(
     n_threads: int | None = None,
     folder: str | PathLike[str] | None = None,
 ) -> dict[str, np.ndarray]:
-    """Train every model anew without the people of some scans, and see how well it describes these scans.
+    """Retrain every model without the people of some scans, and see how well it describes these scans.
 
     The fit is that of a fold (`cross_fitting.fit`), the inner split that chooses prior and epochs included.
 

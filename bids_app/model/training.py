@@ -47,16 +47,16 @@ class Training:
     Attributes
     ----------
     model : Autoencoder
-        With the weights of ``best_epoch``; of the last epoch where nobody was held out.
+        With the weights of ``best_epoch``; of the last epoch if no participant was held out.
     history : DataFrame
         ``epoch, train_loss, valid_loss``; losses are shares of variance left unexplained, epoch 0 is the start.
     best_epoch : int
         Epoch with the lowest ``valid_loss``.
     valid_explained : (epochs + 1, n_valid) array
-        Explained variance of each held-out map after each epoch; empty where nobody was held out.
+        Explained variance of each held-out map after each epoch; empty if no participant was held out.
     example : int
         Row of the held-out map whose explained variance at the start is the most typical (nearest the median);
-        -1 where nobody was held out.
+        -1 if no participant was held out.
     reconstructions : dict of int to (V,) array
         That map as reconstructed after the epochs 0, 1, 2, 4, 8 ... and the best one.
     """

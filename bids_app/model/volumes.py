@@ -98,7 +98,7 @@ def build_volumes(
     Parameters
     ----------
     paths : sequence of path-like
-        NIfTI maps (modulated grey matter), one a scan.
+        NIfTI maps (modulated grey matter), one per scan.
     out_path : path-like
         The array to write, ``.npy``; a ``.json`` and a ``.mask.npy`` are written beside it.
     fwhm : float

@@ -129,7 +129,7 @@ def _match_tissues(
     seed: int,
     segment: Segment,
 ) -> Warp:
-    """Segment with the priors as the coarse match places them, then match tissues, at last with intensities."""
+    """Segment with the priors as the coarse match places them, then match tissues, finally with intensities."""
     if template.resolution != WORKING_MM:
         template = get_template(template.full_name, WORKING_MM)
     scan, inside = block_average(corrected, WORKING_MM), block_average(mask, WORKING_MM)

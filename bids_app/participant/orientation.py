@@ -8,7 +8,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-#: Why nobody knows which side is left: neither form has a code, or the two point different ways.
+#: Why it is unknown which side is left: neither form has a code, or the two point different ways.
 NO_CODE, DIFFERENT = 1, 2
 _ROUNDED = 1e-2  # a quaternion of this much too great a length is one that was rounded
 _AGREE = 0.5  # cosine between an axis of the sform and that of the qform; a registration tilts a head by less
@@ -53,7 +53,7 @@ def read_affine(image: Any) -> tuple[np.ndarray | None, int]:
     """The affine of an image in mm, and whether its header leaves open which side is left.
 
     The sform counts, then the qform; one that has a code but no volume does not. Without a code the axes are a guess,
-    and where the two forms point different ways nobody knows which of them is right.
+    and where the two forms point different ways it is unknown which of them is right.
 
     Returns
     -------

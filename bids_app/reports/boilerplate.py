@@ -245,7 +245,7 @@ def _is_map(path: Path) -> bool:
 
 
 def _kept_its_outline(meta: Mapping[str, Any]) -> bool:
-    """Whether a scan kept the outline that it came with; a stripped one that was stripped anew did not."""
+    """Whether a scan kept the outline that it came with; a stripped one that was stripped again did not."""
     stripped = bool(meta.get("SkullStripped", False))
     return stripped and meta.get("SkullStripMethod", "support") == "support"
 
@@ -275,7 +275,7 @@ def _model_card(output_dir: Path) -> dict[str, Any]:
 
 
 def _segmentation(computed: list[dict[str, Any]], options: Mapping[str, Any]) -> str:
-    """How the tissues of the maps that are there were told apart; where there are none, by the option."""
+    """How the tissues of the existing maps were segmented; by the option if there are none."""
     engines = sorted({engine for meta in computed if (engine := map_engine(meta))}) or [options["segmentation"]]
     return join_words(
         [SEGMENTERS_BY_NAME[engine].methods if engine in SEGMENTERS_BY_NAME else f"by {engine}" for engine in engines]
@@ -311,7 +311,7 @@ def _source(options: Mapping[str, Any], sidecars: list[dict[str, Any]]) -> tuple
 
 
 def _contrasts(output_dir: Path) -> list[str]:
-    """The contrasts that were analysed, where nobody asked for certain ones."""
+    """The contrasts that were analysed, if none were requested."""
     path = output_dir / LRCP_REGIONS.path
     return list(read_shown(path)["contrast"].dropna().unique()) if path.exists() else []
 

@@ -24,7 +24,7 @@ SEQUENTIAL = "inferno"  # dark to bright on a grey brain
 
 
 def region_image(values: pd.Series, labels: nib.Nifti1Image) -> np.ndarray:
-    """One number a region put back on the atlas.
+    """One number per region put back on the atlas.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ def viewer_html(
 ) -> str:
     """Three planes that follow the pointer, with any of the maps on the template; works without network or server.
 
-    The template (8 bit) and the region of every voxel travel once, compressed; a map is one number a region.
+    The template (8 bit) and the region of every voxel travel once, compressed; a map is one number per region.
 
     Parameters
     ----------
@@ -186,7 +186,7 @@ def viewer_html(
             }
         )
     options = "".join(f'<option value="{i}">{esc(title)}</option>' for i, title in enumerate(maps))
-    keys = "arrow keys move the crosshair, page up and page down the slice"
+    keys = "arrow keys move the crosshair, page up and page down change the slice"
     planes = "".join(
         f'<figure><canvas tabindex="0" data-plane="{plane}" role="img" aria-label="{plane} slice; {keys}"></canvas>'
         "<figcaption></figcaption></figure>"
@@ -195,7 +195,7 @@ def viewer_html(
     return (
         f'<div class="viewer" data-viewer><div class="controls"><label>Map<select>{options}</select></label>'
         '<label>Hide weak regions <input type="range" min="0" max="100" value="0"></label></div>'
-        f'<output aria-live="polite">Point at the brain.</output><div class="planes">{planes}</div>'
+        f'<output aria-live="polite">Hover over the brain.</output><div class="planes">{planes}</div>'
         '<div class="scale" aria-hidden="true"></div>'
         f'<script type="application/json">{script_json(payload)}</script></div>'
     )

@@ -29,7 +29,7 @@ def group_colours(groups: Sequence[str]) -> dict[str, str]:
 
 
 def age_figure(scans: pd.DataFrame, groups: Sequence[str], age: str = "age") -> Figure | None:
-    """Ages as one strip a group, a dot a scan and a bar at the median."""
+    """Ages as one strip per group, a dot per scan and a bar at the median."""
     of = np.asarray(groups)
     years = numeric(scans, age)
     if not np.isfinite(years).any():
@@ -189,7 +189,7 @@ def axis_figure(places: pd.Series, groups: Sequence[str], regions: pd.DataFrame,
         left.scatter(mine, row + rng.uniform(-0.22, 0.22, mine.size), s=16, alpha=0.75, color=colours[name], lw=0)
         left.plot([mine.mean()] * 2, [row - 0.32, row + 0.32], color="black", lw=1.6)
     left.set_yticks(range(len(names)), [f"{_short(n)} (n = {int((of[known] == n).sum())})" for n in names])
-    left.set(xlabel="held-out place, SD within of", ylim=(len(names) - 0.4, -0.6))
+    left.set(xlabel="held-out position, SD within groups", ylim=(len(names) - 0.4, -0.6))
     size = np.abs(numeric(regions, "observed_ml_per_sd"))
     best = regions.iloc[np.argsort(-size, kind="stable")].head(top).reset_index(drop=True)
     rows = np.arange(len(best))
@@ -274,7 +274,7 @@ def forest_figure(validation: pd.DataFrame) -> Figure:
 
 
 def baselines_figure(baselines: pd.DataFrame) -> Figure:
-    """Balanced accuracy of the latents beside that of simpler features, one panel a contrast."""
+    """Balanced accuracy of the latents beside that of simpler features, one panel per contrast."""
     contrasts = list(dict.fromkeys(baselines["contrast"]))
     longest = max((baselines["contrast"] == contrast).sum() for contrast in contrasts)
     figure = Figure(figsize=(8.6, len(contrasts) * (0.75 + 0.3 * longest)))
@@ -302,7 +302,7 @@ def baselines_figure(baselines: pd.DataFrame) -> Figure:
 
 
 def beeswarm_figure(values: pd.DataFrame, amounts: pd.DataFrame | None, order: Sequence[str]) -> Figure:
-    """SHAP values of the regions that matter most, one dot a scan, coloured by the region's grey matter.
+    """SHAP values of the regions that matter most, one dot per scan, coloured by the region's grey matter.
 
     Parameters
     ----------

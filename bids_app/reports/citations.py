@@ -79,7 +79,7 @@ class Reference:
 
 
 def read_bibliography(path: Path) -> dict[str, Reference]:
-    """All entries of a BibTeX file written one field a line."""
+    """All entries of a BibTeX file written one field per line."""
     library = {}
     for match in _ENTRY.finditer(path.read_text(encoding="utf-8")):
         fields = {name: _plain(value) for name, value in _FIELD.findall(match.group(3))}
@@ -93,7 +93,7 @@ def cited(text: str) -> list[str]:
 
 
 def with_references(text: str, library: Mapping[str, Reference]) -> str:
-    """The Markdown with the list of references under it (the keys stay, so that Pandoc can format them anew)."""
+    """The Markdown with the list of references under it (the keys stay, so that Pandoc can format them again)."""
     items = [
         f"- [@{key}] {library[key].full}" + (f" <{library[key].link}>" if library[key].link else "")
         for key in cited(text)

@@ -36,8 +36,8 @@ PARTS: tuple[tuple[str, str, Callable[[GroupResults], Iterator[Item]]], ...] = (
     ("projections", "Projections of the latent space", sections_projections.projections),
     ("lrcp", "Regions encoded (LRCP)", sections_regions.lrcp),
     ("maps", "Maps", sections_regions.maps),
-    ("norms", "Each person beside the reference group", sections_regions.norms),
-    ("strangeness", "Each person beside the model's training cohort", sections_model.strangeness),
+    ("norms", "Each participant and the reference group", sections_regions.norms),
+    ("strangeness", "Each participant and the model's training cohort", sections_model.strangeness),
     ("shap", "Regions that explain the error (SHAP)", sections_regions.shap),
     ("validation", "Validation in the worst case", sections_overview.validation),
     ("sam", "Agnostic map (SAM)", sections_regions.sam),
@@ -73,12 +73,12 @@ def build_group_report(output_dir: str | Path, ground_truth: str | Path | None =
     results = read_group_results(output_dir)
     if not results.tables and not results.summary:
         raise NoInputError(
-            "There are no results of the group level to report.",
+            "There are no group-level results to report.",
             file=results.output_dir,
             remedy="Run the group level first.",
         )
     truth = Path(ground_truth) if ground_truth else None
-    parts = [*PARTS, ("truth", "Against the planted truth", lambda r: truth_sections(r, truth))]
+    parts = [*PARTS, ("truth", "Comparison with the planted truth", lambda r: truth_sections(r, truth))]
     figures = GROUP_FIGURES.at(results.output_dir)
     figures.mkdir(parents=True, exist_ok=True)
     for old in figures.glob("group_desc-*"):

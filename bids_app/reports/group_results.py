@@ -62,7 +62,7 @@ class GroupResults:
 
     @cached_property
     def scans(self) -> pd.DataFrame:
-        """One row a scan: identifiers, participants' columns, quality, reconstruction, projections."""
+        """One row per scan: identifiers, participants' columns, quality, reconstruction, projections."""
         places = (RECONSTRUCTION, PROJECTIONS, QUALITY, LATENTS, REGIONAL)
         base = next((self.tables[kind.name] for kind in places if kind.name in self.tables), None)
         if base is None:

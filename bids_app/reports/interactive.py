@@ -39,7 +39,7 @@ def projection_explorer(
     Parameters
     ----------
     scans : DataFrame
-        One row a scan: projections joined with whatever may colour them.
+        One row per scan: projections joined with whatever may colour them.
     projections : DataFrame
         ``phenotype/projections.tsv``; names the coordinates.
     first_columns : sequence of str

@@ -15,8 +15,8 @@ from .group_results import numeric
 from .style import esc
 
 COARSE = (
-    '<p class="note"><strong>Coarse trial</strong> (<code>--sloppy</code>): the maps were made quickly, to try the '
-    "program out. Nothing on this page is a result.</p>"
+    '<p class="note"><strong>Trial run</strong> (<code>--sloppy</code>): the maps were made with coarse, quick '
+    "settings. Nothing on this page is a result.</p>"
 )
 
 

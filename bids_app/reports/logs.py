@@ -16,12 +16,12 @@ def methods_html(output_dir: Path) -> str:
     """The body of ``logs/CITATION.html``, or a sentence saying that it is not there yet."""
     path = METHODS_HTML.at(Path(output_dir))
     if not path.exists():
-        return f"<p>The methods text (<code>{METHODS_TEXT.path}</code>) was not written yet.</p>"
+        return f"<p>The methods text (<code>{METHODS_TEXT.path}</code>) has not been written yet.</p>"
     body = _BODY.search(path.read_text(encoding="utf-8"))
     return (
-        '<p class="caption">This text describes what this run did; it may be copied into a manuscript unchanged (CC0). '
-        "The same text as Markdown, LaTeX and with BibTeX entries lies in <code>logs/</code>.</p>"
-        f'<div class="methods">{body.group(1) if body else ""}</div>'
+        '<p class="caption">This text describes exactly this run. You may copy it into a manuscript unchanged (CC0). '
+        "It is also available as Markdown, LaTeX and with BibTeX entries in <code>logs/</code>.</p><div "
+        f'class="methods">{body.group(1) if body else ""}</div>'
     )
 
 
@@ -46,5 +46,5 @@ def errors_html(output_dir: Path, participant_label: str | None = None) -> str:
             f"<details><summary><code>{esc(path.relative_to(output_dir))}</code></summary><pre>{esc(text)}</pre></details>"
         )
     if len(found) > MOST_ERRORS:
-        parts.append(f"<p>{len(found) - MOST_ERRORS} more lie beside them.</p>")
+        parts.append(f"<p>{len(found) - MOST_ERRORS} more are in the same folder.</p>")
     return "\n".join(parts)

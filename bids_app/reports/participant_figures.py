@@ -146,7 +146,7 @@ def _draw_jacobian(scan: ScanOutputs, image: nib.Nifti1Image, template: Template
     bar = figure.colorbar(ScalarMappable(norm, DIVERGING), cax=colours, orientation="horizontal", extend="both")
     ticks = [0.5, 0.71, 1.0, 1.41, 2.0]
     bar.set_ticks([np.log2(tick) for tick in ticks], labels=["½", "0.71", "1", "1.41", "2"])
-    bar.set_label("volume here / volume in the template (log scale):  brown smaller, purple larger", fontsize=9)
+    bar.set_label("volume here / volume in the template (log scale): brown smaller, purple larger", fontsize=9)
     return save_png(figure, scan.figure("jacobian", ".png"))
 
 

@@ -146,9 +146,9 @@ def epochs_figure(results: GroupResults) -> tuple[Figure, str] | None:
     if used:
         return figure, f"<p>The model in use was trained for {used} epoch{'s' * (used > 1)}.</p>"
     return figure, (
-        f"<p>The model in use never left the {results.architecture.start} (epoch 0): training gave held-out "
-        "participants no gain beyond twice its standard error. The later pictures show what training would have made "
-        "of this map; no result rests on them.</p>"
+        f"<p>The model in use stayed at the {results.architecture.start} (epoch 0): training gave held-out "
+        "participants no gain beyond twice its standard error. The later pictures show how training would have "
+        "changed this map; no result depends on them.</p>"
     )
 
 
@@ -190,7 +190,7 @@ def traversal_figure(results: GroupResults) -> Figure | None:
 
 
 def error_figure(results: GroupResults) -> Figure | None:
-    """One row a group: axial slices of the root mean squared out-of-fold error.
+    """One row per group: axial slices of the root mean squared out-of-fold error.
 
     Reads ``group/error_<group>.nii.gz``, the mean squared error at each voxel.
     """

@@ -20,8 +20,8 @@ from .style import Markup, definition_list, esc, number
 #: The numbers that are drawn beside their usual range.
 DRAWN = tuple(measure for measure in (*MEASURES, *ENCODED) if measure.scale)
 ADVICE = {
-    "pass": "Nothing in the numbers speaks against using this map. The pictures below are still worth twenty seconds.",
-    "look": "Something is unusual. Look at the pictures below before this scan enters an analysis.",
+    "pass": "No number speaks against using this map. The pictures below are still worth twenty seconds.",
+    "look": "Something is unusual. Inspect the pictures below before this scan enters an analysis.",
     "fail": "This map should not be used as it is.",
 }
 _SHOWN_ELSEWHERE = (
@@ -39,13 +39,13 @@ def scan_summary(scan: ScanOutputs, cohort: pd.DataFrame | None = None) -> str:
     scan : ScanOutputs
         Its sidecar holds the numbers.
     cohort : DataFrame, optional
-        ``phenotype/quality.tsv``: one row a scan, columns named as the sidecar's keys.
+        ``phenotype/quality.tsv``: one row per scan, columns named as the sidecar's keys.
     """
     meta = scan.sidecar
     parts = [_banner(meta, _cohort_reasons(scan, cohort))]
     rows = [_row(measure, meta, cohort) for measure in DRAWN if isinstance(meta.get(measure.key), int | float)]
     if rows:
-        heads = ["Measure", "This scan", "Usual range, and where this scan lies"] + (
+        heads = ["Measure", "This scan", "Usual range, and the position of this scan"] + (
             ["Cohort"] if _has_cohort(cohort) else []
         )
         cells = "".join(f'<th scope="col"{" class=num" * (head == "This scan")}>{head}</th>' for head in heads)
@@ -88,7 +88,7 @@ def _cohort_reasons(scan: ScanOutputs, cohort: pd.DataFrame | None) -> list[str]
 
 def _banner(meta: dict[str, Any], from_cohort: list[str]) -> str:
     apart = "".join(
-        f'<p class="note">Beside its cohort: {esc(reason)}. Look at the pictures.</p>' for reason in from_cohort
+        f'<p class="note">Compared with its cohort: {esc(reason)}. Inspect the pictures.</p>' for reason in from_cohort
     )
     return _verdict(meta) + apart
 
@@ -96,7 +96,7 @@ def _banner(meta: dict[str, Any], from_cohort: list[str]) -> str:
 def _verdict(meta: dict[str, Any]) -> str:
     verdict = str(meta.get("QualityVerdict", "")).lower()
     if verdict not in ADVICE:
-        return '<p class="note">No quality verdict was recorded for this scan: look at every picture below.</p>'
+        return '<p class="note">No quality verdict was recorded for this scan: inspect every picture below.</p>'
     reasons = meta.get("QualityReasons") or []
     reasons = [reasons] if isinstance(reasons, str) else reasons
     why = "<ul>" + "".join(f"<li>{esc(reason)}</li>" for reason in reasons) + "</ul>" if reasons else ""
@@ -173,9 +173,7 @@ def _facts(scan: ScanOutputs) -> list[tuple[str, object]]:
     facts: list[tuple[str, object]] = []
     stripped = meta.get("SkullStripped")
     if stripped is not None:
-        facts.append(
-            ("The head came", "already stripped of its skull" if stripped else "whole; the brain was extracted here")
-        )
+        facts.append(("Input", "already skull-stripped" if stripped else "whole head; the brain was extracted here"))
     if scan.space:
         resolution = meta.get("Resolution", "")
         facts.append(("Template", f"{scan.space}{', ' if resolution else ''}{resolution}"))
@@ -183,22 +181,24 @@ def _facts(scan: ScanOutputs) -> list[tuple[str, object]]:
         facts.append(("Grey matter in the modulated map", f"{number(float(meta['ModulatedGMVolume']))} ml"))
     span = meta.get("JacobianRange")
     if isinstance(span, list | tuple) and len(span) == 2:
-        warning = " (a value of 0 or less is a fold: the deformation is not invertible there)" if span[0] <= 0 else ""
+        warning = " (a value of 0 or less is a fold, where the deformation is not invertible)" if span[0] <= 0 else ""
         facts.append(
             (
-                "Local volume, against the template",
+                "Local volume, relative to the template",
                 f"{number(float(span[0]), 2)} to {number(float(span[1]), 3)} times{warning}",
             )
         )
     if scan.modulated is not None and not meta.get("Modulated", "desc-modulated" in scan.modulated.name):
-        facts.append(("Modulation", Markup("<strong>none</strong>: no transform was there to modulate the map with")))
+        facts.append(("Modulation", Markup("<strong>none</strong>: no transform was available to modulate the map")))
     if meta.get("SkullStripMethod"):
         method = meta["SkullStripMethod"]
         facts.append(("Brain outline from", "the earlier stripping" if method == "support" else method))
     if engine := map_engine(meta):
-        facts.append(("Tissues told apart by", engine))
+        facts.append(("Tissue segmentation", engine))
     if meta.get("InTrainingCohort"):
-        said = "<strong>was trained on this participant</strong>: its error and percentile look better than they are"
+        said = (
+            "<strong>was trained on this participant</strong>: the error and the percentile look better than they are"
+        )
         facts.append(("The model", Markup(said)))
     for key, value in meta.items():
         simple = isinstance(value, int | float) and not isinstance(value, bool)

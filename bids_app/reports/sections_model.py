@@ -62,7 +62,7 @@ def _compared(cross_fit: pd.DataFrame, architecture: Architecture) -> str:
     means = [(name, number(float(np.nanmean(values)))) for name, values in models.items() if name != "mean map"]
     if not means:
         return ""
-    said = f"Share of the variance of unseen maps that is explained: {join_words([f'{n} {v}' for n, v in means])}."
+    said = f"Explained share of the variance of unseen maps: {join_words([f'{n} {v}' for n, v in means])}."
     if architecture.label not in models:
-        said += f" No fold's model was given an epoch of training: the model in use is the {architecture.start}."
+        said += f" No fold's model was trained for any epoch: the model in use is the {architecture.start}."
     return f"<p>{said}</p>"

@@ -32,11 +32,11 @@ SETTINGS = {
     "device": "device",
     "covariates": "covariates",
     "site_column": "site",
-    "harmonize": "site handled by",
-    "site_checks": "checks of the sites",
+    "harmonize": "handling of sites",
+    "site_checks": "site checks",
     "contrasts": "contrasts",
     "primary": "primary contrast",
-    "scan_choice": "scan of a participant with several",
+    "scan_choice": "scan used if a participant has several",
 }
 
 
@@ -64,12 +64,10 @@ def _levels(results: GroupResults) -> str:
     """What the verdicts' level is over, and what it is not."""
     alpha, primary = float(results.summary.get("alpha", ALPHA)), results.summary.get("primary")
     said = f"Each kind of claim is held to {100 * alpha:g} % over all its contrasts (Holm)"
-    said += f"; {esc(primary)}, named beforehand, to {100 * alpha:g} % by itself. " if primary else ". "
-    said += "Different kinds of claims are not corrected for each other"
+    said += f"; {esc(primary)}, specified in advance, is held to {100 * alpha:g} % on its own. " if primary else ". "
+    said += "There is no correction across kinds of claims"
     if OVERALL is not None:
-        said += (
-            f": where nothing differs between three groups, some claim is supported in {100 * OVERALL:.0f} % of cohorts"
-        )
+        said += f": if three groups do not differ at all, some claim is supported in {100 * OVERALL:.0f} % of cohorts"
     return said + "."
 
 
@@ -87,11 +85,11 @@ def cohort(results: GroupResults) -> Iterator[Item]:
     if left_out:
         table = pd.DataFrame(left_out).dropna(axis=1, how="all").fillna("")
         many = len(table) > 15
-        yield item("leftOut", html_table(table, caption=f"Left out: {len(table)}", max_height=many, sortable=many))
+        yield item("leftOut", html_table(table, caption=f"Excluded: {len(table)}", max_height=many, sortable=many))
     quality = results.table(QUALITY)
     if quality is not None:
         outliers = quality_outliers(quality)
-        said = f"{len(outliers)} of {len(quality)} scans deserve a look"
+        said = f"{len(outliers)} of {len(quality)} scans should be inspected"
         content = f"<p>None of the {len(quality)} scans stands out.</p>"
         if len(outliers):
             content = html_table(outliers, sortable=True, max_height=len(outliers) > 12, caption=said)
@@ -144,7 +142,7 @@ def baselines(results: GroupResults) -> Iterator[Item]:
         return
     yield item("baselines", charts.baselines_figure(table))
     kinds = list(table["delta_of"].dropna().unique()) if "delta_of" in table else []
-    said = f"Differences are of {kinds[0]}" if len(kinds) == 1 else ""
+    said = f"Differences are in {kinds[0]}" if len(kinds) == 1 else ""
     if said:  # a column that says one thing only
         table = table.drop(columns="delta_of")
     headers = BASELINES.headers(table)

@@ -1,4 +1,4 @@
-"""Section of the group report about predictions: how well people whom the model never saw are told apart."""
+"""Section of the group report about predictions: how well unseen participants are classified."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def two_group_figure(people: pd.DataFrame, contrast: str) -> Figure:
         bins = min(_BINS, len(truth) // 6 or 1)
         share, middle = calibration_curve(truth, probability, n_bins=bins, strategy="quantile")
         right.plot(middle, share, "o-", color=BLUE, lw=1.4)
-    right.set(xlabel="predicted probability", ylabel="share that it is true of", title=f"n = {len(people)}")
+    right.set(xlabel="predicted probability", ylabel="share for which it is true", title=f"n = {len(people)}")
     right.set(aspect="equal", xlim=(0, 1), ylim=(0, 1))
     return figure
 

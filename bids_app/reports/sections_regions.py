@@ -37,10 +37,10 @@ from .items import Item, by_region, has_signal, item, truthy
 from .style import esc, html_table, join_words, number, p_text
 
 READING = (
-    '<p class="note">LRCP is computed here by LatentAtlas\'s own documented reading of the published description, '
-    "not by the article's equations, which could not be had. Each regional difference is split exactly, on held-out "
-    "participants: <strong>difference = kept</strong> (it is in the reconstruction from the latent space) <strong>+ "
-    "lost</strong> (it is in the map and not in the reconstruction).</p>"
+    '<p class="note">LRCP is computed here by LatentAtlas\'s own documented reading of the published description. The '
+    "article's equations were not available. On held-out participants, each regional difference is split "
+    "exactly: <strong>difference = kept</strong> (it is in the reconstruction from the latent space) <strong>+ "
+    "lost</strong> (it is in the map but not in the reconstruction).</p>"
 )
 
 
@@ -133,16 +133,17 @@ def _said(results: GroupResults, part: pd.DataFrame, contrast: str) -> str:
     if own is not None and len(own):
         row = own.iloc[0]
         if not part["label"].isin(DIFFERING).any():
-            verdict = "no region differs, though, and a pattern of chance follows anatomy, too"
+            verdict = "however, no region differs, and a chance pattern follows anatomy, too"
         elif row["p"] <= ALPHA:
-            verdict = "the pattern follows the borders of this atlas better than chance cuts"
+            verdict = "the pattern follows the borders of this atlas better than those of random parcels"
         else:
-            verdict = "the pattern should not be put down to the names of these regions"
+            verdict = "the pattern should not be attributed to the named regions"
         text += (
-            f"<p>Does the region's name matter? {100 * row['between_regions']:.0f} % of the variance of the voxels' "
-            f"differences lies between the regions of the atlas, and {100 * row['between_random']:.0f} % (median) "
-            f"between random parcels of the same sizes (p {'= ' if row['p'] >= 0.001 else ''}{p_text(row['p'])}, "
-            f"{int(row['cuts'])} random parcellations): {verdict}.</p>"
+            f"<p>Do the region names matter? {100 * row['between_regions']:.0f} % of the variance of the voxelwise "
+            f"differences lies between the regions of the atlas, and {100 * row['between_random']:.0f} % "
+            "(median) between random parcels of the same sizes (p "
+            f"{'= ' if row['p'] >= 0.001 else ''}{p_text(row['p'])}, {int(row['cuts'])} random parcellations): "
+            f"{verdict}.</p>"
         )
     return text
 
@@ -198,8 +199,8 @@ def shap(results: GroupResults) -> Iterator[Item]:
     if not supported:
         yield Item(
             "shapNote",
-            f'<p class="note"><strong>Not supported.</strong> {esc(reason)} What follows describes a model that was '
-            "not shown to predict anything; it is drawn in grey and must not be interpreted.</p>",
+            f'<p class="note"><strong>Not supported.</strong> {esc(reason)} The figures below describe a model that '
+            "was not shown to predict anything; they are grey and must not be interpreted.</p>",
         )
     best = table.sort_values("mean_abs_shap", ascending=False)
     values = results.table(SHAP_VALUES)
@@ -237,7 +238,7 @@ def _shap_support(results: GroupResults, table: pd.DataFrame) -> tuple[bool, str
     if not reason and verdicts is not None:
         about = rows_of_claim(verdicts, ERROR_EXPLAINED)
         reason = str(about["sentence"].iloc[0]) if len(about) else ""
-    reason = reason or "The regression explains nothing of the held-out error"
+    reason = reason or "The regression explains none of the held-out error"
     return bool(supported), reason[:1].upper() + reason[1:].rstrip(". ") + "."
 
 
@@ -280,7 +281,7 @@ def voxels(results: GroupResults) -> Iterator[Item]:
         least = float(read_json(VBM_T_SIDECAR.at(results.output_dir, contrast=slug)).get("DrawnFrom", 0.0))
         said = f"{int(significant.sum())} voxels are significant family-wise (|t| of {least:.2f} or more)"
         if not significant.any():
-            said = f"no voxel is significant family-wise; drawn is |t| of {least:.1f} or more, which is no finding"
+            said = f"no voxel is significant family-wise; |t| of {least:.1f} or more is drawn, which is not a finding"
         figure = glass_figure(image, least * 0.9999, label="t")
         yield item("vbm", figure, number=i, picture=True, contrast=contrast, said=said, faded=not significant.any())
     if table is not None:
@@ -308,7 +309,9 @@ def norms(results: GroupResults) -> Iterator[Item]:
     shown["lowest"] = [_lowest(row) for _, row in scores.iterrows()]
     shown = shown[scores.notna().any(axis=1)].sort_values("less", ascending=False, kind="stable")
     if shown.empty:
-        yield Item("normsNone", "<p>The reference group has too few people with complete data to be a norm.</p>")
+        yield Item(
+            "normsNone", "<p>The reference group has too few participants with complete data to serve as a norm.</p>"
+        )
         return
     expected = number(len(regions) * 2 * stats.norm.sf(UNUSUAL), 2)
     yield item("normsPicture", charts.deviation_figure(shown, len(regions)), expected=expected, regions=len(regions))

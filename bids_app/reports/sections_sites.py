@@ -29,14 +29,14 @@ def sites(results: GroupResults) -> Iterator[Item]:
             content = html_table(shown, headers=SITE_ERRORS.headers(shown), sortable=True, max_height=len(shown) > 14)
             yield item("siteErrorsTable", content)
         else:
-            yield Item("siteErrorsNone", _untestable(table), "A site that the model never saw")
+            yield Item("siteErrorsNone", _untestable(table), "Sites that the model never saw")
     table = results.table(SITE_LATENTS)
     if table is None:
         return
     known = table[table["reason"].isna()]
     if known.empty:
         said = f"<p>Not testable: {esc(table['reason'].iloc[0])}.</p>"
-        yield Item("siteLatentsNone", said, "Whether the latents know the site")
+        yield Item("siteLatentsNone", said, "Site information in the latents")
         return
     shown = known.drop(columns="reason")
     content = html_table(shown, headers=SITE_LATENTS.headers(shown), formats={"p": p_text})
@@ -46,7 +46,7 @@ def sites(results: GroupResults) -> Iterator[Item]:
 def _untestable(table: pd.DataFrame) -> str:
     lost = table[table["reason"].notna()]
     lines = [f"<li>{esc(site)}: {esc(why)}</li>" for site, why in zip(lost["site"], lost["reason"], strict=True)]
-    return f"<p>Sites of which nothing can be said by themselves:</p><ul>{''.join(lines)}</ul>" if lines else ""
+    return f"<p>Sites that were not tested on their own:</p><ul>{''.join(lines)}</ul>" if lines else ""
 
 
 def site_errors_figure(table: pd.DataFrame) -> Figure:

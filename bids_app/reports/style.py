@@ -146,7 +146,7 @@ def html_table(
     Parameters
     ----------
     table : DataFrame
-        What to show, one row a row.
+        What to show, one row per row.
     caption : str
         One sentence for the table's ``caption`` element.
     headers : dict, optional

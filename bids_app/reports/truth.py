@@ -22,7 +22,7 @@ def planted_regions(truth: pd.DataFrame) -> dict[int, bool]:
     Parameters
     ----------
     truth : DataFrame
-        ``ground_truth.tsv``: ``index``, ``name``, and the planted relative volume change in one column a group, or in
+        ``ground_truth.tsv``: ``index``, ``name``, and the planted relative volume change in one column per group, or in
         one column with the group in another.
     """
     planted = [c for c in truth if c not in ("index", "name") and not str(c).startswith("realised")]
@@ -52,7 +52,7 @@ def truth_sections(results: GroupResults, path: Path | None) -> Iterator[Item]:
         planted_too = np.where(hit[: len(top)], "yes", "no")
         ranks = pd.DataFrame({"rank": range(1, len(top) + 1), "region": top["name"], "LRCP (ml)": top["lrcp"]})
         ranks["label"] = top["label"].to_numpy()
-        yield Item(f"truthTable{i}", html_table(ranks.assign(planted=planted_too), caption="The highest ranks"))
+        yield Item(f"truthTable{i}", html_table(ranks.assign(planted=planted_too), caption="Highest ranks"))
 
 
 def _said(part: pd.DataFrame, hit: np.ndarray, k: int) -> str:
@@ -63,10 +63,10 @@ def _said(part: pd.DataFrame, hit: np.ndarray, k: int) -> str:
     missed = [str(name) for name, is_hit in zip(part["name"][k:], hit[k:], strict=True) if is_hit]
     labels = part["label"][hit].value_counts()
     text = (
-        f"<p>This cohort is simulated, so the truth is known. LRCP {grade} the {k} regions with planted change: of "
-        f"the {k} regions it ranks highest, <strong>{found}</strong> are planted, where guessing would give "
-        f"{number(k * k / hit.size, 2)}; a planted region ranks above another one with probability "
-        f"<strong>{auroc:.2f}</strong> (AUROC; 0.5 is guessing), and by the plain difference (Hedges' g) with "
+        f"<p>This cohort is simulated, so the truth is known. LRCP {grade} the {k} regions with planted change. Of "
+        f"the {k} regions that it ranks highest, <strong>{found}</strong> are planted, where guessing would "
+        f"give {number(k * k / hit.size, 2)}. A planted region ranks above another one with probability "
+        f"<strong>{auroc:.2f}</strong> (AUROC; 0.5 is guessing); by the plain difference (Hedges' g), with "
         f"{plain:.2f}. Labels of the planted regions: "
         f"{esc(join_words([f'{count} {label}' for label, count in labels.items()]))}."
     )

@@ -1,4 +1,4 @@
-"""The architectures that a model can have, and what is said of each.
+"""The architectures that a model can have, and the texts that describe each.
 
 A row here and ``model/architectures/<name>.py``, whose class ``Network`` is the network, are all that an architecture
 needs: the option's choices, the model's card, the page and the methods text are made from the row.
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Architecture:
-    """What is said of an architecture.
+    """Name and descriptions of an architecture.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""The atlases that ``--atlas`` knows by name, and what is said of each.
+"""The atlases that ``--atlas`` knows by name, and the texts that describe each.
 
 A row here and its loader in ``space.atlas_loaders`` are all that an atlas needs: help, checks and the methods text are
 made from the row.
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class NamedAtlas:
-    """What is said of an atlas.
+    """Name and descriptions of an atlas.
 
     Attributes
     ----------

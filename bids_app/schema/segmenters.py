@@ -1,4 +1,4 @@
-"""The engines that can segment tissues, and what is said of each.
+"""The engines that can segment tissues, and the texts that describe each.
 
 A row here and ``participant/segmenters/<name>.py`` with a function ``segment`` are all that an engine needs: the
 option's choices, the sidecars, the check of the group level and the methods text are made from the row.
@@ -14,7 +14,7 @@ KEY = "TissueSegmentation"
 
 @dataclass(frozen=True)
 class Segmenter:
-    """What is said of an engine.
+    """Name and descriptions of an engine.
 
     Attributes
     ----------
@@ -23,7 +23,7 @@ class Segmenter:
     option : str
         What it is, for ``--help``.
     methods : str
-        How tissues were told apart, for the methods text: the end of a sentence, citations in it.
+        How tissues were segmented, for the methods text: the end of a sentence, citations in it.
     threaded : bool
         Whether it uses more than one processor.
     memory : (float, float)

@@ -58,7 +58,7 @@ files.
 
 
 class Cohort(Protocol):
-    """What is said of a cohort's settings (``dataset.SimulationSettings``)."""
+    """Description of a cohort's settings (``dataset.SimulationSettings``)."""
 
     @property
     def sessions(self) -> int: ...

@@ -80,7 +80,7 @@ class GmCohort:
     truth : DataFrame
         ``index, name, CN, MCI, AD, realised_CN, realised_MCI, realised_AD``.
     regions : DataFrame
-        One row a scan and atlas region, as in code/ground_truth_participants.tsv.
+        One row per scan and atlas region, as in code/ground_truth_participants.tsv.
     """
 
     maps: np.ndarray

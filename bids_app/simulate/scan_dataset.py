@@ -1,6 +1,6 @@
 """A synthetic cohort on disk: a BIDS dataset of T1-weighted scans, and beside it what was planted in them.
 
-Scans are written one by one, each after its own ground truth, and never half: an interrupted run goes on where it
+Scans are written one by one, each after its own ground truth, and never half: an interrupted run resumes where it
 stopped when it is started again with the same settings.
 """
 

@@ -183,7 +183,7 @@ def regional_volumes(maps: Iterable[nib.Nifti1Image | str | Path], atlas: Atlas)
 
 
 def paint(values: np.ndarray, atlas: Atlas) -> nib.Nifti1Image:
-    """Put one number a region back onto the atlas: a float32 map, 0 outside every region, NaN values left at 0.
+    """Put one number per region back onto the atlas: a float32 map, 0 outside every region, NaN values left at 0.
 
     Parameters
     ----------

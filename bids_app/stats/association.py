@@ -62,7 +62,7 @@ def associate(
     Parameters
     ----------
     regions : ndarray of shape (N, R)
-        Regional grey matter. Rows must be exchangeable: one row a participant.
+        Regional grey matter. Rows must be exchangeable: one row per participant.
     latents : ndarray of shape (N, K)
     covariates : ndarray of shape (N, P), optional
     n_permutations : int

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-#: Fewest rows of a site whose spread can be told.
+#: Fewest rows of a site whose spread can be estimated.
 FEWEST = 2
 
 

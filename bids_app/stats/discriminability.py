@@ -1,4 +1,4 @@
-"""How well one number a participant separates two groups, follows an order of groups, or follows a score."""
+"""How well one number per participant separates two groups, follows an order of groups, or follows a score."""
 
 from __future__ import annotations
 

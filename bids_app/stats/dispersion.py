@@ -10,7 +10,7 @@ from bids_app.stats.linear import nuisance_basis
 def group_spreads(x: np.ndarray, y: np.ndarray, covariates: np.ndarray | None = None) -> np.ndarray:
     """How far the rows of each group lie from their expectation, all columns together.
 
-    Every column is freed of the covariates and the group means and divided by its root mean square over everybody;
+    Every column is freed of the covariates and the group means and divided by its root mean square over all;
     a group's spread is the root mean square of what its rows then hold, each square divided by 1 - h, h the row's
     leverage.
 

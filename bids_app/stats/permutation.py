@@ -19,7 +19,7 @@ def permutation_chunks(
 ) -> Iterator[np.ndarray]:
     """Random permutations of ``range(n)`` in chunks of shape (<= chunk, n); the chunk size does not change them.
 
-    With ``blocks`` (n,), a label a row, every row stays among those of its own block: rows of different scanners are
+    With ``blocks`` (n,), a label per row, every row stays among those of its own block: rows of different scanners are
     not exchangeable.
     """
     rng = np.random.default_rng(seed)

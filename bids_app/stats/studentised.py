@@ -90,7 +90,7 @@ def studentised_test(
     Parameters
     ----------
     x : ndarray of shape (n, R)
-        One row a participant.
+        One row per participant.
     y : ndarray of shape (n,)
         0/1 groups, an order (few different values), or a score.
     covariates : ndarray of shape (n, P), optional

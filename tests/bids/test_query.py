@@ -164,7 +164,7 @@ def test_what_cannot_be_used_is_named_and_the_rest_found(tmp_path, told):
     ):  # fmt: skip
         assert words in reasons[name]
     for name in ("backup/sub-03_T1w.nii.gz", "sub-01_T1w_copy.nii.gz", "sub-01/sub-01_T1w.nii.gz"):
-        assert f"{name} is left out" in told.text
+        assert f"{name} is excluded" in told.text
     assert "._sub" not in told.text
 
 

@@ -36,7 +36,9 @@ def test_decimal_commas_are_refused():
 
 @pytest.mark.parametrize("code", ["-999", "999", "-9999", "9999", "-9", "-99", "888", "999.0", "-1", "150"])
 def test_codes_for_a_missing_value_are_named(code):
-    with pytest.raises(DatasetError, match=rf"stand for a missing one: '{code}' \(sub-24\)".replace(".0", r"(\.0)?")):
+    with pytest.raises(
+        DatasetError, match=rf"look like codes for missing values: '{code}' \(sub-24\)".replace(".0", r"(\.0)?")
+    ):
         as_numbers(people([*AGES, code]), "age", "x")
 
 

@@ -67,9 +67,9 @@ def test_a_numeric_column_is_a_score_unless_it_has_few_values(table):
     [
         ("diagnosis", None, "no column 'diagnosis'"),
         ("empty", None, "is empty"),
-        ("site", None, "one value only"),
+        ("site", None, "only one value"),
         ("dx", ["AD-HC"], "neither a pair of groups"),
-        ("dx", ["CN<HC"], "not there: HC"),
+        ("dx", ["CN<HC"], "do not exist: HC"),
         ("dx", ["sex"], "column of text"),
     ],
 )

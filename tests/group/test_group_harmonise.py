@@ -104,7 +104,7 @@ def test_constant_features_and_few_rows_do_no_harm():
 
 @pytest.mark.parametrize(
     ("sites", "said"),
-    [(["a"] * 12, "names 1 site"), (["a"] * 9 + ["b"] * 3, r"b \(3\)"), ([1] * 6 + [None] * 6, "names 1 site")],
+    [(["a"] * 12, "has 1 site"), (["a"] * 9 + ["b"] * 3, r"b \(3\)"), ([1] * 6 + [None] * 6, "has 1 site")],
 )
 def test_sites_that_cannot_be_harmonised(sites, said):
     table = pd.DataFrame({"participant_id": [f"sub-{i}" for i in range(12)], "site": sites})

@@ -101,7 +101,7 @@ def test_a_space_whose_template_is_not_at_hand_asks_for_a_look(tmp_path, monkeyp
     monkeypatch.setenv("TEMPLATEFLOW_HOME", str(tmp_path / "none"))
     found = judged(a_brain(), tmp_path, space="MNIPediatricAsym:cohort-4")
     assert found["QualityVerdict"] == "look"
-    assert "not at hand" in found["QualityReasons"][0]
+    assert "not available locally" in found["QualityReasons"][0]
     assert "MapLikeness" not in found
 
 

@@ -69,7 +69,7 @@ def test_the_latents_are_principal_components_learnt_without_the_held_out(bank):
 
 
 def test_too_many_people_are_refused(bank):
-    with pytest.raises(ConfigError, match="601 people"):
+    with pytest.raises(ConfigError, match="601 participants"):
         draw(bank, Scenario((301, 300)), np.random.default_rng(0))
 
 
@@ -95,7 +95,7 @@ def test_the_command_prints_writes_and_draws(tmp_path, capsys):
     files = ["--json", str(tmp_path / "plan.json"), "--picture", str(tmp_path / "plan.svg")]
     assert main([*command, *files]) == 0
     said = capsys.readouterr().out
-    assert "3 simulated studies of 20 + 20 people" in said
+    assert "3 simulated studies of 20 + 20 participants" in said
     assert "single regions separate the groups (SAM)" in said
     record = json.loads((tmp_path / "plan.json").read_text())
     assert record["scenario"]["sizes"] == [20, 20]

@@ -113,14 +113,14 @@ def test_verdicts_come_first_and_are_graded(cohort, own_cohort):
     first = page[page.index("<main") : page.index('<section id="cohort"')]
     for grade in set(read_tsv(cohort / "group" / "verdicts.tsv")["verdict"]):
         assert f'<span class="grade {grade.replace(" ", "-")}">{grade}</span></td>' in first
-    assert "held to 5 % over all its contrasts (Holm). Different kinds" in first
+    assert "held to 5 % over all its contrasts (Holm). There is no correction" in first
     assert f"supported in {100 * OVERALL:.0f} % of cohorts" in first
     summary = own_cohort / "group" / "summary.json"
     summary.write_text(json.dumps({**json.loads(summary.read_text()), "primary": "AD-CN"}))
     grades = [grade.name for grade in GRADES] * 4
     change(own_cohort / "group" / "verdicts.tsv", verdict=lambda column: grades[: len(column)])
     page = build_group_report(own_cohort).read_text()
-    assert "AD-CN, named beforehand, to 5 % by itself" in page
+    assert "AD-CN, specified in advance, is held to 5 % on its own" in page
     for grade in GRADES:
         assert f'<span class="grade {grade.style}">{grade.name}</span></td>' in page
 
@@ -274,7 +274,7 @@ def test_the_course_of_training_says_whether_it_helped(cohort, own_cohort):
         shutil.copy(path, own_cohort / "group")
     by_epoch = own_cohort / "group" / "reconstructions_by_epoch.tsv"
     change(by_epoch, epochs_in_use=0)
-    assert "The model in use never left the linear path" in epochs_figure(read_group_results(own_cohort))[1]
+    assert "The model in use stayed at the linear path" in epochs_figure(read_group_results(own_cohort))[1]
     change(by_epoch, epochs_in_use=1)
     figure, sentence = epochs_figure(read_group_results(own_cohort))
     assert "trained for 1 epoch." in sentence
@@ -333,4 +333,4 @@ def test_a_coarse_trial_is_called_one(own_cohort):
     summary = own_cohort / "group" / "summary.json"
     for sloppy in (True, False):
         summary.write_text(json.dumps({**json.loads(summary.read_text()), "sloppy": sloppy}))
-        assert ("Coarse trial" in build_group_report(own_cohort).read_text()) == sloppy
+        assert ("Trial run" in build_group_report(own_cohort).read_text()) == sloppy

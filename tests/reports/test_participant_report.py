@@ -158,8 +158,8 @@ def test_what_the_cohort_says_stands_under_the_verdict(two_sessions):
             "CohortReasons": [None, "noise <of> 0.2", "another's"],
         }
     )
-    assert "Beside its cohort" not in scan_summary(first, cohort)
-    assert "Beside its cohort: noise &lt;of&gt; 0.2" in scan_summary(second, cohort)
+    assert "Compared with its cohort" not in scan_summary(first, cohort)
+    assert "Compared with its cohort: noise &lt;of&gt; 0.2" in scan_summary(second, cohort)
 
 
 def test_limits_of_the_sidecar_win(tmp_path):

@@ -126,7 +126,7 @@ def test_absent_and_extra_labels_are_named(atlas, told):
     assert "labels without a name are not used as regions: 8" in told.text
     half = nib.Nifti1Image(np.ones((8, 20, 20), np.float32), AFFINE)
     assert load_atlas(atlas(LABELS.astype(np.int16)), half).table["name"].tolist() == NAMES[:4]
-    assert "left out: region 5, region 6" in told.text
+    assert "are excluded: region 5, region 6" in told.text
 
 
 def test_files_without_content(tmp_path, atlas):

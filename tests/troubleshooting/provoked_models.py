@@ -179,7 +179,7 @@ def _(tmp):
 
 
 # --- output and reports ---
-@case(OUTPUT, "There are no results of the group level to report.")
+@case(OUTPUT, "There are no group-level results to report.")
 def _(tmp):
     return lambda: build_group_report(tmp), None
 

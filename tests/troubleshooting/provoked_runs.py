@@ -289,6 +289,6 @@ ELSEWHERE = {
     "the step was killed from outside (…), most likely because memory ran out":
         "workflows/engine/test_interface.py::test_a_killed_worker_fails_its_own_step_only",
     "So much atrophy cannot be planted in these … regions together: there is too little cerebrospinal fluid near … to "
-    "take the room.": "simulate/test_simulate_head.py::test_more_atrophy_than_there_is_room_for",
+    "fill the space.": "simulate/test_simulate_head.py::test_more_atrophy_than_there_is_room_for",
     "So much atrophy would fold the head of participant ….": "simulate/test_simulate_head.py::test_a_fold_is_refused",
 }  # fmt: skip

@@ -231,7 +231,7 @@ def test_the_group_page_shows_all_that_was_computed(analysed):
     page = analysed / "out" / "group.html"
     parts = [name for name, *_ in PARTS if name != "strangeness"]  # that is for a model from elsewhere
     assert sections(page) == [*parts, "truth", "methods", "provenance"]
-    for excuse in ("could not be drawn", "Not computed", "not written yet"):
+    for excuse in ("could not be drawn", "Not computed", "has not been written yet"):
         assert excuse not in page.read_text()
     figures = (page.parent / "group" / "figures").iterdir()
     drawn = {path.name.split("_desc-")[1].split("_")[0].rstrip("0123456789") for path in figures}
@@ -421,7 +421,7 @@ def test_sessions_stay_apart_in_every_table(visits):
     assert set(claims["n"]) == {10, 15}  # people, not scans
     notes = json.loads((visits / "group" / "summary.json").read_text())["notes"]
     assert "A participant's scans are put in order by age (15 participants)." in notes
-    assert sum("one row a person, the earliest with complete data; 10 further scans" in note for note in notes) == 3
+    assert sum("one row per person, the earliest with complete data; 10 further scans" in note for note in notes) == 3
     assert undocumented(visits) == []
 
 

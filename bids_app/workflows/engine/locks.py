@@ -1,6 +1,6 @@
 """Who works on what: two runs never process the same participant at the same time.
 
-A run holds an exclusive ``flock`` on one small file a participant, in the output and in the work folder. The system
+A run holds an exclusive ``flock`` on one small file per participant, in the output and in the work folder. The system
 drops it when its holder ends, however it ends, so that a killed run never blocks its successor. Between the nodes of a
 cluster this needs a file system that shares such locks: NFS (version 4, or 3 with its lock service), GPFS, Lustre
 mounted with ``flock``, BeeGFS with ``tuneUseGlobalFileLocks``. Where there are none, a run says so and goes on without.

@@ -1,7 +1,7 @@
 """Nipype's MultiProc, mended in three respects.
 
 A worker that dies fails its own step, and nothing else: in Nipype's own, one pool holds all workers, and when the
-system kills one of them for want of memory, every result that is still out is lost with it, and the run waits for them
+system kills one because memory runs out, every result that is still out is lost with it, and the run waits for them
 for ever. And a scan once begun is brought to its end before others are begun: in Nipype's own, all scans go through the
 first step, then all through the second, so that of a thousand scans none is done until nearly all are. And it is not
 slow to see that a step has ended: Nipype's own searches the whole memory for garbage each time it looks.

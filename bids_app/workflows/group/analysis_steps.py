@@ -62,7 +62,7 @@ def study(
 
 
 def _paint(values: np.ndarray, labels: Path, path: Path) -> None:
-    """Write one number a region as a map on the atlas."""
+    """Write one number per region as a map on the atlas."""
     from ...space.atlas_loaders import paint, read_dseg
 
     path.parent.mkdir(parents=True, exist_ok=True)

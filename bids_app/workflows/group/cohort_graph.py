@@ -28,8 +28,8 @@ def cohort_steps(config: Config, n_folds: int, left_out: Sequence[str] | None = 
     n_folds : int
         Folds of the cross-fitting; a model is fitted without each, and one with all scans, which comes first.
     left_out : sequence of str, optional
-        Sites without which every model is trained anew. Where none can be left out, there are none, and the table says
-        why; None: nobody has asked.
+        Sites without which every model is retrained. Where none can be left out, there are none, and the table says
+        why; None: not requested.
     """
     calibrated = config.model_dir is not None and is_calibrated(config.model_dir)
     without = {f"fit_without_site{number}": site for number, site in enumerate(left_out or (), start=1)}
@@ -92,7 +92,7 @@ def init_group_wf(  # noqa: PLR0913 - all that is known before any step, by the 
     n_threads, n_jobs : int
         Threads of one step; processes that read maps.
     left_out : sequence of str, optional
-        Sites without which every model is trained anew (`cohort_steps`).
+        Sites without which every model is retrained (`cohort_steps`).
     """
     options = {
         **vars(config),

@@ -203,7 +203,7 @@ def _left_out(prefix: str, reason: str) -> dict[str, Any]:
 
 
 def _cohort(config: Config, maps: Sequence[GreyMatterMap], quality: Sequence[dict[str, Any]]) -> pd.DataFrame:
-    """One row a scan: identifiers, what participants.tsv knows, and the volumes in ``KNOWN`` from the scans."""
+    """One row per scan: identifiers, what participants.tsv knows, and the volumes in ``KNOWN`` from the scans."""
     roots = [config.bids_dir, config.output_dir]
     table = read_participants(roots, [m.subject for m in maps], [m.session for m in maps], [m.home for m in maps])
     names = [str(facts.get("SourceDataset") or m.home.name) for m, facts in zip(maps, quality, strict=True)]
@@ -275,7 +275,7 @@ def _check(config: Config, maps: Sequence[GreyMatterMap], table: pd.DataFrame, d
 
 
 def _sites_left_out(config: Config, table: pd.DataFrame) -> list[str] | None:
-    """Sites without which every model is trained anew, None where nobody asks; what that costs is told beforehand."""
+    """Sites without which every model is retrained, None if not requested; the cost is announced in advance."""
     if not config.site_column or config.site_checks == "none":
         return None
     from ...group.sites import not_left_out
@@ -302,7 +302,7 @@ def _sites_left_out(config: Config, table: pd.DataFrame) -> list[str] | None:
 
 
 def _head_size(maps: Sequence[GreyMatterMap], design: Design) -> list[str]:
-    """What to say where volumes are compared and nobody's head size is taken into account."""
+    """Warning for volumes that are compared without taking head size into account."""
     removed = [name.lower() for name in design.covariates]
     if not any(m.modulated for m in maps) or any(part in name for name in removed for part in HEAD_SIZE):
         return []

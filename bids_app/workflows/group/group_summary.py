@@ -34,7 +34,7 @@ class MapFacts:
     Attributes
     ----------
     table : DataFrame
-        One row a map that the quality gate let through.
+        One row per map that the quality gate let through.
     template : str
         Of all maps.
     resolution : float
@@ -44,7 +44,7 @@ class MapFacts:
     sloppy : bool
         Whether any map was made with ``--sloppy``.
     visits : str
-        What the order of a participant's scans rests on; empty where everybody has one.
+        What the order of a participant's scans rests on; empty if every participant has one.
     warnings : sequence of str
         What a reader must know before any number.
     """

@@ -45,7 +45,7 @@ def volumes(
 
 @step("cohort")
 def cohort(folder: Path, kept: list[Any], table: Path, dictionary: dict[str, Any]) -> dict[str, Any]:
-    """The table that goes with the kept scans row by row. Apart from the regions: another atlas trains nothing anew."""
+    """The table that goes with the kept scans row by row. Apart from the regions: another atlas retrains nothing."""
     found = read_tsv(table).iloc[kept].reset_index(drop=True)
     write_tsv(folder / "kept.tsv", found)
     known = found.drop(columns=[*IDENTIFIERS], errors="ignore")

@@ -16,7 +16,7 @@ from ..engine.interface import step
 @step("errors")
 def fit_without_site(folder: Path, volumes: Path, cohort: Path, plan: Path, fold: Path, site_column: str, site: str,
                      random_seed: int, device: str, n_threads: int) -> dict[str, Any]:  # fmt: skip
-    """Train every model anew without the people of one site, and apply it to their scans."""
+    """Retrain every model without the people of one site, and apply it to their scans."""
     from ...group.sites import not_left_out
     from ...model.plan import Plan
     from ...model.strangers import errors_of_known, errors_of_strangers

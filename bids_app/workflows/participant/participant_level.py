@@ -1,4 +1,4 @@
-"""The participant level: one branch a scan, each on its own."""
+"""The participant level: one branch per scan, each on its own."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ FINISHED = tuple(kind for kind in SCAN_FILES if kind not in ("smoothed", "recon"
 
 
 def run_participant(config: Config, logs: Path) -> list[Failure]:
-    """Process the asked scans, then write a report a participant.
+    """Process the asked scans, then write a report per participant.
 
     Scans whose outputs are there, made with the same options from the same file, are not processed again.
 
@@ -260,7 +260,7 @@ def _finish(config: Config, participants: Sequence[str]) -> list[Failure]:
 
 
 def _name_doubtful(config: Config, scans: Sequence[Scan]) -> None:
-    """Tell which maps the quality gate did not pass, and why; nobody should have to open every page to know."""
+    """List the maps that did not pass the quality gate, and why, so that users need not open every page."""
     labels = space_labels(config)
     for scan in scans:
         kind, naming = _map_of(scan, labels)
