@@ -48,11 +48,13 @@ def study_of_volumes(
     values = volumes.to_numpy(float)
     gaps = [str(name) for name, known in zip(volumes, np.isfinite(values).all(axis=0), strict=True) if not known]
     if gaps:
-        raise DatasetError(f"volumes are missing in {', '.join(gaps)}", remedy="leave these people or regions out")
+        raise DatasetError(f"volumes are missing in {', '.join(gaps)}", remedy="exclude these participants or regions")
     mean, spread = values.mean(axis=0), values.std(axis=0)
     flat = [str(name) for name, sd in zip(volumes, spread, strict=True) if sd == 0]
     if flat:
-        raise DatasetError(f"everybody has the same volume of {', '.join(flat)}", remedy="leave these regions out")
+        raise DatasetError(
+            f"all participants have the same volume of {', '.join(flat)}", remedy="exclude these regions"
+        )
     regions = pd.DataFrame({"index": range(1, len(mean) + 1), "name": volumes.columns.astype(str)})
     vectors = (values - mean) / spread
     return study_of_vectors(

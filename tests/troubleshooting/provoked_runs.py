@@ -290,5 +290,8 @@ ELSEWHERE = {
         "workflows/engine/test_interface.py::test_a_killed_worker_fails_its_own_step_only",
     "So much atrophy cannot be planted in these … regions together: there is too little cerebrospinal fluid near … to "
     "fill the space.": "simulate/test_simulate_head.py::test_more_atrophy_than_there_is_room_for",
+    "volumes are missing in …": "group/test_group_vectors.py::test_tables_that_cannot_serve_are_refused",
+    "all participants have the same volume of …":
+        "group/test_group_vectors.py::test_tables_that_cannot_serve_are_refused",
     "So much atrophy would fold the head of participant ….": "simulate/test_simulate_head.py::test_a_fold_is_refused",
 }  # fmt: skip
