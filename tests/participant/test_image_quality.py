@@ -21,7 +21,7 @@ def sample():
 def test_summary_is_that_of_repeated_voxels(sample):
     data, weight = sample
     repeated = np.repeat(data.ravel(), (8 * weight.ravel()).astype(int))
-    found = iq.summarise(data, weight)
+    found = iq.summarise_tissue(data, weight)
     assert found.median == pytest.approx(np.quantile(repeated, 0.5, method="inverted_cdf"))
     assert found.sd == pytest.approx(repeated.std())
     assert found.n == pytest.approx(len(repeated) / 8)
@@ -37,7 +37,7 @@ def test_snr_of_noise_round_a_constant(sample):
     middle = sorted(values)[(len(values) - 1) // 2]
     n = len(values)
     # MRIQC divides sd by sqrt(n / (n - 1)) of the biased deviation, which makes it the unbiased one.
-    assert iq.snr(iq.summarise(data, np.ones(data.shape))) == pytest.approx(middle / unbiased, rel=1e-9)
+    assert iq.snr(iq.summarise_tissue(data, np.ones(data.shape))) == pytest.approx(middle / unbiased, rel=1e-9)
     assert unbiased == pytest.approx(np.std(values) * math.sqrt(n / (n - 1)))
 
 
@@ -45,7 +45,7 @@ def test_contrast_measures_of_normal_tissues():
     """Closed form: WM N(1000, 40), GM N(700, 30), air N(0, 20)."""
     rng = np.random.default_rng(2)
     shape, ones = (60, 60, 60), np.ones((60, 60, 60))
-    wm, gm, air = (iq.summarise(rng.normal(m, s, shape), ones) for m, s in ((1000, 40), (700, 30), (0, 20)))
+    wm, gm, air = (iq.summarise_tissue(rng.normal(m, s, shape), ones) for m, s in ((1000, 40), (700, 30), (0, 20)))
     assert iq.cnr(wm, gm, air) == pytest.approx(300 / math.sqrt(40**2 + 30**2 + 20**2), rel=0.01)
     assert iq.cjv(wm, gm) == pytest.approx((40 + 30) / 300, rel=0.01)
 

@@ -25,7 +25,7 @@ def drawn():
 def test_without_a_displacement_labels_are_only_resampled(monkeypatch):
     labels, _, _ = aal.bundled_aal2()
     field, affine = colin27.load_displacement()
-    monkeypatch.setattr(colin27, "displacement", lambda: (np.zeros_like(field), affine))
+    monkeypatch.setattr(colin27, "load_displacement", lambda: (np.zeros_like(field), affine))
     found = colin27.sample_labels(labels, TEMPLATE.shape, TEMPLATE.affine)
     assert (found == straight(labels)).mean() > 0.999  # ties between two voxels may fall either way
 
@@ -36,7 +36,7 @@ def test_a_displacement_moves_labels_the_other_way(monkeypatch):
     field, affine = colin27.load_displacement()
     shift = np.zeros_like(field)
     shift[1] = -4
-    monkeypatch.setattr(colin27, "displacement", lambda: (shift, affine))
+    monkeypatch.setattr(colin27, "load_displacement", lambda: (shift, affine))
     found = colin27.sample_labels(labels, TEMPLATE.shape, TEMPLATE.affine)
     expected = np.roll(straight(labels), 2, axis=1)
     assert (found == expected)[:, 2:].mean() > 0.999
