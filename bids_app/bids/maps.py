@@ -246,7 +246,7 @@ def _unreadable(item: GreyMatterMap) -> str | None:
         return f"the map's header does not say where its voxels are\n  file: {item.path}"
     sidecar = sidecar_path(item.path)
     if os.path.lexists(sidecar) and not is_json(sidecar):
-        return f"its sidecar, which records the quality of the map, cannot be read\n file: {sidecar}"
+        return f"its sidecar, which records the quality of the map, cannot be read\n  file: {sidecar}"
     return None
 
 

@@ -42,7 +42,7 @@ _T1W = re.compile(
     + r"_T1w\.nii(\.gz)?"
 )
 _ABSENT = (
-    "no T1-weighted image\n file: {root}\n what to do: check --participant-label, --session-label and the filters; "
+    "no T1-weighted image\n  file: {root}\n  what to do: check --participant-label, --session-label and the filters; "
     "scans are expected at sub-{label}/[ses-*/]anat/sub-{label}[_*]_T1w.nii.gz"
 )
 
@@ -309,7 +309,7 @@ def _unique(scans: Sequence[Scan]) -> tuple[list[Scan], list[Unusable]]:
     twice = [
         Unusable(
             prefix,
-            f"several files have this name: {', '.join(str(scan.path) for scan in group)}\n what to do: keep one of "
+            f"several files have this name: {', '.join(str(scan.path) for scan in group)}\n  what to do: keep one of "
             "them, or list the others in .bidsignore",
         )
         for prefix, group in groups.items()
@@ -329,7 +329,7 @@ def _whole(scans: Sequence[Scan]) -> tuple[list[Scan], list[Unusable]]:
     unusable = [
         Unusable(
             scan.prefix,
-            f"it is one of the {pieces[scan.prefix]} parts (chunks) of an image\n file: {scan.path}\n what to do: "
+            f"it is one of the {pieces[scan.prefix]} parts (chunks) of an image\n  file: {scan.path}\n  what to do: "
             "join them into one image of the whole head; if one part contains the whole head, select it in a "
             "filter file",
         )

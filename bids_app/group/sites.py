@@ -65,6 +65,7 @@ def site_errors(
     fold: np.ndarray,
     in_folds: Mapping[str, np.ndarray],
     strangers: Mapping[str, Mapping[str, np.ndarray]],
+    spread: np.ndarray,
 ) -> pd.DataFrame:
     """Error of each site's people by models that never saw their site, beside that of the ordinary folds.
 
@@ -76,6 +77,9 @@ def site_errors(
     strangers : mapping
         Site -> what `model.strangers.errors_of_strangers` gives without it, and ``same_size``, the errors of
         `errors_of_known`; sites that are not there are not testable.
+    spread : ndarray of shape (N,)
+        Mean squared distance of every map to the mean map of its fold's training maps: all errors are shares of it, by
+        the fold's models and by those without the site.
 
     Returns
     -------
@@ -94,7 +98,8 @@ def site_errors(
                 continue
             found = strangers[name]
             alone, few = np.full((2, len(site)), np.nan)
-            alone[found["scans"]], few[found["scans"]] = found[model], found["same_size"]
+            scans = found["scans"]
+            alone[scans], few[scans] = found[model] / spread[scans], found["same_size"] / spread[scans]
             gain = stats.ttest_1samp(alone[first] - in_folds[model][first], 0)
             low, high = gain.confidence_interval(0.95)
             away = [people - len(set(participants[fold == f])) for f in fold[first]]
@@ -184,10 +189,10 @@ def tell_sites_apart(
     """
     site = np.asarray(site).astype(str)
     known = np.isfinite(covariates).all(axis=1) & (site != "")
-    known[known] = np.isin(
-        site[known], [s for s, why in too_small(site[known], participants[known]).items() if not why]
-    )
+    # Each person counts at the first site alone, and a site by the people who are then left to it.
     first = rows_of(participants, known).first
+    large = [name for name, why in too_small(site[first], participants[first]).items() if not why]
+    first = first[np.isin(site[first], large)]
     names, code = np.unique(site[first], return_inverse=True)
     about = {"n": len(first), "sites": len(names)}
     if len(names) < 2:

@@ -20,6 +20,8 @@ def study_of_volumes(
 ) -> Study:
     """The study of a table of regional volumes, each region in units of its standard deviation.
 
+    The mean and standard deviation are those of everybody; the components are learnt from the training rows.
+
     Parameters
     ----------
     people : DataFrame, N rows
@@ -88,9 +90,12 @@ def study_of_vectors(
     latent_dim, folds, seed : int
     """
     loadings, mean = readout
+    questions = build_questions(people, design)
     ids, n = people["participant_id"].tolist(), len(people)
     fold = split_participants(ids, folds, seed, people[design.group_column].tolist() if design.group_column else None)
-    k = min(make_plan(ids, fold, latent_dim=latent_dim).latent_dim, vectors.shape[1])
+    # A column that is the sum of others would make a component of rounding errors.
+    rank = int(np.linalg.matrix_rank(vectors - vectors.mean(axis=0)))
+    k = min(make_plan(ids, fold, latent_dim=latent_dim).latent_dim, rank)
     observed = mean + vectors @ loadings
     reconstructed, explained, by_fold = np.zeros(observed.shape), np.zeros(n), []
     for f in range(folds):
@@ -103,7 +108,6 @@ def study_of_vectors(
         explained[held] = 1 - left / np.maximum(total, 1e-300)
     centre, axes = _components(vectors, k)
     products = {"Z": (vectors - centre) @ axes.T, "Zf": np.stack(by_fold), "fold": fold, "ev_ae": explained}
-    questions = build_questions(people, design)
     return build_study(people[["participant_id"]], regions, questions, products, observed, (observed, reconstructed))
 
 

@@ -59,7 +59,7 @@ def write_calibration(
     participants : sequence of length N
         A person counts by the first scan.
     **about
-        ``seed, space, licence`` of the cards (`files.make_card`).
+        ``seed, space, licence`` of the cards (`model_files.make_card`).
     """
     _, first = np.unique(np.asarray(participants).astype(str), return_index=True)
     whole = {"folds": len(models), "of_weights_sha256": read_card(folder)["weights_sha256"]}

@@ -15,7 +15,7 @@ def draw_power(table: pd.DataFrame, scenario: Scenario, studies: int) -> Figure:
     Parameters
     ----------
     table : DataFrame
-        Of `power.summarise`.
+        Of `power.summarise_power`.
     scenario : Scenario
     studies : int
         Simulated studies behind it.

@@ -278,7 +278,10 @@ def voxels(results: GroupResults) -> Iterator[Item]:
         beside: Any = nib.load(VBM_LOGP.at(results.output_dir, contrast=slug))
         logp = np.asanyarray(beside.dataobj)
         significant = logp >= -np.log10(ALPHA)
-        least = float(read_json(VBM_T_SIDECAR.at(results.output_dir, contrast=slug)).get("DrawnFrom", 0.0))
+        least = read_json(VBM_T_SIDECAR.at(results.output_dir, contrast=slug)).get("DrawnFrom")
+        if least is None:  # an output of a version that wrote no sidecar
+            least = float(np.abs(np.asanyarray(image.dataobj)[significant]).min(initial=np.inf))
+            least = least if np.isfinite(least) else 3.3
         said = f"{int(significant.sum())} voxels are significant family-wise (|t| of {least:.2f} or more)"
         if not significant.any():
             said = f"no voxel is significant family-wise; |t| of {least:.1f} or more is drawn, which is not a finding"

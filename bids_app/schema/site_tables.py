@@ -18,14 +18,15 @@ SITE_ERRORS = Table(
                header="Trained on without it"),
         Column("n_train_folds", "Participants on whom the model of an ordinary fold was trained (mean)",
                header="Trained on in folds"),
-        Column("error", "Mean reconstruction error (1 - explained variance) of the site's participants, by the model "
-            "trained without their site", header="Error without it"),
+        Column("error", "Mean reconstruction error of the site's participants, by the model trained without their "
+            "site: share of each map's squared distance to the mean map of its fold that is left unexplained",
+               header="Error without it"),
         Column("error_folds", "The same for the same participants by the models of the ordinary folds, which knew "
             "their site",
                header="Error in folds"),
-        Column("error_same_size", "The same for PCA trained on `n_train` participants drawn at random, who may come "
-            "from the site: any remaining difference from `error` is due to the site, not to the number of "
-            "participants",
+        Column("error_same_size", "The same for PCA trained on `n_train` participants (or all that a fold leaves, if "
+            "fewer) drawn at random, who may come from the site. For a site larger than a fold, any remaining "
+            "difference from `error` is due to the site, not to the number of participants",
                header="In folds, same sample size"),
         Column("increase", "`error` - `error_folds`, mean over the participants", header="Increase (95 %)"),
         Column("increase_low", "Lower end of its 95 % interval over participants (paired t), given the trained models",

@@ -58,7 +58,7 @@ files.
 
 
 class Cohort(Protocol):
-    """Description of a cohort's settings (``dataset.SimulationSettings``)."""
+    """Description of a cohort's settings (``scan_dataset.SimulationSettings``)."""
 
     @property
     def sessions(self) -> int: ...

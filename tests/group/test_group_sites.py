@@ -138,7 +138,7 @@ def test_large_cohorts_are_relabelled_less_often():
 def test_where_no_site_can_be_left_out_the_table_says_why():
     site, people = np.array(["a"] * 18 + ["b"] * 4), np.arange(22)
     nothing = {name: np.zeros(22) for name in ("autoencoder", "linear", "pca")}
-    table = site_errors(site, people, people % 3, nothing, {})
+    table = site_errors(site, people, people % 3, nothing, {}, np.ones(len(site)))
     assert table["site"].tolist() == ["a", "b"]
     assert table["reason"].tolist() == [
         "4 participants of other sites are too few for training",
@@ -154,15 +154,15 @@ def test_errors_stand_beside_those_of_the_folds():
     usual = {name: rng.uniform(0.2, 0.4, 15) for name in ("autoencoder", "linear", "pca")}
     strangers = {
         s: {"scans": (rows := np.flatnonzero(site == s)), "n_train": np.array(15 - len(rows)),
-            "same_size": usual["pca"][rows] + 0.05,
-            **{name: usual[name][rows] + shift + 0.01 * rng.normal(size=len(rows)) for name in usual}}
+            "same_size": 4 * (usual["pca"][rows] + 0.05),
+            **{name: 4 * (usual[name][rows] + shift + 0.01 * rng.normal(size=len(rows))) for name in usual}}
         for s, shift in (("a", 0.1), ("b", 0.0))
     }  # fmt: skip
-    table = site_errors(site, people, fold, usual, strangers).set_index(["site", "model"])
+    table = site_errors(site, people, fold, usual, strangers, np.full(15, 4.0)).set_index(["site", "model"])
     for name, values in usual.items():
         row = table.loc[("a", name)]
         assert row["increase"] == pytest.approx(0.1, abs=0.02)
-        difference = strangers["a"][name] - values[:6]
+        difference = strangers["a"][name] / 4 - values[:6]
         low, high = stats.t.interval(0.95, 5, difference.mean(), stats.sem(difference))
         assert (row["increase_low"], row["increase_high"]) == (pytest.approx(low), pytest.approx(high))
         assert table.loc[("b", name), "increase_low"] < 0 < table.loc[("b", name), "increase_high"]

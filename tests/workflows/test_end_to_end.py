@@ -348,7 +348,7 @@ def test_maps_of_versions_that_must_not_be_mixed_are_refused_together(processed,
     assert "0.4.0: sub-02" in capsys.readouterr().err
     copied += ["01", "02", "--resolution", "3"]
     assert main([str(c) for c in copied]) == 1
-    assert "FAILED sub-01 (step input): there is no precomputed map of it; a map computed" in capsys.readouterr().err
+    assert "FAILED sub-01 (step input): it has no precomputed map, and a map computed" in capsys.readouterr().err
 
 
 def test_planted_regions_come_out_on_top(analysed):

@@ -54,7 +54,8 @@ def site_errors(
     (sites, people), known = _sites(cohort, site_column), dict(np.load(products))
     in_folds = {"autoencoder": 1 - known["ev_ae"], "linear": 1 - known["ev_linear"], "pca": 1 - known["ev_pca"]}
     strangers = {str(one.pop("site")): one for one in (dict(np.load(path)) for path in all_errors or [])}
-    found = compute(sites, people, known["fold"], in_folds, strangers)
+    spread = known["err"] / np.maximum(1 - known["ev_ae"], 1e-12)
+    found = compute(sites, people, known["fold"], in_folds, strangers, spread)
     write_table(folder / "out", site_tables.SITE_ERRORS, found)
     return {}
 

@@ -150,7 +150,7 @@ def _differ(config: Config, maps: Sequence[GreyMatterMap], scans: Sequence[Scan]
     if other:
         return (
             f"it has no precomputed map, and a map computed here by LatentAtlas {__version__} must not be mixed with "
-            f"those of version {', '.join(other)}\n what to do: {remedy}"
+            f"those of version {', '.join(other)}\n  what to do: {remedy}"
         )
     here = config.template
     grid: Any = nib.load(given.path)
@@ -163,7 +163,7 @@ def _differ(config: Config, maps: Sequence[GreyMatterMap], scans: Sequence[Scan]
         return None
     return (
         f"it has no precomputed map, and a map computed here in {here} at {config.grid_mm:g} mm would not be on the "
-        f"grid of the others ({given.template})\n what to do: {remedy}"
+        f"grid of the others ({given.template})\n  what to do: {remedy}"
     )
 
 
