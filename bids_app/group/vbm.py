@@ -16,6 +16,7 @@ from bids_app.group.lrcp import contrast_rows
 from bids_app.group.settings import AnalysisSettings
 from bids_app.group.study import Study
 from bids_app.model.volumes import Volumes
+from bids_app.schema.methods import TFCE_PERMUTATIONS
 from bids_app.stats.association import associate
 from bids_app.stats.permutation import p_value
 
@@ -132,7 +133,7 @@ def find_peaks(test: VoxelTest, volumes: Volumes, names: np.ndarray, alpha: floa
 
 
 def tfce(
-    study: Study, settings: AnalysisSettings, volumes: Volumes, n_permutations: int = 1000
+    study: Study, settings: AnalysisSettings, volumes: Volumes, n_permutations: int = TFCE_PERMUTATIONS
 ) -> dict[str, np.ndarray]:
     """Threshold-free cluster enhancement (nilearn): family-wise p (V,) of every contrast that can be tested.
 

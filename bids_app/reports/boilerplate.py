@@ -22,7 +22,7 @@ from ..config import Config
 from ..schema.architectures import BY_KIND, BY_NAME, Architecture
 from ..schema.atlases import named
 from ..schema.claims import ALPHA
-from ..schema.methods import EMBEDDINGS
+from ..schema.methods import EMBEDDINGS, TFCE_PERMUTATIONS, VOXELWISE_PERMUTATIONS
 from ..schema.outputs import (
     ATLAS_REGIONS,
     DESCRIPTION,
@@ -202,7 +202,9 @@ def describe_run(output_dir: Path, config: Config | Mapping[str, Any] | None = N
         "sites": site or "",
         "sites_left_out": (output_dir / SITE_ERRORS.path).exists(),
         "sites_told": _relabellings(output_dir / SITE_LATENTS.path),
-        "n_permutations": f"{int(summary.get('n_permutations', options['permutations'])):,}",
+        "n_permutations": f"{(n_permutations := int(summary.get('n_permutations', options['permutations']))):,}",
+        "n_voxelwise": f"{min(n_permutations, VOXELWISE_PERMUTATIONS):,}",
+        "n_tfce": f"{TFCE_PERMUTATIONS:,}",
         "voxelwise": _voxelwise(output_dir),
         "shap": bool(shap) or (output_dir / SHAP_REGIONS.path).exists(),
         "shap_supported": bool(shap.get("supported", True)) and error_is_explained(output_dir),

@@ -64,3 +64,7 @@ PROJECTION_TITLES = {
     **{each.name: each.title for each in EMBEDDINGS},
     **{f"{each.name}3d": f"{each.title} (3D)" for each in EMBEDDINGS},
 }
+
+#: Permutations of the voxelwise test at most: more change little at the level of 0.05, and each is a look at every
+#: voxel. And those of its cluster enhancement, which takes seconds for one map of 1.5 mm.
+VOXELWISE_PERMUTATIONS, TFCE_PERMUTATIONS = 5000, 1000

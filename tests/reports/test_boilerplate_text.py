@@ -268,8 +268,9 @@ def test_the_voxelwise_test_is_named_where_it_was_run(tmp_path, files, said):
     (tmp_path / "group").mkdir()
     for name in files:
         (tmp_path / "group" / f"{name}.nii.gz").touch()
-    text = group_text(tmp_path, contrasts=["AD-CN"], group_column="dx")
+    text = group_text(tmp_path, contrasts=["AD-CN"], group_column="dx", n_permutations=20000)
     assert ("at each voxel" in text) == bool(files)
+    assert ("over 5,000 permutations of the residuals" in text) == bool(files)
     assert said is None or said in text
 
 

@@ -13,6 +13,7 @@ from ...bids.tables import identifiers, read_tsv, write_table
 from ...group.settings import AnalysisSettings
 from ...group.study import Design, read_study
 from ...schema import model_tables, region_tables, scan_tables, verdict_tables
+from ...schema.methods import VOXELWISE_PERMUTATIONS
 from ...schema.outputs import (
     GROUP,
     KEPT_MAP,
@@ -27,9 +28,6 @@ from ...schema.outputs import (
 )
 from ..engine.interface import step
 from .model_steps import held_out_models, weights_of, write_phenotype
-
-#: More change little at the level of 0.05, and each costs a look at every voxel.
-VOXELWISE_PERMUTATIONS = 5000
 
 
 @step("study", "scan_notes")
