@@ -34,6 +34,7 @@ from ...schema.outputs import (
     FIGURES,
     GROUND_TRUTH,
     GROUP,
+    MODEL_CARD,
     PARTICIPANTS,
     SUMMARY,
 )
@@ -341,6 +342,12 @@ def _publish(work: Path, finished: set[str], output_dir: Path, *, complete: bool
             target = output_dir / file.relative_to(out)
             copy_file(file, target)
             written.add(target)
+    card = output_dir / MODEL_CARD.path
+    if card in written:
+        # Models of the folds of an earlier run do not belong to this model, even where a later step has failed.
+        for stale in card.parent.rglob("*"):
+            if stale.is_file() and stale not in written:
+                stale.unlink()
     if complete:
         # The labels of another atlas, too: numbers of one must not be painted on the regions of the other.
         atlases = [

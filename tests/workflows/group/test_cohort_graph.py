@@ -30,3 +30,18 @@ def test_the_labels_of_another_atlas_are_dropped(tmp_path):
     for complete, kept in ((False, {"old", "new"}), (True, {"new"})):
         _publish(work, {"regions"}, out, complete=complete)
         assert {path.read_text() for path in out.rglob("*atlas-*")} == kept
+
+
+def test_models_of_folds_that_are_gone_are_dropped_with_the_model(tmp_path):
+    """Ten folds, then five, and a later step failed: with the old models beside it no scan could be encoded."""
+    work, out = tmp_path / "work", tmp_path / "out"
+    for place, folds in ((out, 10), (work / "collect" / "out", 5)):
+        for name in ("", *(f"folds/fold-{number}/" for number in range(folds))):
+            (place / "group/model" / name).mkdir(parents=True, exist_ok=True)
+            (place / "group/model" / name / "model.json").touch()
+    (out / "group/verdicts.tsv").touch()
+    _publish(work, {"vbm"}, out, complete=False)
+    assert len(list(out.rglob("fold-*"))) == 10
+    _publish(work, {"collect"}, out, complete=False)
+    assert len(list(out.rglob("fold-*/model.json"))) == 5
+    assert (out / "group/verdicts.tsv").exists()
