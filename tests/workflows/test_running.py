@@ -201,3 +201,12 @@ def test_help_names_the_exit_code_of_an_interrupted_run(capsys):
     with pytest.raises(SystemExit):
         parse(["--help"])
     assert "130 interrupted" in capsys.readouterr().out
+
+
+def test_nothing_that_wants_a_cache_is_imported_before_one_is_there():
+    """In a container without any folder for temporary files Matplotlib ended the run at import."""
+    levels = "bids_app.workflows.participant.participant_level, bids_app.workflows.group.group_level"
+    code = (
+        f"import sys, {levels}; print(sorted({{'matplotlib', 'ants', 'torch', 'numba', 'nipype'}} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
