@@ -33,12 +33,12 @@ from bids_app.schema.labels import KEPT, LOST, NOT_CARRIED, PARTLY
 from bids_app.schema.verdict_tables import VALIDATION
 from bids_app.stats.accuracy import auc_interval
 from bids_app.stats.bounds import held_out_bound, igp_excess, pac_bayes_gibbs, pac_bayes_published, vapnik_excess
-from bids_app.stats.crossfit import out_of_fold_r2, smallest_p, smallest_training_set
+from bids_app.stats.crossfit import CrossFitTest, out_of_fold_r2, smallest_p, smallest_training_set
 from bids_app.stats.discriminability import concordance
 from bids_app.stats.dispersion import dispersion_ratio
 from bids_app.stats.linear import residualise
 from bids_app.stats.sar import SarResult, sar, sar_published
-from bids_app.stats.studentised import StudentisedPrediction, studentised_crossfit
+from bids_app.stats.studentised import studentised_crossfit
 
 COLUMNS = [column.name for column in VALIDATION.columns]
 HELD_OUT, IN_SAMPLE = "held-out", "in-sample"
@@ -118,7 +118,7 @@ def _separation_rows(study: Study, settings: AnalysisSettings) -> list[dict[str,
             "p": tested.p,
             "alpha": settings.alpha,
         }
-        test["note"] += f"; studentised, z = {tested.z:.2f}"
+        test["note"] += f"; studentised, z = {tested.statistic:.2f}"
         if rows.averaged:
             test["note"] += "; scans of one participant averaged"
         common = {"n": len(rows), "alpha": level}
@@ -155,7 +155,7 @@ def why_not_testable(
     return None
 
 
-def _prediction(tested: StudentisedPrediction, y: np.ndarray, c: np.ndarray, kind: str, level: float) -> dict[str, Any]:
+def _prediction(tested: CrossFitTest, y: np.ndarray, c: np.ndarray, kind: str, level: float) -> dict[str, Any]:
     """What there is to say of the out-of-fold ridge prediction, whose p is the permutation's."""
     guess, truth = tested.prediction, tested.response
     r2 = float(out_of_fold_r2(truth, guess))

@@ -16,12 +16,12 @@ from bids_app.stats.permutation import block_rows, p_value, permutation_chunks
 
 @dataclass(frozen=True)
 class CrossFitTest:
-    """Out-of-fold partial correlation of ridge predictions with a response, and its permutation p value.
+    """Test of out-of-fold ridge predictions against a response.
 
     Attributes
     ----------
     statistic : float
-        Correlation of prediction and response out of fold, both free of the covariates.
+        Correlation of prediction and response out of fold, both free of the covariates, unless a test says otherwise.
     p : float
         One-sided Freedman-Lane permutation p value.
     prediction : ndarray of shape (n,)

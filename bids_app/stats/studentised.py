@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bids_app.stats.crossfit import crossfit_operators
+from bids_app.stats.crossfit import CrossFitTest, crossfit_operators
 from bids_app.stats.linear import nuisance_basis, project_out
 from bids_app.stats.permutation import block_rows, p_value, permutation_chunks
 
@@ -196,27 +196,6 @@ def _cells(groups: np.ndarray, blocks: np.ndarray | None) -> list[np.ndarray]:
     return cells
 
 
-@dataclass(frozen=True)
-class StudentisedPrediction:
-    """Robust test of an out-of-fold prediction.
-
-    Attributes
-    ----------
-    z : float
-        t of the prediction on the response, on the normal scale.
-    p : float
-        One-sided permutation p value.
-    prediction : ndarray of shape (n,)
-    response : ndarray of shape (n,)
-        The response's out-of-fold residuals given the covariates.
-    """
-
-    z: float
-    p: float
-    prediction: np.ndarray
-    response: np.ndarray
-
-
 def studentised_crossfit(
     features: np.ndarray,
     response: np.ndarray,
@@ -226,7 +205,7 @@ def studentised_crossfit(
     blocks: np.ndarray | None = None,
     n_permutations: int = 1000,
     seed: int = 0,
-) -> StudentisedPrediction:
+) -> CrossFitTest:
     """Do the features predict the response out of fold, whatever the groups' spreads?
 
     The out-of-fold ridge prediction, from features whose covariates were removed with weights for the groups' spreads
@@ -245,7 +224,8 @@ def studentised_crossfit(
 
     Returns
     -------
-    StudentisedPrediction
+    CrossFitTest
+        Its statistic is the t of the prediction on the response, on the normal scale.
     """
     y = np.asarray(response, float)
     predict, explained = crossfit_operators(features, fold, covariates, y if has_groups(y) else None)
@@ -263,7 +243,7 @@ def studentised_crossfit(
     for perms in permutation_chunks(len(v), n_permutations, seed, 512, blocks):
         null.append(statistic(v[perms.T], groups[:, perms]))
     p = float(p_value(z, np.concatenate(null)))
-    return StudentisedPrediction(z, p, predict @ v, v - explained @ v)
+    return CrossFitTest(z, p, predict @ v, v - explained @ v)
 
 
 def has_groups(y: np.ndarray) -> bool:

@@ -172,7 +172,7 @@ def test_separation_is_welchs_t_of_the_predictions():
     x, y = two_groups((20, 60), 1.5, 4, 0)
     x[y == 1, 0] += 0.8
     fold = np.arange(80) % 5
-    z = studentised_crossfit(x, y, fold, n_permutations=9).z
+    z = studentised_crossfit(x, y, fold, n_permutations=9).statistic
     prediction = crossfit_test(x, y, fold, n_permutations=9).prediction
     welch = stats.ttest_ind(prediction[y == 1], prediction[y == 0], equal_var=False)
     # Folds here hold the same shares of the groups, so that the held-out response is the label less a constant.
@@ -185,7 +185,7 @@ def test_the_error_of_the_covariates_is_no_difference_of_groups():
     for seed in range(400):
         rng = np.random.default_rng(seed)
         x = rng.normal(size=(75, 30)) * np.where(y == 1, 3, 1)[:, None]
-        found.append(studentised_crossfit(x, y, fold, rng.normal(size=(75, 6)), n_permutations=1).z)
+        found.append(studentised_crossfit(x, y, fold, rng.normal(size=(75, 6)), n_permutations=1).statistic)
     assert abs(np.mean(found)) < 0.25
 
 
