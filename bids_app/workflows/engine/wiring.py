@@ -51,7 +51,7 @@ def wire(name: str, steps: Steps, options: Mapping[str, Any], needs: Callable[[t
     steps : sequence
         Each after those whose outputs it takes.
     options : mapping
-        What parameters are given that are no output of an earlier step. None leaves a default as it is.
+        Values of parameters that no earlier step gives. None keeps the parameter's default.
     needs : callable
         From a step to what is reserved for it.
 
