@@ -131,7 +131,7 @@ def test_darker_white_matter_is_no_loss(phantom, darker):
 def test_states_are_taken_in_chunks_and_never_all_in_memory(phantom, monkeypatch):
     """Any size of chunks gives the same maps, and 13 states of a large mask are never there at once."""
     whole = fractions_of(phantom)
-    monkeypatch.setattr("bids_app.participant.tissue.CHUNK", 1000)
+    monkeypatch.setattr("bids_app.participant.partial_volume.CHUNK", 1000)
     np.testing.assert_allclose(fractions_of(phantom), whole, atol=1e-5)
     data = np.asarray(phantom.scan.dataobj, dtype=np.float32)
     priors = [np.asarray(p.dataobj, dtype=np.float32) for p in phantom.priors]
