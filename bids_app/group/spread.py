@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-MAD_TO_SD = 1.4826  # of a normal distribution
+from bids_app.schema.units import MAD_TO_SD
+
 FEWEST = 10  # participants, below which a cohort has no spread to speak of
 LIMIT = 3.5  # robust standard deviations (Iglewicz and Hoaglin 1993), in a large cohort
 

@@ -21,9 +21,9 @@ from scipy import ndimage
 
 from bids_app.participant._grid import block_mean, bounding_box, fine_factors
 from bids_app.participant.tissue import Tissues
+from bids_app.schema.units import MAD_TO_SD
 
 TISSUES = ("csf", "gm", "wm")
-MAD_TO_SD = 1 / 0.6744897501960817  # of a normal distribution
 HEAD = 0.1  # of white matter: brighter is head, but for specks of noise
 AIR_MM = 10.0  # from the head, where ringing and ghosts of the scalp have gone
 

@@ -16,6 +16,7 @@ from bids_app.participant.image_quality import measure_image
 from bids_app.participant.modulate import Modulated
 from bids_app.participant.tissue import Tissues
 from bids_app.schema.limits import NEVER, RULES
+from bids_app.schema.units import MAD_TO_SD
 from bids_app.space.templates import Template
 
 
@@ -146,7 +147,7 @@ def _noise(data: np.ndarray, white: np.ndarray) -> float:
     inner = white[1:-1] & white[:-2] & white[2:]
     if not inner.any():
         return float("nan")
-    return float(1.4826 * np.median(np.abs(second[inner])) / np.sqrt(1.5))
+    return float(MAD_TO_SD * np.median(np.abs(second[inner])) / np.sqrt(1.5))
 
 
 def _rim(data: np.ndarray, inside: np.ndarray, white: float, grey: float) -> tuple[float, float]:
