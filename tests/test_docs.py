@@ -80,7 +80,9 @@ def test_versions_agree():
 
 
 @pytest.mark.parametrize(
-    "page", [*DOCS.glob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"], ids=lambda p: p.name
+    "page",
+    [*DOCS.glob("*.md"), *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGES.md"))],
+    ids=lambda p: p.name,
 )
 def test_links_and_pictures_exist(page):
     for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text()):
