@@ -6,8 +6,10 @@ variance between people), ``<name>.json`` the grid and which maps were left out 
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -146,7 +148,7 @@ def build_volumes(
     # Without a mask the whole grid is kept until the mean map, and so the mask, is known.
     width = int(chosen.sum()) if chosen is not None else int(np.prod(sampling.shape))
     scratch = out_path.with_name(out_path.name + ".partial")
-    store = open_memmap(scratch, mode="w+", dtype=np.float16, shape=(len(names), width))
+    store = _new_store(scratch, (len(names), width))
     kept, rejected, total = list[str](), list[tuple[str, str]](), np.zeros(width)
     results = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")(
         delayed(_read)(p, sampling, chosen) for p in names
@@ -172,7 +174,7 @@ def build_volumes(
     else:
         columns = slice(None)
     grid = grid or Grid(sampling, chosen)
-    final = open_memmap(out_path, mode="w+", dtype=np.float16, shape=(len(kept), grid.n_voxels))
+    final = _new_store(out_path, (len(kept), grid.n_voxels))
     for row in range(len(kept)):
         final[row] = store[row][columns]
     final.flush()
@@ -182,6 +184,25 @@ def build_volumes(
     record = {**sampling_to_json(sampling), "paths": kept, "rejected": rejected}
     out_path.with_suffix(".json").write_text(json.dumps(record, indent=1))
     return load_volumes(out_path)
+
+
+def _new_store(path: Path, shape: tuple[int, int]) -> np.memmap:
+    """An array (float16) in a file that has all of its room from the start.
+
+    Where a file is mapped that has not, a full disk ends the process as it writes, without an error (SIGBUS).
+    """
+    store = open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
+    if not hasattr(os, "posix_fallocate"):  # macOS
+        return store
+    try:
+        with open(path, "r+b") as stream:
+            os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            path.unlink()
+            raise
+        # Any other error: this file system cannot set room aside.
+    return store
 
 
 def load_volumes(path: str | PathLike[str]) -> Volumes:

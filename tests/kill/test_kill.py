@@ -157,3 +157,21 @@ def test_a_full_disk(head, disk, tmp_path, what, size):
     assert done.returncode == 0, done.stderr
     whole(out)
     np.testing.assert_array_equal(a_map(out), a_map(head / "quiet"))
+
+
+@pytest.mark.parametrize(("what", "size"), [("output", "200k"), ("output", "2m"), ("work", "1m"), ("work", "8m")])
+def test_a_full_disk_at_group_level(maps, disk, tmp_path, what, size):
+    place, mount = disk
+    assert mount(size, "remount")
+    out, work = (place / "out", tmp_path / "w") if what == "output" else (tmp_path / "out", place / "w")
+    arguments = maps, out, "group", "-w", work, *GROUP
+    done = run(*arguments)
+    assert done.returncode in (1, 73), done.stderr
+    assert "Traceback" not in done.stderr
+    assert "space" in done.stderr
+    assert mount("400m", "remount")
+    whole(out)
+    done = run(*arguments)
+    assert done.returncode == 0, done.stderr
+    whole(out)
+    assert (out / "group.html").exists()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sys
@@ -18,7 +17,7 @@ import yaml
 
 from ...config import Config
 from ...errors import ConfigError, one_line
-from .failures import FAILURE_FILE
+from .failures import FAILURE_FILE, read_failure
 
 logger = logging.getLogger("latentatlas")
 
@@ -120,7 +119,7 @@ def _failure_files(root: Path, branches: list[str]) -> list[Path]:
 def _read_failure(file: Path, root: Path) -> Failure:
     parts = file.relative_to(root).parts[:-1]
     where = readable(parts[0]) if len(parts) > 1 else "group"
-    return Failure(where, parts[-1], json.loads(file.read_text())["message"])
+    return Failure(where, parts[-1], read_failure(file))
 
 
 def _plugin(config: Config, nprocs: int, memory_gb: float) -> Any:

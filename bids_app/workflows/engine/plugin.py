@@ -100,7 +100,7 @@ class SturdyMultiProc(MultiProcPlugin):  # type: ignore[misc]  # Nipype has no a
             return
         worker.shutdown(wait=False)
         folder = Path(node.output_dir())
-        with suppress(OSError):  # a disk without room for a message: the run tells what it can
+        with suppress(OSError):  # a disk without room for a folder: the run tells what it can
             folder.mkdir(parents=True, exist_ok=True)
             record_failure(folder, _explain(error, folder))
         self._taskresult[task] = {"taskid": task, "result": None, "traceback": format_exception(error)}

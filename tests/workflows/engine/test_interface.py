@@ -1,6 +1,7 @@
 """Steps: plain functions as Nipype interfaces, whose failures are told in words and stop nobody else."""
 
 import dataclasses
+import errno
 import os
 import pickle
 import signal
@@ -13,6 +14,7 @@ from bids_app.cli import parse
 from bids_app.errors import ScanError
 from bids_app.workflows.engine.environment import prepare
 from bids_app.workflows.engine.execute import execute
+from bids_app.workflows.engine.failures import FAILURE_FILE, read_failure, record_failure
 from bids_app.workflows.engine.interface import step
 
 
@@ -142,3 +144,22 @@ def test_a_killed_worker_fails_its_own_step_only(tmp_path, config):
     assert [(f.where, f.step) for f in failures] == [("sub-01", "die")]
     assert "memory" in failures[0].message
     assert (tmp_path / "work/wf/sub_02/second/upper.txt").exists()
+
+
+def test_a_full_disk_is_named_where_not_even_a_message_fits(tmp_path):
+    word = tmp_path / FAILURE_FILE
+    word.symlink_to("/dev/full")  # as on a full disk, writing to it fails
+    record_failure(tmp_path, ValueError("the array has another shape"))
+    word.unlink()
+    word.touch()  # what a full disk leaves of it
+    assert "space left" in read_failure(word)
+    assert "make room" in read_failure(word)
+
+
+def test_a_disk_that_is_full_for_this_step_alone_is_named(tmp_path):
+    """There is room, but not for a file as large as the one it asked for."""
+    record_failure(tmp_path, OSError(errno.ENOSPC, "No space left on device", "volumes.npy"))
+    message = read_failure(tmp_path / FAILURE_FILE)
+    assert "volumes.npy" in message
+    assert message.count("what to do") == 1
+    assert "make room" in message
