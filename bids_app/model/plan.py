@@ -135,7 +135,8 @@ def make_plan(
     if inner < 3:
         raise DatasetError(
             f"{len(set(ids))} participants are too few: the smallest training split would have {max(inner, 0)}.",
-            remedy="Use at least six participants, or encode them with a model trained elsewhere (--model).",
+            remedy="Use at least seven participants in the default number of folds, or encode each scan with a model "
+            "trained elsewhere (participant level, --model).",
         )
     plan = Plan(
         min(latent_dim, inner - 1),

@@ -149,7 +149,10 @@ def _(tmp):
 
 @case(MODELS, "… participants are too few: the smallest training split would have ….")
 def _(tmp):
-    return lambda: make_plan(range(4), None), lambda: lambda: make_plan(range(6), None)
+    def plan(n, folds):
+        return lambda: make_plan([str(i) for i in range(n)], split_participants([str(i) for i in range(n)], folds))
+
+    return plan(6, 5), lambda: plan(7, 5)
 
 
 @case(MODELS, "Cross-fitting needs at least two participants and two folds.")
