@@ -118,7 +118,7 @@ The regression did not predict the error of held-out participants; its SHAP valu
 {% endif %}
 
 {% if voxelwise != "none" and supervised %}
-In addition, the contrast{{ "s were" if contrasts|length > 1 else " was" }} tested at each voxel of the smoothed maps (family-wise by the largest |t| over {{ n_voxelwise }} permutations of the residuals [@freedman1983]{% if voxelwise == "tfce" %}, and by threshold-free cluster enhancement [@tfce] at 3 mm with {{ n_tfce }} permutations{% endif %}).
+In addition, the contrast{{ "s were" if contrasts|length > 1 else " was" }} tested at each voxel of the smoothed maps (family-wise by the largest |t| over {{ n_voxelwise }} permutations of the residuals{% if sites %} within sites{% endif %} [@freedman1983]{% if voxelwise == "tfce" %}, and by threshold-free cluster enhancement [@tfce] at 3 mm with {{ n_tfce }} permutations{% endif %}).
 {% endif %}
 
 {% if supervised %}

@@ -204,7 +204,7 @@ def describe_run(output_dir: Path, config: Config | Mapping[str, Any] | None = N
         "sites_told": _relabellings(output_dir / SITE_LATENTS.path),
         "n_permutations": f"{(n_permutations := int(summary.get('n_permutations', options['permutations']))):,}",
         "n_voxelwise": f"{min(n_permutations, VOXELWISE_PERMUTATIONS):,}",
-        "n_tfce": f"{TFCE_PERMUTATIONS:,}",
+        "n_tfce": f"{min(n_permutations, TFCE_PERMUTATIONS):,}",
         "voxelwise": _voxelwise(output_dir),
         "shap": bool(shap) or (output_dir / SHAP_REGIONS.path).exists(),
         "shap_supported": bool(shap.get("supported", True)) and error_is_explained(output_dir),
