@@ -114,7 +114,7 @@ def test_verdicts_come_first_and_are_graded(cohort, own_cohort):
     for grade in set(read_tsv(cohort / "group" / "verdicts.tsv")["verdict"]):
         assert f'<span class="grade {grade.replace(" ", "-")}">{grade}</span></td>' in first
     assert "held to 5 % over all its contrasts (Holm). There is no correction" in first
-    assert f"supported in {100 * OVERALL:.0f} % of cohorts" in first
+    assert f"supported in {100 * OVERALL:.0f} % of simulated studies" in first
     summary = own_cohort / "group" / "summary.json"
     summary.write_text(json.dumps({**json.loads(summary.read_text()), "primary": "AD-CN"}))
     grades = [grade.name for grade in GRADES] * 4
