@@ -7,7 +7,8 @@ Maps are simulated once for each size and analysed by both versions in turns, as
 times stands for a step, since what else the machine does only adds. Seconds are those of the processor, which depend
 less on what else runs than those of the clock. One process at a time, so that the memory of all processes of a run,
 looked at ten times a second, is that of the step that runs (and of what the other processes hold). Steps that the other
-version does not have are listed apart. ``--json`` keeps the numbers; ``--show`` prints the table of such a file.
+version does not have are listed apart. ``--json`` keeps the numbers; ``--show`` prints the table of
+such a file.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from session_memory import Watch
 
 ROOT = Path(__file__).resolve().parents[1]
 STEP = re.compile(r"\S+ (?:\S+\.)?([\w-]+): (started|done)$")
-LEAST = 0.5  # seconds below which a ratio says nothing
+LEAST = 0.5  # seconds: a smaller difference says nothing
 ASKED = ("--group-column", "diagnosis", "--covariates", "age", "sex", "tiv")
 
 
@@ -77,25 +78,39 @@ def join_folds(steps: dict[str, list[float]]) -> dict[str, list[float]]:
     return joined
 
 
-def table(found: dict[str, dict[str, list[float]]]) -> list[str]:
-    """Lines in Markdown: the steps of both versions, both together, and what this version alone does."""
-    this, old = (join_folds(found.get(version, {})) for version in ("this", "baseline"))
-    shared = [step for step in this if step in old and step != "all"]
-    rows = [(step, this[step], old[step]) for step in shared]
-    if shared:
-        seconds = [sum(version[step][0] for step in shared) for version in (this, old)]
-        peaks = [max(version[step][1] for step in shared) for version in (this, old)]
-        rows.append(("these steps", *zip(seconds, peaks, strict=True)))
-    rows += [(f"{step} (new)" if old else step, this[step], None) for step in this if step not in old and step != "all"]
-    rows.append(("whole run", this["all"], old.get("all")))
-    lines = ["| step | s | before | ratio | GB | before | ratio |", "|---|" + "---:|" * 6]
-    for step, now, before in rows:
-        cells = [f"{now[0]:.1f}", "", "", f"{now[1]:.2f}", "", ""]
-        if before:
-            cells[1:3] = f"{before[0]:.1f}", f"{now[0] / before[0]:.2f}" if before[0] > LEAST else "–"
-            cells[4:] = f"{before[1]:.2f}", f"{now[1] / before[1]:.2f}"
-        lines.append(f"| {step} | {' | '.join(cells)} |")
-    return lines
+def table(found: dict[str, dict[str, dict[str, list[float]]]]) -> str:
+    """Markdown: seconds and GB of each step by number of maps, the other version's in brackets, new steps below.
+
+    Bold is what is worse by more than a fifth and by more than `LEAST` seconds, or a tenth of a GB.
+    """
+    sizes = {n: [join_folds(versions.get(name, {})) for name in ("this", "baseline")] for n, versions in found.items()}
+    steps = [step for step in dict.fromkeys(step for this, _ in sizes.values() for step in this) if step != "all"]
+    shared = [step for step in steps if any(step in old for _, old in sizes.values())]
+    for this, old in sizes.values():
+        for version in filter(None, (this, old)):
+            mine = [version[step] for step in shared if step in version]
+            if mine:
+                version["together"] = [sum(seconds for seconds, _ in mine), max(peak for _, peak in mine)]
+    heads = [f"{int(n):,} maps, {unit}" for n in sizes for unit in ("s", "GB")]
+    lines = [f"| step | {' | '.join(heads)} |", "|---|" + "---|" * len(heads)]
+    new = [step for step in steps if step not in shared]
+    for step in [*shared, *(["together"] if shared else []), *new, "all"]:
+        cells = []
+        for this, old in sizes.values():
+            for i, (digits, least) in enumerate(((1, LEAST), (2, 0.1))):
+                cells.append(_cell(this, old, step, i, digits, least))
+        lines.append(f"| {step}{' (new)' if shared and step in new else ''} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _cell(this: dict, old: dict, step: str, i: int, digits: int, least: float) -> str:
+    if step not in this:
+        return ""
+    now, before = this[step][i], old[step][i] if step in old else None
+    if before is None:
+        return f"{now:.{digits}f}"
+    worse = now > 1.2 * before and now - before > least
+    return f"{f'**{now:.{digits}f}**' if worse else f'{now:.{digits}f}'} ({before:.{digits}f})"
 
 
 def main() -> None:
@@ -110,8 +125,7 @@ def main() -> None:
     parser.add_argument("--show", action="store_true", help="measure nothing, print the tables of --json")
     given = parser.parse_args()
     if given.show:
-        for n, versions in json.loads(given.json.read_text()).items():
-            print(f"\n{n} maps\n\n" + "\n".join(table(versions)))
+        print(table(json.loads(given.json.read_text())))
         return
     versions = {"this": ROOT} | ({"baseline": given.baseline.resolve()} if given.baseline else {})
     more = [word for option in given.more for word in (f"--{option.split('=')[0]}", option.split("=")[1])]
@@ -126,7 +140,7 @@ def main() -> None:
                 for name, code in versions.items():
                     runs[name].append(analyse(code, Path(folder) / "maps", more))
         found[str(n)] = {name: best(each) for name, each in runs.items()}
-        print(f"\n{n} maps\n\n" + "\n".join(table(found[str(n)])), flush=True)
+        print("\n" + table({str(n): found[str(n)]}), flush=True)
         given.json.write_text(json.dumps(found, indent=1))
 
 

@@ -64,15 +64,18 @@ def test_the_least_of_the_runs_stands_for_a_step():
 
 
 def test_steps_of_both_versions_are_compared_and_new_ones_listed_apart():
-    this = {"fit-fold0": [3.0, 1.0], "vbm": [4.0, 3.0], "fit-fold1": [3.0, 1.2], "plan": [0.1, 0.5], "all": [12.0, 3.0]}
-    old = {"fit-fold0": [2.0, 2.0], "fit-fold1": [2.0, 1.0], "plan": [0.1, 0.5], "all": [5.0, 2.0]}
-    assert scale.table({"this": this, "baseline": old})[2:] == [
-        "| fit-folds | 6.0 | 4.0 | 1.50 | 1.20 | 2.00 | 0.60 |",
-        "| plan | 0.1 | 0.1 | – | 0.50 | 0.50 | 1.00 |",
-        "| these steps | 6.1 | 4.1 | 1.49 | 1.20 | 2.00 | 0.60 |",
-        "| vbm (new) | 4.0 |  |  | 3.00 |  |  |",
-        "| whole run | 12.0 | 5.0 | 2.40 | 3.00 | 2.00 | 1.50 |",
+    this = {"fit-fold0": [3.0, 1.0], "vbm": [4.0, 3.0], "fit-fold1": [3.0, 1.2], "plan": [0.2, 0.5], "all": [12.0, 3.0]}
+    old = {"fit-fold0": [2.0, 2.0], "fit-fold1": [2.0, 1.0], "plan": [0.1, 0.5], "all": [11.0, 2.0]}
+    assert scale.table({"1000": {"this": this, "baseline": old}}).splitlines()[2:] == [
+        "| fit-folds | **6.0** (4.0) | 1.20 (2.00) |",
+        "| plan | 0.2 (0.1) | 0.50 (0.50) |",
+        "| together | **6.2** (4.1) | 1.20 (2.00) |",
+        "| vbm (new) | 4.0 | 3.00 |",
+        "| all | 12.0 (11.0) | **3.00** (2.00) |",
     ]
+    alone = scale.table({"36": {"this": this}}).splitlines()
+    assert alone[0] == "| step | 36 maps, s | 36 maps, GB |"
+    assert "| plan | 0.2 | 0.50 |" in alone
 
 
 def test_processor_time_and_memory_of_a_session_are_seen():
