@@ -103,7 +103,7 @@ The equations used here are LatentAtlas's documented reading of the published de
 Regional grey matter was summed on the model's grid, both over each map and over its reconstruction by a model that had not seen the participant{% if supervised %},{% else %};{% endif +%}
 {% if supervised %}
 so that each difference splits exactly into a part kept in the reconstructions and a part lost. A region is called *kept* only if the difference, the kept part, and the
-correlation of reconstruction and map within the groups are each significant (family-wise over the regions). Differences are given in ml and as Hedges' g{% if covariates %}, with the influence of the covariates removed{% endif %}.
+correlation of reconstruction and map within the groups are each significant (family-wise over the regions). Differences are given in ml and as Hedges' g (for scores, as correlations){% if covariates %}, with the influence of the covariates removed{% endif %}.
 Intervals are bootstrap intervals over participants.
 {% else %}
 the share of each region's variance contained in the reconstructions is reported. No groups were specified, so no comparison was made.
