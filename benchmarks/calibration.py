@@ -7,6 +7,7 @@ in full with the K of the plan, 120 regions, everything from the study to the ve
 
 - level: nothing differs in location; patients' maps lie so many times as far from what age, sex and head size expect;
 - site: two scanners, dealt out unevenly, one of which shifts every map and spreads it 1.5 times as far;
+- older: the patients are older by a standard deviation, and age explains all that differs;
 - three: three groups without any difference, all pairs compared;
 - power: patients have less grey matter in affected regions.
 
@@ -40,6 +41,7 @@ SIZES = ((30, 30), (60, 60), (15, 60), (20, 80), (30, 120), (60, 240))
 CELLS = {
     "level": [Scenario(sizes, spread=spread) for sizes in SIZES for spread in (1.0, 1.5, 2.0)],
     "site": [Scenario(sizes, sites=2) for sizes in ((30, 30), (30, 120))],
+    "older": [Scenario(sizes, older=1.0) for sizes in ((60, 60), (20, 80))],
     "three": [Scenario((30, 30, 30)), Scenario((60, 60, 60))],
     "power": [
         Scenario(sizes, effect, pattern)
@@ -55,6 +57,7 @@ def name_of(kind: str, cell: Scenario) -> str:
     more = {
         "level": f", SD {cell.spread:g}",
         "site": ", two scanners",
+        "older": f", {cell.older:g} SD older",
         "power": f", {cell.effect_sd:g} SD {cell.pattern}",
     }
     return f"{' + '.join(map(str, cell.sizes))}{more.get(kind, '')}"
