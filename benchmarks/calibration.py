@@ -140,7 +140,7 @@ def write_overall(claims: Path, done: dict[tuple[str, str], dict[int, dict]]) ->
     """Put the larger share of the cells of three groups into the schema, as precisely as the tables give it."""
     cells = [done.get(("three", name_of("three", cell)), {}).values() for cell in CELLS["three"]]
     share = max(round(float(np.mean(any_claim(cell))), 3) for cell in cells if cell)
-    new, found = re.subn(r"^OVERALL = .*$", f"OVERALL = {share:g}", claims.read_text(), flags=re.MULTILINE)
+    new, found = re.subn(r"^OVERALL = .*$", f"OVERALL = {share}", claims.read_text(), flags=re.MULTILINE)
     if not found:
         raise SystemExit(f"{claims} has no line OVERALL = ...")
     claims.write_text(new)
