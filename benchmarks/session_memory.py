@@ -1,4 +1,4 @@
-"""The memory of a run, as two benchmarks watch it."""
+"""The memory and the processor time of a run, as two benchmarks watch them."""
 
 from __future__ import annotations
 
@@ -10,26 +10,28 @@ from pathlib import Path
 
 
 class Watch(threading.Thread):
-    """Resident memory of all processes of a session, looked at ten times a second, with the time of each look."""
+    """All processes of a session, looked at ten times a second: (time of it, resident bytes, processor seconds)."""
 
     def __init__(self, session: int):
         super().__init__(daemon=True)
-        self.session, self.seen, self.over = session, list[tuple[float, int]](), threading.Event()
+        self.session, self.seen, self.over = session, list[tuple[float, int, float]](), threading.Event()
         self.start()
 
     def run(self) -> None:
-        page = os.sysconf("SC_PAGE_SIZE")
+        page, ticks = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_CLK_TCK")
         while not self.over.wait(0.1):
-            total = 0
+            total, used = 0, 0
             for folder in Path("/proc").iterdir():
                 # A process may end while it is looked at.
                 with suppress(OSError, ValueError, IndexError):
                     fields = (folder / "stat").read_text().rpartition(")")[2].split()
-                    total += page * int(fields[21]) if int(fields[3]) == self.session else 0
-            self.seen.append((time.perf_counter(), total))
+                    if int(fields[3]) == self.session:
+                        total += page * int(fields[21])
+                        used += sum(map(int, fields[11:15]))  # its own and that of children that have ended
+            self.seen.append((time.perf_counter(), total, used / ticks))
 
     def stop(self) -> int:
         """End it; the most bytes that it has seen."""
         self.over.set()
         self.join()
-        return max((size for _, size in self.seen), default=0)
+        return max((size for _, size, _ in self.seen), default=0)

@@ -103,7 +103,7 @@ The equations used here are LatentAtlas's documented reading of the published de
 Regional grey matter was summed on the model's grid, both over each map and over its reconstruction by a model that had not seen the participant{% if supervised %},{% else %};{% endif +%}
 {% if supervised %}
 so that each difference splits exactly into a part kept in the reconstructions and a part lost. A region is called *kept* only if the difference, the kept part, and the
-correlation of reconstruction and map within the groups are each significant (family-wise over the regions).
+correlation of reconstruction and map within the groups are each significant (family-wise over the regions). Differences are given in ml and as Hedges' g (for scores, as correlations){% if covariates %}, with the influence of the covariates removed{% endif %}.
 Intervals are bootstrap intervals over participants.
 {% else %}
 the share of each region's variance contained in the reconstructions is reported. No groups were specified, so no comparison was made.
@@ -118,12 +118,18 @@ The regression did not predict the error of held-out participants; its SHAP valu
 {% endif %}
 
 {% if voxelwise != "none" and supervised %}
-In addition, the contrast{{ "s were" if contrasts|length > 1 else " was" }} tested at each voxel of the smoothed maps (family-wise by the largest |t| over {{ n_voxelwise }} permutations of the residuals [@freedman1983]{% if voxelwise == "tfce" %}, and by threshold-free cluster enhancement [@tfce] at 3 mm with {{ n_tfce }} permutations{% endif %}).
+In addition, the contrast{{ "s were" if contrasts|length > 1 else " was" }} tested at each voxel of the smoothed maps (family-wise by the largest |t| over {{ n_voxelwise }} permutations of the residuals{% if sites %} within sites{% endif %} [@freedman1983]{% if voxelwise == "tfce" %}, and by threshold-free cluster enhancement [@tfce] at 3 mm with {{ n_tfce }} permutations{% endif %}).
 {% endif %}
 
 {% if supervised %}
 Predictions for held-out participants used linear discriminant analysis with shrinkage (pairs of groups, and all groups at once) or ridge regression (scores). Covariate effects, thresholds and the calibration
 of probabilities were estimated on training participants only.
+{% if confusion %}
+The balanced accuracy for all groups was tested by permuting the labels{% if sites %} within sites{% endif %} and repeating all training.
+{% endif %}
+{% endif %}
+{% if reference_group %}
+Deviations of each scan from the group {{ reference_group }} are W-scores: regional volumes, latent variables and the reconstruction error were regressed on the covariates in this group, and the error of prediction was expressed as a normal deviate. No participant had a part in the regression behind their own scores.
 {% endif %}
 
 ## Validation

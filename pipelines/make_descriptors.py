@@ -3,7 +3,7 @@
     python pipelines/make_descriptors.py
 
 ``boutiques/latentatlas.json`` runs the Docker image; ``nipoppy/descriptor.json`` says the same of the Apptainer image,
-which Nipoppy names itself.
+which Nipoppy names itself. ``boutiques/latentatlas-plan.json`` runs the planner in the Docker image.
 """
 
 import json
@@ -12,6 +12,7 @@ from pathlib import Path
 from bids_app import __version__
 from bids_app.cli import EPILOG, build_parser
 from bids_app.config import LEVELS, options
+from bids_app.planning.cli import build_parser as planning_parser
 
 HERE = Path(__file__).parent
 TYPES = {"Path": "File", "int": "Number", "float": "Number", "bool": "Flag", "str": "String", "tuple": "String"}
@@ -87,6 +88,48 @@ def descriptor(container: dict) -> dict:
     }
 
 
+def planner(image: str) -> dict:
+    """A Boutiques descriptor of ``latentatlas-plan``, which writes its results to a file."""
+    parser, entries = planning_parser(), []
+    for action in parser._actions:
+        if action.dest in ("help", "version"):
+            continue
+        kinds = {int: "Number", float: "Number", Path: "String"}
+        entry = {
+            "id": action.dest,
+            "name": action.dest.replace("_", " "),
+            "description": " ".join((action.help % {"default": action.default}).split()),
+            "type": "Flag" if action.nargs == 0 else kinds.get(action.type, "String"),
+            "optional": not action.required,
+            "command-line-flag": action.option_strings[-1],
+            "value-key": f"[{action.dest.upper()}]",
+        }
+        if action.nargs == "+":
+            entry["list"] = True
+        if action.choices:
+            entry["value-choices"] = list(action.choices)
+        if action.type is int:
+            entry["integer"] = True
+        entries.append(entry)
+    return {
+        "name": "LatentAtlas, planning a study",
+        "description": parser.description,
+        "tool-version": __version__,
+        "schema-version": "0.5",
+        "author": "The LatentAtlas developers",
+        # The image's entry point is latentatlas: another command is named in its place.
+        "command-line": " ".join(["latentatlas-plan", *(e["value-key"] for e in entries)]),
+        "container-image": {"type": "docker", "image": image},
+        "inputs": entries,
+        "output-files": [
+            {"id": f"{name}_file", "name": title, "path-template": f"[{name.upper()}]", "optional": True}
+            for name, title in (("json", "Results"), ("picture", "Picture of the results"))
+        ],
+        "suggested-resources": {"cpu-cores": 2, "ram": 2, "walltime-estimate": 180},
+        "tags": {"domain": ["neuroinformatics", "mri"]},
+    }
+
+
 def main() -> None:
     image = f"latentatlas:{__version__}"
     for file, container in {
@@ -94,6 +137,7 @@ def main() -> None:
         HERE / "nipoppy" / "descriptor.json": {"type": "singularity", "image": image, "index": "docker://"},
     }.items():
         file.write_text(json.dumps(descriptor(container), indent=2) + "\n")
+    (HERE / "boutiques" / "latentatlas-plan.json").write_text(json.dumps(planner(image), indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The arithmetic that the benchmarks share."""
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +14,7 @@ sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 import recovery
 import references
 import scale
+import session_memory
 
 
 def test_a_line_with_an_intercept_each_group_is_that_of_least_squares():
@@ -51,11 +53,40 @@ def test_components_from_inner_products_are_those_of_the_maps():
 
 
 def test_the_least_of_the_runs_stands_for_a_step():
-    runs = [{"fit": (3.0, 1.0), "all": (9.0, 2.0)}, {"fit": (2.0, 1.5), "all": (8.0, 1.9), "new": (1.0, 0.1)}]
-    assert scale.best(runs) == {"fit": (2.0, 1.0), "all": (8.0, 1.9), "new": (1.0, 0.1)}
+    runs = [{"fit": [3.0, 1.0], "all": [9.0, 2.0]}, {"fit": [2.0, 1.5], "all": [8.0, 1.9], "new": [1.0, 0.1]}]
+    assert scale.best(runs) == {"fit": [2.0, 1.0], "all": [8.0, 1.9], "new": [1.0, 0.1]}
     lines = (
         "13:17:14 latentatlas_group.fit-all: started",
         "13:17:14 agnostic-map: done",
         "13:17:14 8 of 19 steps done",
     )
     assert [bool(scale.STEP.match(line)) for line in lines] == [True, True, False]
+
+
+def test_steps_of_both_versions_are_compared_and_new_ones_listed_apart():
+    this = {"fit-fold0": [3.0, 1.0], "vbm": [4.0, 3.0], "fit-fold1": [3.0, 1.2], "plan": [0.2, 0.5], "all": [12.0, 3.0]}
+    old = {"fit-fold0": [2.0, 2.0], "fit-fold1": [2.0, 1.0], "plan": [0.1, 0.5], "all": [11.0, 2.0]}
+    assert scale.table({"1000": {"this": this, "baseline": old}}).splitlines()[2:] == [
+        "| fit-folds | **6.0** (4.0) | 1.20 (2.00) |",
+        "| plan | 0.2 (0.1) | 0.50 (0.50) |",
+        "| together | **6.2** (4.1) | 1.20 (2.00) |",
+        "| vbm (new) | 4.0 | 3.00 |",
+        "| all | 12.0 (11.0) | **3.00** (2.00) |",
+    ]
+    alone = scale.table({"36": {"this": this}}).splitlines()
+    assert alone[0] == "| step | 36 maps, s | 36 maps, GB |"
+    assert "| plan | 0.2 | 0.50 |" in alone
+
+
+def test_processor_time_and_memory_of_a_session_are_seen():
+    """A process that works for half a second and holds 200 MB, in a child that ends before its parent."""
+    work = (
+        "import time; x = bytearray(b'1') * 200_000_000; t = time.process_time()\nwhile time.process_time() < t + .5: 0"
+    )
+    parent = f"import subprocess, sys, time; subprocess.run([sys.executable, '-c', {work!r}]); time.sleep(.5)"
+    process = subprocess.Popen([sys.executable, "-c", parent], start_new_session=True)
+    watch = session_memory.Watch(process.pid)
+    process.wait()
+    assert watch.stop() > 200e6
+    used = [seconds for *_, seconds in watch.seen]
+    assert 0.5 <= max(used) < 2

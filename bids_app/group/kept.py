@@ -43,7 +43,7 @@ class Intervals:
     Attributes
     ----------
     difference, kept, lost, g : ndarray of shape (B, R)
-        ml; g in standard deviations.
+        ml; g in standard deviations, for a score the correlation.
     """
 
     difference: np.ndarray
@@ -87,12 +87,12 @@ def split_differences(  # noqa: PLR0913 - three arrays, what is removed from the
     Returns
     -------
     DataFrame
-        One row per region. ``difference_ml, kept_ml, lost_ml`` and ``g`` (Hedges), each with ``_low, _high`` (95 %, one
-        region at a time); ``difference_p_fwe, lost_p_fwe`` (studentised permutation, over the regions);
-        ``kept_share``, ``_low, _high``, empty where the difference itself is not there; ``r2, r2_within`` of the
-        reconstruction (covariates removed; and the contrast, too), ``within_p_fwe``; ``specific_ml, specific_kept_ml,
-        specific_p_fwe, specific_r2_within``, the same with total grey matter removed as well; ``label``; ``lrcp``, the
-        size of ``kept_ml``, by which regions are ranked.
+        One row per region. ``difference_ml, kept_ml, lost_ml`` and ``g`` (Hedges; for a score the partial correlation),
+        each with ``_low, _high`` (95 %, one region at a time); ``difference_p_fwe, lost_p_fwe`` (studentised
+        permutation, over the regions); ``kept_share``, ``_low, _high``, empty where the difference itself is not there;
+        ``r2, r2_within`` of the reconstruction (covariates removed; and the contrast, too), ``within_p_fwe``;
+        ``specific_ml, specific_kept_ml, specific_p_fwe, specific_r2_within``, the same with total grey matter removed
+        as well; ``label``; ``lrcp``, the size of ``kept_ml``, by which regions are ranked.
 
     Notes
     -----
@@ -117,11 +117,13 @@ def split_differences(  # noqa: PLR0913 - three arrays, what is removed from the
     gain = studentised_test(reconstructed, y, covariates, seed=seed + 5, **options)
     difference, kept = found.slope, gain.slope
     table = {"difference_ml": difference, "kept_ml": kept, "lost_ml": difference - kept}
-    table["g"] = difference / _spread(observed, y, covariates) * _small_sample(y, covariates)
+    table["g"] = difference / _unit(observed, y, covariates) * _small_sample(y, covariates)
     samples = bootstrap(observed, reconstructed, y, covariates, n_bootstrap, seed + 2)
     for name, draws in (("difference_ml", samples.difference), ("kept_ml", samples.kept), ("lost_ml", samples.lost)):
         table |= _interval(name, table[name], draws, y)
     table |= _interval("g", table["g"], samples.g, y)
+    if not has_groups(y):
+        table |= {end: np.clip(table[end], -1, 1) for end in ("g_low", "g_high")}
     there = found.p_fwe <= alpha
     table |= {"difference_p_fwe": found.p_fwe, "kept_p_fwe": gain.p_fwe, "lost_p_fwe": loss.p_fwe}
     table["kept_share"] = np.where(there, kept / np.where(there, difference, 1.0), np.nan)
@@ -272,7 +274,7 @@ def bootstrap(
         if u @ u < 1e-9 * n * max(y.var(), 1e-300):
             continue  # this sample cannot tell the contrast from the covariates
         coefficient[b] = (u / (u @ u)) @ both[rows]
-        size[b] = _spread(observed[rows], y[rows], c)
+        size[b] = _unit(observed[rows], y[rows], c)
     kept = coefficient[:, r:]
     g = coefficient[:, :r] / np.maximum(size, 1e-300) * _small_sample(y, covariates)
     return Intervals(coefficient[:, :r], kept, coefficient[:, :r] - kept, g)
@@ -339,15 +341,26 @@ def _check(observed: np.ndarray, reconstructed: np.ndarray, y: np.ndarray, covar
         raise ValueError(f"{len(y)} participants leave no degrees of freedom")
 
 
-def _spread(x: np.ndarray, y: np.ndarray, covariates: np.ndarray | None) -> np.ndarray:
-    """Pooled standard deviation given group and covariates; for a score in units of its own standard deviation."""
-    basis = nuisance_basis(_join(covariates, y), len(y))
-    sd = np.sqrt((project_out(x, basis) ** 2).sum(axis=0) / (len(y) - basis.shape[1]))
-    return np.maximum(sd if has_groups(y) else sd / y.std(), 1e-300)
+def _unit(x: np.ndarray, y: np.ndarray, covariates: np.ndarray | None) -> np.ndarray:
+    """What a coefficient is divided by to be an effect size.
+
+    Groups: the pooled standard deviation given group and covariates. A score: the ratio of the standard deviations of
+    region and score given the covariates, which makes a partial correlation.
+    """
+    if has_groups(y):
+        basis = nuisance_basis(_join(covariates, y), len(y))
+        sd = np.sqrt((project_out(x, basis) ** 2).sum(axis=0) / (len(y) - basis.shape[1]))
+    else:
+        left = project_out(np.column_stack([x, y]), nuisance_basis(covariates, len(y)))
+        length = np.linalg.norm(left, axis=0)
+        sd = length[:-1] / max(length[-1], 1e-300)
+    return np.maximum(sd, 1e-300)
 
 
 def _small_sample(y: np.ndarray, covariates: np.ndarray | None) -> float:
-    """Hedges' factor ``1 - 3 / (4 df - 1)``."""
+    """Hedges' factor ``1 - 3 / (4 df - 1)``; 1 for a score."""
+    if not has_groups(y):
+        return 1.0
     return 1 - 3 / (4 * (len(y) - nuisance_basis(_join(covariates, y), len(y)).shape[1]) - 1)
 
 

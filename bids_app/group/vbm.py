@@ -13,11 +13,12 @@ import pandas as pd
 from scipy import stats
 
 from bids_app.group.lrcp import contrast_rows
+from bids_app.group.rows import Rows
 from bids_app.group.settings import AnalysisSettings
 from bids_app.group.study import Study
 from bids_app.model.volumes import Volumes
 from bids_app.schema.methods import TFCE_PERMUTATIONS
-from bids_app.stats.association import associate
+from bids_app.stats.association import associate, permuted_correlations
 from bids_app.stats.permutation import p_value
 
 _CHUNK = 16384  # voxels at a time
@@ -133,11 +134,16 @@ def find_peaks(test: VoxelTest, volumes: Volumes, names: np.ndarray, alpha: floa
 
 
 def tfce(
-    study: Study, settings: AnalysisSettings, volumes: Volumes, n_permutations: int = TFCE_PERMUTATIONS
+    study: Study,
+    settings: AnalysisSettings,
+    volumes: Volumes,
+    n_permutations: int = TFCE_PERMUTATIONS,
+    progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, np.ndarray]:
-    """Threshold-free cluster enhancement (nilearn): family-wise p (V,) of every contrast that can be tested.
+    """Threshold-free cluster enhancement: family-wise p (V,) of every contrast that can be tested.
 
-    Rows are exchanged across sites: nilearn knows no blocks.
+    The maps of t and their permutations are those of `vbm`, within sites where there are any; nilearn enhances them,
+    with clusters of both signs. nilearn's own permutations know no sites.
 
     Parameters
     ----------
@@ -145,32 +151,86 @@ def tfce(
     settings : AnalysisSettings
         ``n_threads`` processes.
     volumes : Volumes
-        Coarse maps: one enhancement of a 1.5 mm map takes seconds.
+        Coarse maps: one enhancement of a 1.5 mm map takes seconds. Memory holds the permuted maps of t of one contrast,
+        in single precision, and a chunk of all maps.
     n_permutations : int
+    progress : callable, optional
+        Called with (maps enhanced, maps in all).
 
     References
     ----------
     Smith SM, Nichols TE (2009). Threshold-free cluster enhancement. NeuroImage 44, 83-98.
     """
+    from joblib import Parallel, delayed
+
+    mask = nib.Nifti1Image(volumes.grid.mask.astype(np.uint8), volumes.grid.affine)
+    rows_by = [contrast_rows(study, contrast, study.covariates.complete, settings) for contrast in study.contrasts]
+    total = n_permutations * sum(rows is not None for rows in rows_by)
+    found, done = {}, 0
+    for number, (contrast, rows) in enumerate(zip(study.contrasts, rows_by, strict=True)):
+        if rows is None:
+            continue
+        t = _permuted_t(rows, contrast.y, study, volumes, n_permutations, settings.seed + 501 + number)
+        observed, null = enhance(t[0], mask), np.zeros(n_permutations)
+        largest = Parallel(n_jobs=settings.n_threads, return_as="generator")(
+            delayed(_largest)(one, mask) for one in t[1:]
+        )
+        for place, value in enumerate(largest):
+            null[place] = value
+            done += 1
+            if progress:
+                progress(done, total)
+        found[contrast.name] = p_value(np.abs(observed), null)
+    return found
+
+
+def _permuted_t(
+    rows: Rows, y: np.ndarray, study: Study, volumes: Volumes, n_permutations: int, seed: int
+) -> np.ndarray:
+    """The map of t and those of its permutations (1 + B, V), chunk by chunk of voxels."""
+    y, c = rows.take(y), rows.mean(study.covariates.matrix)
+    options: dict[str, Any] = {"seed": seed, "blocks": rows.take(study.blocks)}
+    t = np.empty((1 + n_permutations, volumes.grid.n_voxels), np.float32)
+    for start in range(0, volumes.grid.n_voxels, _CHUNK):
+        part = slice(start, start + _CHUNK)
+        maps = rows.mean(np.asarray(volumes.data[:, part], np.float32))
+        one = associate(maps, y[:, None], c, n_permutations=1, **options)
+        t[0, part] = one.rho[:, 0]
+        t[1:, part] = permuted_correlations(maps, y, c, n_permutations=n_permutations, **options)
+        t[:, part] *= np.sqrt(one.df / np.maximum(1 - t[:, part] ** 2, 1e-12))
+    return t
+
+
+def enhance(t: np.ndarray, mask: nib.Nifti1Image) -> np.ndarray:
+    """Threshold-free cluster enhancement of a map of t, by nilearn.
+
+    nilearn enhances only what it has fitted itself. It is given two observations of each voxel, (t, 1) up to a factor,
+    and the regressor (1, 0): on the one degree of freedom that is left, the t of this regression is that of the map.
+
+    Parameters
+    ----------
+    t : ndarray of shape (V,)
+    mask : Nifti1Image
+        With V voxels.
+
+    Returns
+    -------
+    ndarray of shape (V,)
+        Negative where t is.
+    """
     from nilearn.maskers import NiftiMasker
     from nilearn.mass_univariate import permuted_ols
 
-    grid, found = volumes.grid, {}
-    masker = NiftiMasker(nib.Nifti1Image(grid.mask.astype(np.uint8), grid.affine)).fit()
-    for contrast in study.contrasts:
-        rows = contrast_rows(study, contrast, study.covariates.complete, settings)
-        if rows is None:
-            continue
-        maps, c = rows.mean(volumes.data), rows.mean(study.covariates.matrix)
-        options: dict[str, Any] = {
-            "n_perm": n_permutations,
-            "random_state": settings.seed,
-            "n_jobs": settings.n_threads,
-        }
-        options |= {"masker": masker, "tfce": True, "output_type": "dict", "verbose": 0}
-        result = permuted_ols(rows.take(contrast.y), maps, c if c.shape[1] else None, **options)
-        found[contrast.name] = 10.0 ** -result["logp_max_tfce"][0]
-    return found
+    t = np.asarray(t, float)
+    pair = np.stack([t, np.ones_like(t)]) / np.sqrt(1 + t**2)
+    options: dict[str, Any] = {"model_intercept": False, "n_perm": 0, "output_type": "dict", "verbose": 0}
+    result = permuted_ols(np.array([[1.0], [0.0]]), pair, masker=NiftiMasker(mask).fit(), tfce=True, **options)
+    return np.asarray(result["tfce"][0])
+
+
+def _largest(t: np.ndarray, mask: nib.Nifti1Image) -> float:
+    """What `enhance` makes of a map, at its largest: a function of its own, for other processes."""
+    return float(np.abs(enhance(t, mask)).max())
 
 
 def threshold(test: VoxelTest, alpha: float = 0.05) -> float:

@@ -8,12 +8,13 @@ regional grey matter is linear in them. Nothing that a linear model learns of th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from bids_app.errors import ConfigError
 from bids_app.group.study import Design, Study
@@ -87,6 +88,9 @@ class Scenario:
         Covariates besides age, sex and head size; they have nothing to do with anything.
     latent_dim : int
         Asked for; the plan takes fewer where there are few maps.
+    older : float
+        By about how many standard deviations the patients are older. It has no part in the representation, from which
+        studies have their random numbers.
     """
 
     sizes: tuple[int, ...]
@@ -96,6 +100,7 @@ class Scenario:
     sites: int = 1
     covariates: int = 0
     latent_dim: int = ASKED
+    older: float = field(default=0.0, repr=False)
 
 
 @cache
@@ -133,6 +138,10 @@ def draw(bank: Bank, scenario: Scenario, rng: np.random.Generator) -> tuple[pd.D
             f"{n} participants are more than the {len(bank)} that can be drawn", remedy="plan a smaller study"
         )
     rows = rng.choice(len(bank), n, replace=False)
+    if scenario.older:
+        # The largest of these are a sample without replacement with weights exp(older * age).
+        age = stats.zscore(bank.people["age"].to_numpy()[rows])
+        rows = rows[np.argsort(-(scenario.older * age + rng.gumbel(size=n)))]
     group = np.repeat(np.arange(len(scenario.sizes)), scenario.sizes)
     patient = group == 0
     expected = bank.expected[rows]

@@ -41,6 +41,7 @@ from ..schema.region_tables import LRCP_REGIONS, SHAP_REGIONS
 from ..schema.scan_tables import DEVIATIONS
 from ..schema.segmenters import SEGMENTERS_BY_NAME
 from ..schema.site_tables import SITE_ERRORS, SITE_LATENTS
+from ..schema.verdict_tables import CONFUSION
 from ..space.templates import BUNDLED
 from .citations import cited, html_page, read_bibliography, tex_document, with_references
 from .group_results import error_is_explained, read_shown
@@ -204,8 +205,10 @@ def describe_run(output_dir: Path, config: Config | Mapping[str, Any] | None = N
         "sites_told": _relabellings(output_dir / SITE_LATENTS.path),
         "n_permutations": f"{(n_permutations := int(summary.get('n_permutations', options['permutations']))):,}",
         "n_voxelwise": f"{min(n_permutations, VOXELWISE_PERMUTATIONS):,}",
-        "n_tfce": f"{TFCE_PERMUTATIONS:,}",
+        "n_tfce": f"{min(n_permutations, TFCE_PERMUTATIONS):,}",
         "voxelwise": _voxelwise(output_dir),
+        "confusion": (output_dir / CONFUSION.path).exists(),
+        "reference_group": summary.get("reference_group", options["reference_group"]) or "",
         "shap": bool(shap) or (output_dir / SHAP_REGIONS.path).exists(),
         "shap_supported": bool(shap.get("supported", True)) and error_is_explained(output_dir),
         "shap_model": shap.get("model", ""),

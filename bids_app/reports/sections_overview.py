@@ -65,10 +65,10 @@ def _levels(results: GroupResults) -> str:
     alpha, primary = float(results.summary.get("alpha", ALPHA)), results.summary.get("primary")
     said = f"Each kind of claim is held to {100 * alpha:g} % over all its contrasts (Holm)"
     said += f"; {esc(primary)}, specified in advance, is held to {100 * alpha:g} % on its own. " if primary else ". "
-    said += "There is no correction across kinds of claims"
-    if OVERALL is not None:
-        said += f": if three groups do not differ at all, some claim is supported in {100 * OVERALL:.0f} % of cohorts"
-    return said + "."
+    said += (
+        "There is no correction across kinds of claims: if three groups do not differ at all, some claim about them "
+    )
+    return said + f"is supported in {100 * OVERALL:.0f} % of simulated studies."
 
 
 def cohort(results: GroupResults) -> Iterator[Item]:

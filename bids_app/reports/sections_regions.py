@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import nibabel as nib
@@ -16,7 +17,7 @@ from ..bids.tables import IDENTIFIERS
 from ..schema.claims import ALPHA, ERROR_EXPLAINED
 from ..schema.labels import DIFFERING, KEPT, LABELS, LOST, MEANINGS, PARTLY
 from ..schema.names import contrast_slug
-from ..schema.outputs import VBM_LOGP, VBM_T, VBM_T_SIDECAR
+from ..schema.outputs import VBM_LOGP, VBM_T, VBM_T_SIDECAR, VBM_TFCE
 from ..schema.region_tables import (
     DISEASE_AXIS,
     LRCP_PROFILE,
@@ -285,6 +286,8 @@ def voxels(results: GroupResults) -> Iterator[Item]:
         said = f"{int(significant.sum())} voxels are significant family-wise (|t| of {least:.2f} or more)"
         if not significant.any():
             said = f"no voxel is significant family-wise; |t| of {least:.1f} or more is drawn, which is not a finding"
+        if (enhanced := VBM_TFCE.at(results.output_dir, contrast=slug)).exists():
+            said += f"; {_enhanced(enhanced)}"
         figure = glass_figure(image, least * 0.9999, label="t")
         yield item("vbm", figure, number=i, picture=True, contrast=contrast, said=said, faded=not significant.any())
     if table is not None:
@@ -293,6 +296,16 @@ def voxels(results: GroupResults) -> Iterator[Item]:
             table[list(headers)], headers=headers, formats={"p_fwe": p_text}, sortable=True, max_height=True
         )
         yield item("vbmPeaks", content)
+
+
+def _enhanced(path: Path) -> str:
+    """What cluster enhancement found, in its own voxels."""
+    image: Any = nib.load(path)
+    zooms = image.header.get_zooms()[:3]
+    count = int((np.asanyarray(image.dataobj) >= -np.log10(ALPHA)).sum())
+    volume = count * float(np.prod(zooms)) / 1000
+    found = f"{count} voxels of {max(zooms):g} mm ({volume:.1f} ml) are" if count else "no voxel is"
+    return f"with threshold-free cluster enhancement, {found} significant family-wise"
 
 
 def norms(results: GroupResults) -> Iterator[Item]:

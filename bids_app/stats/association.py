@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +11,9 @@ from scipy import stats
 from bids_app.stats.linear import nuisance_basis, unit_residuals
 from bids_app.stats.permutation import benjamini_hochberg, p_value, permutation_chunks
 
-# Permuted regressors held at a time: few enough to stay in the processor's cache.
-_CHUNK_BYTES = 4e6
+# Permuted regressors held at a time: few enough to stay in the processor's cache. Their products with the regions:
+# thousands of voxels and few people would fill the memory otherwise.
+_CHUNK_BYTES, _PRODUCT_BYTES = 4e6, 64e6
 
 
 @dataclass(frozen=True)
@@ -104,23 +106,64 @@ def _null_max(
     g: np.ndarray, z: np.ndarray, basis: np.ndarray, n_permutations: int, seed: int, blocks: np.ndarray | None
 ) -> np.ndarray:
     """Largest |rho| over all pairs, for every permutation."""
+    alive = np.linalg.norm(g, axis=0) > 0
+    if not alive.any() or z.shape[1] == 0:
+        return np.zeros(n_permutations)
+    out = []
+    for product, left in _permuted(g[:, alive], z, basis, n_permutations, seed, blocks):
+        largest = np.maximum(product.max(axis=2), -product.min(axis=2))  # (R, B)
+        out.append((largest if left is None else largest / np.sqrt(left)).max(axis=0))
+    return np.concatenate(out).astype(float)
+
+
+def permuted_correlations(
+    values: np.ndarray,
+    y: np.ndarray,
+    covariates: np.ndarray | None = None,
+    *,
+    n_permutations: int = 1000,
+    seed: int = 0,
+    blocks: np.ndarray | None = None,
+) -> np.ndarray:
+    """Partial correlation of every column with one variable under each permutation of `associate`.
+
+    Parameters
+    ----------
+    values : ndarray of shape (N, V)
+    y : ndarray of shape (N,)
+    covariates : ndarray of shape (N, P), optional
+    n_permutations, seed, blocks
+        As in `associate`; the same seed and blocks are the same permutations.
+
+    Returns
+    -------
+    ndarray of shape (n_permutations, V), float32
+        0 for columns that the covariates explain.
+    """
+    basis = nuisance_basis(covariates, len(y))
+    g, z = unit_residuals(np.asarray(values, float), basis), unit_residuals(np.asarray(y, float)[:, None], basis)
+    out, done = np.empty((n_permutations, g.shape[1]), np.float32), 0
+    for product, left in _permuted(g, z, basis, n_permutations, seed, blocks):
+        rho = product[:, :, 0] if left is None else product[:, :, 0] / np.sqrt(left)
+        out[done : done + rho.shape[1]] = rho.T
+        done += rho.shape[1]
+    return out
+
+
+def _permuted(
+    g: np.ndarray, z: np.ndarray, basis: np.ndarray, n_permutations: int, seed: int, blocks: np.ndarray | None
+) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+    """Chunks of B permutations: products of residuals and permuted regressors, and the residuals' squared lengths.
+
+    (R, B, K) and (R, B); the lengths are those once the covariates are removed again, None without covariates.
+    """
     n, k = z.shape
     only_intercept = basis.shape[1] == 1
     regressors = np.ascontiguousarray(z if only_intercept else np.hstack([z, basis]), dtype=np.float32)  # (N, K + p)
-    alive = np.linalg.norm(g, axis=0) > 0
-    if not alive.any() or k == 0:
-        return np.zeros(n_permutations)
-    regions = np.ascontiguousarray(g[:, alive].T, dtype=np.float32)  # (R, N)
-    chunk = max(1, int(_CHUNK_BYTES / (4 * regressors.size)))
-    out = []
+    columns = np.ascontiguousarray(g.T, dtype=np.float32)  # (R, N)
+    chunk = max(1, int(min(_CHUNK_BYTES / n, _PRODUCT_BYTES / len(columns)) / (4 * regressors.shape[1])))
     for perms in permutation_chunks(n, n_permutations, seed, chunk, blocks):
         # One product a chunk: the permuted regressors side by side, (N, B * (K + p)).
-        product = (regions @ regressors[perms.T].reshape(n, -1)).reshape(len(regions), len(perms), -1)
-        rho = product[:, :, :k]
-        largest = np.maximum(rho.max(axis=2), -rho.min(axis=2))  # (R, B)
-        if not only_intercept:
-            # Squared length of the permuted residuals once the covariates are removed again.
-            left = 1.0 - (product[:, :, k:] ** 2).sum(axis=2)
-            largest = largest / np.sqrt(np.maximum(left, 1e-6))
-        out.append(largest.max(axis=0))
-    return np.concatenate(out).astype(float)
+        product = (columns @ regressors[perms.T].reshape(n, -1)).reshape(len(columns), len(perms), -1)
+        left = None if only_intercept else np.maximum(1.0 - (product[:, :, k:] ** 2).sum(axis=2), 1e-6)
+        yield product[:, :, :k], left

@@ -108,6 +108,7 @@ def test_help_answers_at_once(engine):
     start = time.monotonic()
     assert "participant" in engine.run("--help").stdout
     assert time.monotonic() - start < 5
+    assert "--effect-sd" in engine.shell("latentatlas-plan --help").stdout
 
 
 def test_nothing_is_left_of_the_building(engine):

@@ -32,7 +32,7 @@ def tool(monkeypatch):
 def test_descriptors_say_what_the_command_line_says(tmp_path):
     shutil.copytree(PIPELINES, tmp_path / "pipelines")
     subprocess.run([sys.executable, tmp_path / "pipelines" / "make_descriptors.py"], check=True)
-    for file in ("boutiques/latentatlas.json", "nipoppy/descriptor.json"):
+    for file in ("boutiques/latentatlas.json", "boutiques/latentatlas-plan.json", "nipoppy/descriptor.json"):
         assert (tmp_path / "pipelines" / file).read_text() == (PIPELINES / file).read_text()
 
 

@@ -23,7 +23,7 @@ sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 from kept import cohort, planned
 
 FAST = {"n_permutations": 99, "n_bootstrap": 100}
-SIZES = [(n, k) for n in (30, 60, 150) for k in (2, 8, planned(n), n - 2)] + [(600, 2), (600, 8), (600, planned(600))]
+SIZES = [(n, k) for n in (30, 60, 150, 600) for k in (2, 8, planned(n), n - 2)]
 
 
 def split(one, **options):
@@ -194,6 +194,24 @@ def test_scores_are_per_unit():
     fitted = sm.OLS(one.observed[:, 0], sm.add_constant(np.column_stack([one.age, score]))).fit()
     assert table["difference_ml"][0] == pytest.approx(fitted.params[-1])
     assert table["label"][one.planted].isin([KEPT, PARTLY]).mean() > 0.7
+    t = fitted.tvalues[-1]
+    assert table["g"][0] == pytest.approx(t / np.sqrt(t**2 + fitted.df_resid))  # a correlation
+    assert ((table["g_low"] < table["g"]) & (table["g"] < table["g_high"])).all()
+
+
+def test_the_interval_of_a_correlation_covers():
+    """Planted r of 0.5; an exact relation ends at 1."""
+    covered = []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        score, age = rng.normal(size=80), rng.normal(size=(80, 1))
+        x = 0.5 * score[:, None] + np.sqrt(0.75) * rng.normal(size=(80, 5)) + age
+        table = split_differences(x, x, score + age[:, 0], age, n_permutations=9, n_bootstrap=200)
+        covered.append((table["g_low"] <= 0.5) & (table["g_high"] >= 0.5))
+    assert 0.90 < np.mean(covered) < 0.99
+    exact = split_differences(x, x, x[:, 0], age, n_permutations=9, n_bootstrap=50)
+    assert exact["g_high"].max() == pytest.approx(1)
+    assert exact["g_high"].max() <= 1
 
 
 def test_values_that_make_no_sense_are_refused(spread):

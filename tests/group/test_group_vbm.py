@@ -1,15 +1,24 @@
 """The voxelwise t test beside nilearn's and statsmodels', and its peaks."""
 
+import dataclasses
+
 import nibabel as nib
 import numpy as np
+import pandas as pd
 import pytest
 import statsmodels.api as sm
+from cohorts import Cohort
+from nilearn.maskers import NiftiMasker
 from nilearn.mass_univariate import permuted_ols
+from scipy import stats
+from scipy.ndimage import gaussian_filter
 
+from bids_app.group.design import build_contrasts, build_covariates
 from bids_app.group.settings import AnalysisSettings
-from bids_app.group.vbm import find_peaks, threshold, vbm
+from bids_app.group.vbm import enhance, find_peaks, tfce, threshold, vbm
 from bids_app.model.grid import Grid, Sampling
 from bids_app.model.volumes import Volumes
+from bids_app.stats.permutation import permutation_chunks
 
 
 @pytest.fixture
@@ -85,3 +94,116 @@ def test_without_a_difference_there_is_no_peak(brains):
     (test,) = vbm(c.study(), AnalysisSettings(n_permutations=199), volumes)
     assert find_peaks(test, volumes, np.full(volumes.grid.n_voxels, "")).empty
     assert threshold(test) == pytest.approx(3.47, abs=0.05)
+
+
+def scanned_twice(seed, *, effect=0.0, shift=0.0, wide=1.0, sizes=(20, 20), shape=(8, 8, 6), confounded=0.7):
+    """Maps of two sites: the second is shifted and spread; patients come from it more often; a loss in a corner."""
+    rng = np.random.default_rng(seed)
+    sick, n = np.repeat([True, False], sizes), sum(sizes)
+    site = np.where(rng.random(n) < np.where(sick, confounded, 1 - confounded), "b", "a")
+    site[[0, 1, -2, -1]] = "a", "b", "a", "b"
+    noise = gaussian_filter(rng.normal(size=(n, *shape)), (0, 1, 1, 1))
+    data = noise / noise.std() * np.where(site == "b", wide, 1.0)[:, None, None, None] + 10
+    data[:, :4] += shift * (site == "b")[:, None, None, None]
+    data[:, -3:, :3, :3] -= effect * sick[:, None, None, None]
+    table = pd.DataFrame({"participant_id": [f"sub-{i:03d}" for i in range(n)], "dx": np.where(sick, "AD", "CN"),
+                          "site": site, "age": rng.normal(70, 6, n)})  # fmt: skip
+    grid = Grid(Sampling(shape, np.diag([3.0, 3, 3, 1]), 0.0, 3.0), np.ones(shape, bool))
+    return table, Volumes(data.reshape(n, -1), grid, [""] * n, [])
+
+
+def asked(table, *, sites):
+    """The study of these people: the site a covariate and their block, or nothing known of it."""
+    n, names = len(table), ["age", "site"] if sites else ["age"]
+    cohort = Cohort(
+        table=table, Z=np.zeros((n, 1)), Zf=None, G=np.ones((n, 1)), err=np.ones(n), fold=np.arange(n) % 5,
+        regions=pd.DataFrame({"index": [1], "name": ["R1"]}), contrasts=build_contrasts(table, "dx"),
+        covariates=build_covariates(table, names, categories=("site",) if sites else ()),
+    )  # fmt: skip
+    return cohort.study(blocks=table["site"].to_numpy() if sites else None)
+
+
+def mask_of(volumes):
+    return nib.Nifti1Image(volumes.grid.mask.astype(np.uint8), volumes.grid.affine)
+
+
+def enhanced_by_nilearn(y, data, covariates, volumes, **options):
+    given = {"masker": NiftiMasker(mask_of(volumes)).fit(), "tfce": True, "output_type": "dict", "verbose": 0}
+    return permuted_ols(y, data, covariates, **given, **options)
+
+
+def test_without_sites_cluster_enhancement_is_that_of_permuted_ols():
+    table, volumes = scanned_twice(0, effect=0.8)
+    study = asked(table, sites=False)
+    y, covariates = (table["dx"] == "AD").to_numpy(float), study.covariates.matrix
+    theirs = enhanced_by_nilearn(y, volumes.data, covariates, volumes, n_perm=300, random_state=1)
+    np.testing.assert_allclose(enhance(theirs["t"][0], mask_of(volumes)), theirs["tfce"][0], rtol=1e-6)
+    ours = tfce(study, AnalysisSettings(), volumes, 300)["AD-CN"]
+    np.testing.assert_allclose(ours, 10 ** -theirs["logp_max_tfce"][0], atol=0.09)
+    assert ours.min() == pytest.approx(1 / 301)
+    assert set(np.flatnonzero(ours <= 0.02)) <= set(np.flatnonzero(theirs["logp_max_tfce"][0] > -np.log10(0.05)))
+
+
+def test_with_sites_each_permutation_is_freedman_and_lanes_within_them(monkeypatch):
+    """By the book: residuals change places within a site, the fit is added again, nilearn fits the whole model."""
+    table, volumes = scanned_twice(1, effect=0.5, shift=1.0, wide=1.5)
+    study, b = asked(table, sites=True), 12
+    y, covariates, site = (table["dx"] == "AD").to_numpy(float), study.covariates.matrix, table["site"].to_numpy()
+    design = sm.add_constant(covariates)
+    fit = design @ np.linalg.lstsq(design, volumes.data, rcond=None)[0]
+    perms = np.concatenate(list(permutation_chunks(len(y), b, AnalysisSettings().seed + 501, b, site)))
+    assert all((site[perm] == site).all() for perm in perms)
+    # The test's t of a permutation is that of residuals in the inverse order: who gets whose.
+    made = [fit + (volumes.data - fit)[np.argsort(perm)] for perm in perms]
+    theirs = [enhanced_by_nilearn(y, data, covariates, volumes, n_perm=0) for data in made]
+    seen = []
+    monkeypatch.setattr("bids_app.group.vbm.p_value", lambda observed, null: seen.append((observed, null)))
+    tfce(study, AnalysisSettings(), volumes, b)
+    vbm(study, AnalysisSettings(n_permutations=b), volumes)
+    observed = enhanced_by_nilearn(y, volumes.data, covariates, volumes, n_perm=0)
+    (enhanced, null_of_tfce), (rho, null_of_rho) = seen
+    np.testing.assert_allclose(enhanced, np.abs(observed["tfce"][0]), rtol=2e-2, atol=1e-2 * enhanced.max())
+    np.testing.assert_allclose(null_of_tfce, [np.abs(one["tfce"]).max() for one in theirs], rtol=2e-3)
+    df = len(y) - design.shape[1] - 1
+    largest = np.array([np.abs(one["t"]).max() for one in theirs])
+    np.testing.assert_allclose(null_of_rho * np.sqrt(df / (1 - null_of_rho**2)), largest, rtol=1e-4)
+    assert rho.max() < 1
+
+
+def found_by(test, study, volumes, b):
+    if test == "tfce":
+        return tfce(study, AnalysisSettings(), volumes, b)["AD-CN"]
+    return vbm(study, AnalysisSettings(n_permutations=b), volumes)[0].p_fwe
+
+
+@pytest.mark.parametrize("test", ["fwe", "tfce"])
+def test_what_only_the_site_does_is_not_found_and_a_true_loss_is(test):
+    """The shift of a scanner that has most of the patients looks like a loss to a test that knows no site."""
+    table, volumes = scanned_twice(2, effect=1.5, shift=1.5, confounded=0.85)
+    shifted = np.zeros((8, 8, 6), bool)
+    shifted[:4] = True
+    lost = np.zeros_like(shifted)
+    lost[-3:, :3, :3] = True
+    known = found_by(test, asked(table, sites=True), volumes, 99)
+    unknown = found_by(test, asked(table, sites=False), volumes, 99)
+    assert known[shifted.ravel()].min() > 0.05
+    assert unknown[shifted.ravel()].min() <= 0.05
+    assert known[lost.ravel()].min() <= 0.05
+
+
+@pytest.mark.parametrize(("test", "cohorts"), [("fwe", 150), ("tfce", 30)])
+def test_without_a_difference_sites_of_another_mean_and_spread_keep_the_level(test, cohorts):
+    """The few patients come from the scanner that varies more: people exchanged across sites seem to differ too often.
+
+    There, too, the site is a covariate.
+    """
+    found = {"within": 0, "across": 0}
+    for seed in range(cohorts):
+        table, volumes = scanned_twice(
+            100 + seed, shift=1.0, wide=5.0, sizes=(10, 50), shape=(5, 5, 4), confounded=0.85
+        )
+        study = asked(table, sites=True)
+        found["within"] += found_by(test, study, volumes, 19).min() <= 0.05
+        found["across"] += found_by(test, dataclasses.replace(study, blocks=None), volumes, 19).min() <= 0.05
+    most = stats.binom.ppf(0.999, cohorts, 0.05)
+    assert found["within"] <= most < found["across"], found

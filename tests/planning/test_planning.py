@@ -55,6 +55,23 @@ def test_patients_spread_and_sites_are_as_asked(bank):
     assert {"covariate1", "covariate2"} <= set(table)
 
 
+def test_patients_are_older_where_asked_and_nothing_else_changes(bank):
+    """Age is all that differs: it explains the maps as it does in everybody."""
+    for sizes in ((60, 60), (20, 80)):
+        shifts = []
+        for seed in range(40):
+            table, maps = draw(bank, Scenario(sizes, older=1.0), np.random.default_rng(seed))
+            age, sick = table["age"], table["group"] == "case"
+            shifts.append((age[sick].mean() - age[~sick].mean()) / bank.people["age"].std())
+            assert len(np.unique(maps, axis=0)) == sum(sizes)
+        assert np.mean(shifts) == pytest.approx(1, abs=0.15)
+    # The studies of all other scenarios are those that they were.
+    assert repr(Scenario((20, 80), older=1.0)) == repr(Scenario((20, 80)))
+    plain, _ = draw(bank, Scenario((20, 80)), np.random.default_rng(5))
+    rows = np.random.default_rng(5).choice(600, 100, replace=False)
+    np.testing.assert_array_equal(plain["age"], bank.people["age"].to_numpy()[rows])
+
+
 def test_the_latents_are_principal_components_learnt_without_the_held_out(bank):
     scenario = Scenario((30, 30), 0.8)
     table, maps = draw(bank, scenario, np.random.default_rng(0))

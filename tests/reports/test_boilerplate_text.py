@@ -230,6 +230,9 @@ def test_counts_come_from_the_sidecars(tmp_path):
         ({"contrasts": ["AD-CN", "MCI-CN"], "primary": "AD-CN"}, "AD-CN was specified in advance", None),
         ({"contrasts": ["AD-CN"], "site_column": "scanner"}, "exchanged within sites (*scanner*) only", None),
         ({"contrasts": ["AD-CN"]}, "permutations of studentised statistics", "within sites"),
+        ({"contrasts": ["AD-CN"]}, "given in ml and as Hedges' g (for scores, as correlations).", "W-scores"),
+        ({"contrasts": ["AD-CN"], "covariates": ["age"]}, "as correlations), with the influence of", None),
+        ({"group_column": "dx", "reference_group": "CN"}, "from the group CN are W-scores", None),
         ({"group_column": "dx", "covariates": ["age"]}, "latent variables add to the covariates", None),
         ({"smoothing_fwhm": 0.0}, "Maps were not smoothed.", "Gaussian"),
         ({"contrasts": ["AD-CN"]}, "The following contrast was examined: AD-CN.", None),
@@ -272,6 +275,16 @@ def test_the_voxelwise_test_is_named_where_it_was_run(tmp_path, files, said):
     assert ("at each voxel" in text) == bool(files)
     assert ("over 5,000 permutations of the residuals" in text) == bool(files)
     assert said is None or said in text
+
+
+@pytest.mark.parametrize("site", [None, "scanner"])
+def test_three_groups_at_once_are_told_where_they_were_predicted(tmp_path, site):
+    asked = {"contrasts": ["AD-CN", "MCI-CN"], "group_column": "dx", "site_column": site}
+    said = "permuting the labels within sites and" if site else "permuting the labels and"
+    assert "balanced accuracy for all groups" not in group_text(tmp_path, **asked)
+    (tmp_path / "group" / "confusion.tsv").touch()
+    text = group_text(tmp_path, **asked)
+    assert f"The balanced accuracy for all groups was tested by {said} repeating all training." in text
 
 
 def test_it_says_that_lrcp_is_a_reading(tmp_path):

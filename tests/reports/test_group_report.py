@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from xml.etree import ElementTree
 
+import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,7 +19,7 @@ from bids_app.reports.group import PARTS, build_group_report
 from bids_app.reports.group_results import read_group_results
 from bids_app.reports.reconstructions import epochs_figure, epochs_shown, error_figure
 from bids_app.reports.sections_overview import quality_outliers
-from bids_app.reports.sections_regions import split_values
+from bids_app.reports.sections_regions import split_values, voxels
 from bids_app.schema.claims import GRADES, OVERALL
 from bids_app.schema.labels import KEPT, LOST, NEITHER, NOT_CARRIED, PARTLY
 from bids_app.schema.names import group_slugs
@@ -114,7 +115,7 @@ def test_verdicts_come_first_and_are_graded(cohort, own_cohort):
     for grade in set(read_tsv(cohort / "group" / "verdicts.tsv")["verdict"]):
         assert f'<span class="grade {grade.replace(" ", "-")}">{grade}</span></td>' in first
     assert "held to 5 % over all its contrasts (Holm). There is no correction" in first
-    assert f"supported in {100 * OVERALL:.0f} % of cohorts" in first
+    assert f"supported in {100 * OVERALL:.0f} % of simulated studies" in first
     summary = own_cohort / "group" / "summary.json"
     summary.write_text(json.dumps({**json.loads(summary.read_text()), "primary": "AD-CN"}))
     grades = [grade.name for grade in GRADES] * 4
@@ -303,6 +304,20 @@ def test_error_maps_are_matched_to_groups_whatever_their_names(cohort, own_cohor
     titles = [axes.get_title() for axes in error_figure(results).axes if axes.images]
     counts = results.scans["diagnosis"].value_counts()
     assert [t.split(":")[0] for t in titles[:2]] == [f"{g}, n = {counts[g]}" for g in ("late_MCI", other)]
+
+
+def test_cluster_enhancement_is_told_beside_the_voxels_where_it_was_run(own_cohort):
+    beside = own_cohort / "group" / "vbm_AD-CN_logp.nii.gz"
+    assert "cluster enhancement" not in "".join(map(str, voxels(read_group_results(own_cohort))))
+    image = nib.load(beside)
+    enhanced = np.zeros(image.shape, np.float32)
+    for count, said in (
+        (0, "enhancement, no voxel is significant"),
+        (10, "enhancement, 10 voxels of 4 mm (0.6 ml) are"),
+    ):
+        enhanced.flat[:count] = 1.31  # p of .049
+        nib.Nifti1Image(enhanced, image.affine).to_filename(beside.with_name("vbm_AD-CN_tfce_logp.nii.gz"))
+        assert said in "".join(map(str, voxels(read_group_results(own_cohort))))
 
 
 def test_differences_are_drawn_as_kept_and_lost_and_those_that_are_not_there_pale():

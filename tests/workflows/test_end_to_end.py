@@ -19,6 +19,7 @@ from test_docs import undocumented
 from bids_app import __version__, reports
 from bids_app.bids.maps import find_maps
 from bids_app.cli import main
+from bids_app.group.study import read_study
 from bids_app.reports.group import PARTS
 from bids_app.reports.items import captions
 from bids_app.reports.participant import KINDS
@@ -26,6 +27,7 @@ from bids_app.reports.sections_overview import SETTINGS
 from bids_app.schema.measures import NAMED
 from bids_app.schema.methods import FEATURES, PROJECTION_TITLES, TESTS
 from bids_app.simulate.cli import main as simulate
+from bids_app.workflows.group.analysis_steps import vbm
 
 SPACE = "space-MNI152NLin2009aSym_res-3"
 
@@ -178,6 +180,24 @@ def test_each_site_is_left_out_and_its_people_with_it(analysed):
     known = pd.read_csv(analysed / "out/group/site_latents.tsv", sep="\t")
     assert known["p"].min() > 0.02
     assert (known["chance"] == 0.5).all()
+
+
+def test_cluster_enhancement_is_written_for_each_contrast(analysed, tmp_path):
+    study = analysed / "work/latentatlas_group/study/study.npz"
+    people = read_study(study).participants
+    maps = [next((analysed / "maps" / person / "anat").glob("*_probseg.nii.gz")) for person in people]
+    (labels,) = (analysed / "out").rglob("*_dseg.nii.gz")
+    vbm.function(
+        folder=tmp_path, study=study, maps=maps, kept=list(range(len(maps))), labels=labels, smoothing_fwhm=8.0,
+        voxelwise="tfce", permutations=4, random_seed=0, n_jobs=1, scan_choice="first",
+    )  # fmt: skip
+    for contrast in ("AD-CN", "mmse"):
+        image = nib.load(tmp_path / f"out/group/vbm_{contrast}_tfce_logp.nii.gz")
+        p = 10 ** -image.get_fdata()
+        np.testing.assert_allclose(5 * p, np.rint(5 * p), atol=1e-3)  # as many permutations as were asked for
+        assert p.min() < 0.5
+        np.testing.assert_allclose(image.header.get_zooms(), 4)
+    assert not list(tmp_path.glob("*.npy"))
 
 
 def test_the_error_is_no_measure_of_head_size(analysed):

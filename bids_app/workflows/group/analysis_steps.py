@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from ...bids.tables import identifiers, read_tsv, write_table
 from ...group.settings import AnalysisSettings
 from ...group.study import Design, read_study
 from ...schema import model_tables, region_tables, scan_tables, verdict_tables
-from ...schema.methods import VOXELWISE_PERMUTATIONS
+from ...schema.methods import TFCE_PERMUTATIONS, VOXELWISE_PERMUTATIONS
 from ...schema.outputs import (
     GROUP,
     KEPT_MAP,
@@ -242,13 +243,16 @@ def vbm(
     volumes = build_volumes(paths, folder / "fine.npy", fwhm=smoothing_fwhm, resolution=finest, n_jobs=n_jobs)
     names = dict(zip(atlas.table["index"], atlas.table["name"], strict=True))
     at = np.array([names.get(label, "") for label in np.asanyarray(atlas.image.dataobj)[volumes.grid.mask].astype(int)])
-    with tqdm(desc="Voxelwise tests", leave=False) as bar:
 
+    def follow(bar: tqdm) -> Callable[[int, int], None]:
         def progress(done: int, total: int) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
-        tests = compute(cohort, settings, volumes, progress)
+        return progress
+
+    with tqdm(desc="Voxelwise tests", leave=False) as bar:
+        tests = compute(cohort, settings, volumes, follow(bar))
     for test in tests:
         volumes.grid.to_image(test.t).to_filename(VBM_T.at(out, contrast=test.slug))
         facts = {"Description": VBM_T.description, "DegreesOfFreedom": test.df, "DrawnFrom": threshold(test)}
@@ -263,7 +267,9 @@ def vbm(
             paths, folder / "coarse.npy", fwhm=smoothing_fwhm, resolution=max(3.0, finest), n_jobs=n_jobs
         )
         slugs = {contrast.name: contrast.slug for contrast in cohort.contrasts}
-        for name, p in tfce(cohort, settings, coarse).items():
+        with tqdm(desc="Cluster enhancement", leave=False) as bar:
+            enhanced = tfce(cohort, settings, coarse, min(permutations, TFCE_PERMUTATIONS), follow(bar))
+        for name, p in enhanced.items():
             coarse.grid.to_image(-np.log10(p)).to_filename(VBM_TFCE.at(out, contrast=slugs[name]))
     for array in folder.glob("*.npy"):
         array.unlink()
