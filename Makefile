@@ -63,9 +63,10 @@ demo: install $(DEMO)/.simulated
 	@echo "A participant's report:  $$(ls $(abspath $(OUTPUT))/sub-*.html | head -n 1)"
 	@echo "What they show:          docs/tutorial.md"
 
-# As many processes as processors, one thread each. What shares something costly stays together (tests/conftest.py).
+# As many processes as processors, one thread each; the runs that they test begin no others unless told to (joblib's
+# variable). What shares something costly stays together (tests/conftest.py).
 test: $(VENV)/.installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not real and not engine and not fuzz and not kill" \
+	OMP_NUM_THREADS=1 LOKY_MAX_CPU_COUNT=1 $(BIN)/python -m pytest -m "not real and not engine and not fuzz and not kill" \
 		-n $(NPROCS) --dist loadgroup --no-loadscope-reorder
 
 # Random input: 2,000 examples up to the built graph, and 40 whole commands.

@@ -11,13 +11,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+#: Made once per process; some tests need both, so that whatever needs either runs in one process. Tests name them (or a
+#: fixture that does) among their arguments: what they ask for while they run is not known when they are handed out.
+COSTLY = {"analysed", "processed"}
+
 
 def pytest_collection_modifyitems(items):
     """What shares something costly runs in one process (``make test``), and the longest of it starts first."""
     for item in items:
-        group = "analysed" if "analysed" in item.fixturenames else item.path.stem
+        group = "analysed" if COSTLY & set(item.fixturenames) else item.path.stem
         item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: "analysed" not in item.fixturenames and "workflows" not in item.path.parts)
+    items.sort(key=lambda item: not COSTLY & set(item.fixturenames) and "workflows" not in item.path.parts)
 
 
 @contextmanager
@@ -100,7 +104,8 @@ def analysed(tmp_path_factory) -> Path:
         sidecar.write_text(json.dumps(json.loads(sidecar.read_text()) | judged))
     command = [root / "maps", root / "out", "group", "-w", root / "work", "--group-column", "diagnosis",
                "--contrast", "AD-CN", "mmse", "--covariates", "age", "sex", "--latent-dim", "8", "--epochs", "2",
-               "--folds", "3", "--permutations", "500", "--reference-group", "CN", "--site-column", "site"]  # fmt: skip
+               "--folds", "3", "--permutations", "500", "--reference-group", "CN", "--site-column", "site",
+               "--nprocs", "2"]  # fmt: skip
     with same_environment():
         assert main([str(c) for c in command]) == 0
     return root

@@ -70,15 +70,19 @@ def test_the_verdicts_follow_participants_tsv(cohort):
 
     file = cohort / "maps" / "participants.tsv"
     table = pd.read_csv(file, sep="\t")
-    # Two groups that the maps do not know: the claims of the three that they did must go.
+    # Two groups that the maps do not know: sub-03 stands as far apart from the cohort as before.
     table.assign(diagnosis=["A", "B"] * 12).to_csv(file, sep="\t", index=False)
-    quality, changed = analyse(cohort)
-    assert set(verdicts["contrast"].dropna()) != set(changed["contrast"].dropna())
-    assert not changed["contrast"].dropna().str.contains("AD").any()
-    assert quality.loc["sub-03", "QualityVerdict"] == "look"
+    config = Config(bids_dir=cohort / "maps", output_dir=cohort / "out", analysis_level="group")
+    kept, sidecars, _ = group_level._trusted(find_maps([cohort / "maps"]).maps)
+    group_level._write_quality(config, group_level._cohort(config, kept, sidecars), sidecars)
+    relabelled = pd.read_csv(cohort / "out/phenotype/quality.tsv", sep="\t").set_index("participant_id")
+    pd.testing.assert_frame_equal(relabelled, quality)
 
-    # Nine of them named: no cohort, and no reason left from the one that there was.
+    # Nine of them named: the claims of the three groups must go, and there is no cohort, so that no reason is left
+    # from the one that there was.
     table.assign(diagnosis=["A", "B"] * 12).head(9).to_csv(file, sep="\t", index=False)
-    quality, _ = analyse(cohort)
+    quality, changed = analyse(cohort)
+    assert verdicts["contrast"].dropna().str.contains("AD").any()
+    assert set(changed["contrast"].dropna()) == {"B-A"}
     assert (quality["QualityVerdict"] == "pass").all()
     assert "CohortReasons" not in quality
