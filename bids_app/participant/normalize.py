@@ -33,10 +33,11 @@ SYN = {
     "total_sigma": 0,
 }
 # Greedy: correlation in windows of 5 voxels; iterations from coarse to fine; standard deviations of the Gaussians that
-# smooth each step and the whole field.
+# smooth each step and the whole field. With -sv the field is the exponential of a velocity, which cannot fold: more of
+# the way to a shrunken structure can be gone.
 COARSE = "-m WNCC 2x2x2 -n 60x40 -s 1.7vox 0.7vox"
 QUICK = "-m WNCC 2x2x2 -n 30x15 -s 1.7vox 0.7vox"
-REFINE = "-m WNCC 2x2x2 -n 12 -s 2.0vox 0.5vox"
+REFINE = "-m WNCC 2x2x2 -sv -n 30 -s 2.0vox 0.5vox"
 CHANNELS = (1, 1, 2)  # weights of grey matter, white matter and intensities in the last
 
 
