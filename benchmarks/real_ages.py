@@ -1,12 +1,13 @@
 """What declines with age in real scans, region by region, beside a published table of cortical volumes.
 
-    python benchmarks/real_ages.py OUTPUT labelresultsANTsOVolume.csv [--save TABLE]
+    python benchmarks/real_ages.py OUTPUT labelresultsANTsOVolume.csv [--labels DATASET ...] [--save TABLE]
 
-OUTPUT is a group level's whose maps have an ``age`` in ``participants.tsv``. The published table holds 62 cortical
+OUTPUT is a group level's, of people whose age and sex are known. The published table holds 62 cortical
 volumes of OASIS-1 by ANTs (Tustison et al. 2014; https://github.com/ntustison/KapowskiChronicles, folder
 ``analytics2``); its first rows are enough. Both sides give the change of the logarithm of volume over head size per
 decade, sex removed, left and right together. The two atlases differ, so regions of one name are compared, and what
-counts is their order. Its error is found by bootstrap over the participants of both sides.
+counts is their order. Its error is found by bootstrap over the participants of both sides. DATASETs hold another
+segmentation of the same scans, DLMUSE's (``derivatives/dlmuse``), in which the same people are drawn.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pandas as pd
 from scipy import stats
@@ -49,6 +51,42 @@ REGIONS = {
     "supramarginal": ["SupraMarginal"],
     "transverse temporal": ["Heschl"],
 }
+# The same in the labels of DLMUSE.
+CODES = {
+    "caudal anterior cingulate": (138, 139),
+    "caudal middle frontal": (142, 143),
+    "cuneus": (114, 115),
+    "fusiform": (122, 123, 160, 161),
+    "inferior parietal": (106, 107),
+    "inferior temporal": (132, 133),
+    "insula": (102, 103, 172, 173),
+    "lateral occipital": (128, 129, 144, 145),
+    "lateral orbitofrontal": (104, 105, 136, 137, 146, 147, 178, 179),
+    "lingual": (134, 135),
+    "medial orbitofrontal": (124, 125, 140, 141),
+    "middle temporal": (154, 155),
+    "parahippocampal": (170, 171),
+    "pars opercularis": (162, 163),
+    "pars orbitalis": (164, 165),
+    "pars triangularis": (204, 205),
+    "pericalcarine": (108, 109),
+    "postcentral": (176, 177),
+    "posterior cingulate": (166, 167),
+    "precentral": (182, 183),
+    "precuneus": (168, 169),
+    "rostral anterior cingulate": (100, 101),
+    "superior frontal": (152, 153, 190, 191, 192, 193),
+    "superior parietal": (198, 199),
+    "superior temporal": (200, 201, 202, 203),
+    "supramarginal": (194, 195),
+    "transverse temporal": (206, 207),
+    "Hippocampus": (47, 48),
+    "Amygdala": (31, 32),
+    "Thalamus": (59, 60),
+    "Caudate": (36, 37),
+    "Putamen": (57, 58),
+    "Pallidum": (55, 56),
+}
 DEEP = ("Hippocampus", "Amygdala", "Thalamus", "Caudate", "Putamen", "Pallidum")
 
 
@@ -65,11 +103,10 @@ def change(shares: pd.DataFrame, age: np.ndarray, male: np.ndarray) -> tuple[np.
 def ours(output: Path) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
     """Shares of head size, one row per scan; age in years; 1 for men."""
     volumes = pd.read_csv(output / "phenotype" / "regional_gm.tsv", sep="\t").set_index("participant_id")
-    measures = pd.read_csv(output / "quality.tsv", sep="\t").set_index("participant_id").loc[volumes.index]
-    people = pd.read_csv(output / "participants.tsv", sep="\t").set_index("participant_id").loc[volumes.index]
+    people = pd.read_csv(output / "phenotype" / "cohort.tsv", sep="\t").set_index("participant_id").loc[volumes.index]
     named = {**REGIONS, **{name: [name] for name in DEEP}}
     sums = {key: volumes[[f"{n}_{side}" for n in names for side in "LR"]].sum(axis=1) for key, names in named.items()}
-    shares = pd.DataFrame(sums).div(measures["TIV"], axis=0)
+    shares = pd.DataFrame(sums).div(people["tiv"], axis=0)
     return shares, people["age"].to_numpy(float), (people["sex"] == "M").to_numpy(float)
 
 
@@ -80,30 +117,54 @@ def published(table: Path) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
     return pd.DataFrame(shares), rows["AGE"].to_numpy(float), (rows["SEX"] == 1).to_numpy(float)
 
 
+def labelled(datasets: list[Path], people: pd.Index) -> pd.DataFrame:
+    """Shares of the intracranial volume by DLMUSE's labels, one row per person."""
+    rows = []
+    for person in people:
+        path = next(p for d in datasets for p in (d / "derivatives" / "dlmuse" / person).glob("**/*_dseg.nii.gz"))
+        count = np.bincount(np.asarray(nib.load(path).dataobj).astype(int).ravel(), minlength=300)
+        rows.append({name: count[list(codes)].sum() / count[1:].sum() for name, codes in CODES.items()})
+    return pd.DataFrame(rows, index=people)
+
+
+def agreement(one: tuple, other: tuple, paired: bool) -> str:
+    """Spearman's correlation of both changes and its 95 % by bootstrap; paired where the people are the same."""
+    names = [name for name in one[0] if name in other[0]]
+    rng, drawn = np.random.default_rng(0), []
+    for _ in range(2000):
+        rows = rng.integers(len(one[1]), size=len(one[1]))
+        chosen = (rows, rows if paired else rng.integers(len(other[1]), size=len(other[1])))
+        slopes = [
+            change(shares[names].iloc[r], age[r], male[r])[0]
+            for (shares, age, male), r in zip((one, other), chosen, strict=True)
+        ]
+        drawn.append(stats.spearmanr(*slopes)[0])
+    rho = stats.spearmanr(*(change(shares[names], age, male)[0] for shares, age, male in (one, other)))[0]
+    low, high = np.nanquantile(drawn, [0.025, 0.975])
+    return f"order of {len(names)} regions: rho {rho:.2f} (bootstrap {low:.2f} to {high:.2f})"
+
+
 def main() -> None:
     """Print the changes of both and the agreement of their order."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", type=Path)
     parser.add_argument("published", type=Path)
+    parser.add_argument("--labels", nargs="+", type=Path, default=[])
     parser.add_argument("--save", type=Path)
     args = parser.parse_args()
     mine, theirs = ours(args.output), published(args.published)
-    (slope, error), (other, other_error) = change(*mine), change(*theirs)
-    found = pd.DataFrame({"here": slope, "se": error}, index=mine[0].columns)
-    found = found.join(pd.DataFrame({"published": other, "published_se": other_error}, index=theirs[0].columns))
+    sides = {"here": mine, "published": theirs}
+    if args.labels:
+        sides["labels"] = (labelled(args.labels, mine[0].index), *mine[1:])
+    columns = {}
+    for name, side in sides.items():
+        slope, error = change(*side)
+        columns |= {name: pd.Series(slope, side[0].columns), f"{name}_se": pd.Series(error, side[0].columns)}
+    found = pd.DataFrame(columns)
     print(f"{len(mine[1])} scans here, {len(theirs[1])} in the published table; % per decade")
     print(found.sort_values("here").round(2).to_string())
-    both = found.dropna()
-    rng, drawn = np.random.default_rng(0), []
-    for _ in range(2000):
-        pair = []
-        for shares, age, male in (mine, theirs):
-            rows = rng.integers(len(age), size=len(age))
-            pair.append(pd.Series(change(shares.iloc[rows], age[rows], male[rows])[0], shares.columns)[both.index])
-        drawn.append(stats.spearmanr(*pair)[0])
-    rho = stats.spearmanr(both["here"], both["published"])[0]
-    low, high = np.nanquantile(drawn, [0.025, 0.975])
-    print(f"order of {len(both)} regions: rho {rho:.2f} (bootstrap {low:.2f} to {high:.2f})")
+    for name in list(sides)[1:]:
+        print(f"here and {name}:", agreement(mine, sides[name], paired=name == "labels"))
     if args.save:
         found.to_csv(args.save, sep="\t", index_label="region")
 
