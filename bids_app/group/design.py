@@ -12,14 +12,12 @@ import pandas as pd
 
 from bids_app.errors import DatasetError
 from bids_app.group.column_values import as_levels, as_numbers, as_text
-from bids_app.schema.names import contrast_slug
+from bids_app.schema.names import MOST_GROUPS, contrast_slug
 from bids_app.schema.outputs import PARTICIPANTS
 
 # Names under which reference groups and early disease go: in the pairs made by default the earlier comes second.
 _STAGE = dict.fromkeys(("cn", "nc", "hc", "con", "ctrl", "ctl", "control", "controls", "healthy", "normal", "td"), 0)
 _STAGE |= {"smc": 1, "scd": 1, "emci": 2, "mci": 3, "lmci": 4}
-#: A column with more different numbers than these is a score, one with fewer holds groups.
-MOST_GROUPS = 6
 
 
 @dataclass(frozen=True)

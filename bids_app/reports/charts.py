@@ -141,7 +141,7 @@ def explained_figure(cross_fit: pd.DataFrame, architecture: Architecture) -> Fig
     return figure
 
 
-def split_figure(regions: pd.DataFrame, n: int, top: int = 20) -> Figure:
+def split_figure(regions: pd.DataFrame, n: int, unit: str = "ml", top: int = 20) -> Figure:
     """The largest regional differences, each split into what is kept and what is lost; beside them R2 within groups."""
     order = numeric(regions, "difference_ml")
     best = regions.iloc[np.argsort(-np.abs(order), kind="stable")]
@@ -158,7 +158,7 @@ def split_figure(regions: pd.DataFrame, n: int, top: int = 20) -> Figure:
     left.errorbar(total, rows, xerr=np.abs([total - low, high - total]), fmt="D", color="black", ms=3.5, lw=1)
     left.axvline(0, color=FAINT, lw=0.8)
     left.set_yticks(rows, best["name"])
-    left.set(xlabel="ml", title=f"difference, n = {n}")
+    left.set(xlabel=unit, title=f"difference, n = {n}")
     keys = [("kept", BLUE, "s"), ("lost", VERMILION, "s"), ("difference, 95 %", "black", "D")]
     handles = [Line2D([], [], color=c, marker=m, ls="", ms=6 if m == "s" else 3.5, label=name) for name, c, m in keys]
     left.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1.0 + 0.5 / len(best)), ncols=3, borderaxespad=0)

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from ..bids.tables import scan_names
 from ..schema.columns import Table
 from ..schema.model_tables import RECONSTRUCTIONS, RECONSTRUCTIONS_BY_EPOCH, TRAVERSALS
-from ..schema.names import group_slugs
+from ..schema.names import group_slugs, is_score
 from ..schema.outputs import BY_EPOCH, ERROR_MAP, EXAMPLES, TRAVERSALS_IMAGE, Output
 from .group_results import GroupResults, numeric
 from .participant_figures import DIVERGING
@@ -196,7 +196,8 @@ def error_figure(results: GroupResults) -> Figure | None:
     """
     column = results.group_column
     # In the order of the other figures.
-    counts = dict(Counter(results.scans[column].fillna("unknown").astype(str))) if column else {}
+    grouped = column is not None and not is_score(results.scans[column])
+    counts = dict(Counter(results.scans[column].fillna("unknown").astype(str))) if grouped else {}
     slugs = group_slugs(counts)
     groups = {slugs[group]: group for group in counts}
     order = {slug: place for place, slug in enumerate(groups)}

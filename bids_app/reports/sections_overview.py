@@ -11,6 +11,7 @@ import pandas as pd
 from ..bids.tables import IDENTIFIERS
 from ..schema.claims import ALPHA, GRADES, OVERALL
 from ..schema.methods import FEATURES, TESTS
+from ..schema.names import is_score
 from ..schema.scan_tables import QUALITY
 from ..schema.verdict_tables import BASELINES, VALIDATION, VERDICTS
 from . import charts
@@ -189,7 +190,7 @@ def _count(value: Any) -> str:
 def groups_of(results: GroupResults) -> list[str]:
     """Group of every scan; one group for all where the column is missing or a score."""
     column = results.group_column
-    if column is None or pd.to_numeric(results.scans[column], errors="coerce").nunique() > 12:
+    if column is None or is_score(results.scans[column]):
         return ["all"] * len(results.scans)
     return [charts.MISSING if pd.isna(value) else str(value) for value in results.scans[column]]
 

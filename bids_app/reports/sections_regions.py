@@ -73,7 +73,7 @@ def lrcp(results: GroupResults) -> Iterator[Item]:
 
 
 def _lrcp_contrast(results: GroupResults, part: pd.DataFrame, contrast: str, i: int) -> Iterator[Item]:
-    n = results.n_of(part)
+    n, unit = results.n_of(part), _unit(results, contrast)
     yield Item(f"lrcpSaid{i}", _said(results, part, contrast), f"{contrast}: kept and lost, n = {n} participants")
     painted = split_values(part)
     if results.atlas is not None and has_signal(painted):
@@ -82,12 +82,12 @@ def _lrcp_contrast(results: GroupResults, part: pd.DataFrame, contrast: str, i: 
             painted,
             results.atlas[0],
             results.template,
-            label="ml lost (brown)  ←  0  →  ml kept (purple)",
+            label=f"lost (brown)  ←  0  →  kept (purple), {unit}",
             diverging=True,
             outlined=partly,
         )
         yield item("lrcpSlices", figure, number=i, picture=True, contrast=contrast, regions=len(part), n=n)
-    yield item("lrcpSplit", charts.split_figure(part, n), number=i, contrast=contrast, n=n)
+    yield item("lrcpSplit", charts.split_figure(part, n, unit), number=i, contrast=contrast, n=n)
     axis, places = results.table(DISEASE_AXIS), results.table(AXIS_PLACES)
     column = f"place_{contrast}"
     if axis is None or places is None or column not in places:
@@ -114,6 +114,11 @@ def group_of(results: GroupResults, table: pd.DataFrame) -> list[str]:
     return [] if matched is None else matched[column].fillna(charts.MISSING).astype(str).tolist()
 
 
+def _unit(results: GroupResults, contrast: str) -> str:
+    """What a difference is in; that of a score goes with one unit of it."""
+    return f"ml per unit of {contrast}" if contrast in results.scans else "ml"
+
+
 def _said(results: GroupResults, part: pd.DataFrame, contrast: str) -> str:
     """What became of the contrast's regional differences (HTML)."""
     counts = part["label"].value_counts()
@@ -125,7 +130,8 @@ def _said(results: GroupResults, part: pd.DataFrame, contrast: str) -> str:
         )
         if len(mine):
             names = [
-                f"{esc(name)} ({number(float(ml))} ml)" for name, ml in zip(mine["name"], mine[column], strict=True)
+                f"{esc(name)} ({number(float(ml))} {esc(_unit(results, contrast))})"
+                for name, ml in zip(mine["name"], mine[column], strict=True)
             ]
             text += f" {title}: {join_words(names[:5])}."
     text += "</p>"

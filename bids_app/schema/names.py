@@ -5,6 +5,18 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable
+from typing import Any
+
+import pandas as pd
+
+#: A column with more different numbers than these is a score, one with fewer holds groups.
+MOST_GROUPS = 6
+
+
+def is_score(values: Iterable[Any]) -> bool:
+    """Whether a column holds a score and no groups; what is missing does not count."""
+    known = pd.Series(list(values), dtype=object).dropna()
+    return bool(known.nunique() > MOST_GROUPS and pd.to_numeric(known, errors="coerce").notna().all())
 
 
 def contrast_slug(name: str) -> str:

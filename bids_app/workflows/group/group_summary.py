@@ -13,6 +13,7 @@ from ... import __version__
 from ...bids.tables import read_tsv
 from ...config import Config
 from ...schema.claims import ALPHA
+from ...schema.names import is_score
 from ..engine.execute import Finished
 
 #: Outputs that the summary reads -> the step that each comes from.
@@ -99,7 +100,8 @@ def summarise(  # noqa: PLR0913 - the outputs of steps by their names (INPUTS)
         What the SHAP values rest on.
     """
     kept = read_tsv(Path(cohort)) if cohort else maps.table
-    groups = kept[config.group_column].value_counts().to_dict() if config.group_column in kept else {}
+    column = kept.get(config.group_column)
+    groups = {} if column is None or is_score(column) else column.value_counts().to_dict()
     order = [f"The scans of a participant are ordered by {maps.visits}."] if maps.visits else []
     unusable = [{"participant_id": Path(path).name, "reason": why} for path, why in rejected or []]
     return {
