@@ -18,6 +18,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pandas as pd
+from against_labels import STRUCTURES
 from scipy import stats
 
 # The published table's regions in those of AAL2.
@@ -80,14 +81,8 @@ CODES = {
     "superior temporal": (200, 201, 202, 203),
     "supramarginal": (194, 195),
     "transverse temporal": (206, 207),
-    "Hippocampus": (47, 48),
-    "Amygdala": (31, 32),
-    "Thalamus": (59, 60),
-    "Caudate": (36, 37),
-    "Putamen": (57, 58),
-    "Pallidum": (55, 56),
+    **STRUCTURES,
 }
-DEEP = ("Hippocampus", "Amygdala", "Thalamus", "Caudate", "Putamen", "Pallidum")
 
 
 def change(shares: pd.DataFrame, age: np.ndarray, male: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -104,7 +99,7 @@ def ours(output: Path) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
     """Shares of head size, one row per scan; age in years; 1 for men."""
     volumes = pd.read_csv(output / "phenotype" / "regional_gm.tsv", sep="\t").set_index("participant_id")
     people = pd.read_csv(output / "phenotype" / "cohort.tsv", sep="\t").set_index("participant_id").loc[volumes.index]
-    named = {**REGIONS, **{name: [name] for name in DEEP}}
+    named = {**REGIONS, **{name: [name] for name in STRUCTURES}}
     sums = {key: volumes[[f"{n}_{side}" for n in names for side in "LR"]].sum(axis=1) for key, names in named.items()}
     shares = pd.DataFrame(sums).div(people["tiv"], axis=0)
     return shares, people["age"].to_numpy(float), (people["sex"] == "M").to_numpy(float)
