@@ -12,6 +12,7 @@ import pandas as pd
 
 from bids_app.delimited import MISSING, is_number, listed
 from bids_app.errors import DatasetError
+from bids_app.schema.names import as_text
 
 #: Words for a missing value that BIDS does not know: one of them in a column of categories is a category of its own.
 _DOUBTFUL = {"", ".", "-", "?", "na", "n.a.", "nan", "n/a", "null", "nil", "missing", "unknown", "#n/a", "#null!"}
@@ -23,20 +24,6 @@ _NEARLY = re.compile(
 _CODE = re.compile(r"-?(9{2,}|8{3,}|7{3,})|-(9|8|7|88|77)")
 _OLDEST = 125  # years
 _CENTRED = 0.25  # share of ages below zero from which on they are none in years
-
-
-def as_text(series: pd.Series) -> list[str | None]:
-    """Stripped text, whole numbers without their .0, None where missing."""
-    out: list[str | None] = []
-    for value in series:
-        if pd.isna(value):
-            out.append(None)
-            continue
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)
-        text = str(value).strip()
-        out.append(None if text in ("", MISSING) else text)
-    return out
 
 
 def as_levels(text: Sequence[str | None]) -> list[str]:

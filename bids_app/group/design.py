@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from bids_app.errors import DatasetError
-from bids_app.group.column_values import as_levels, as_numbers, as_text
-from bids_app.schema.names import MOST_GROUPS, contrast_slug
+from bids_app.group.column_values import as_levels, as_numbers
+from bids_app.schema.names import MOST_GROUPS, as_text, contrast_slug
 from bids_app.schema.outputs import PARTICIPANTS
 
 # Names under which reference groups and early disease go: in the pairs made by default the earlier comes second.

@@ -15,9 +15,8 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from ..space.templates import Template
-from .participant_figures import DIVERGING
 from .slices import in_ras, mosaic, on_grid, open_figure, plan_layout, window
-from .style import esc
+from .style import DIVERGING, esc
 
 FAINTEST = 0.25  # weak regions let the brain shine through
 SEQUENTIAL = "inferno"  # dark to bright on a grey brain

@@ -15,10 +15,8 @@ from matplotlib.lines import Line2D
 from ..schema.architectures import Architecture
 from ..schema.labels import CARRIED_R2, DIFFERING
 from ..schema.methods import FEATURES, TESTS
-from .group_results import numeric
-from .style import BLUE, FAINT, GREEN, ORANGE, PALETTE, VERMILION, p_text
-
-MISSING = "(missing)"
+from .group_results import MISSING, numeric
+from .style import ABOVE, BELOW, BLUE, FAINT, GREEN, ORANGE, PALETTE, VERMILION, p_text
 
 
 def group_colours(groups: Sequence[str]) -> dict[str, str]:
@@ -152,14 +150,14 @@ def split_figure(regions: pd.DataFrame, n: int, unit: str = "ml", top: int = 20)
     figure = Figure(figsize=(8.6, 1.2 + 0.235 * len(best)))
     left, right = figure.subplots(1, 2, sharey=True, gridspec_kw={"width_ratios": (2.2, 1), "wspace": 0.06})
     for shown, alpha in ((solid, 1.0), (~solid, 0.3)):
-        left.barh(rows[shown] - 0.18, kept[shown], height=0.34, color=BLUE, alpha=alpha)
-        left.barh(rows[shown] + 0.18, lost[shown], height=0.34, color=VERMILION, alpha=alpha)
+        left.barh(rows[shown] - 0.18, kept[shown], height=0.34, color=ABOVE, alpha=alpha)
+        left.barh(rows[shown] + 0.18, lost[shown], height=0.34, color=BELOW, alpha=alpha)
     low, high = numeric(best, "difference_ml_low"), numeric(best, "difference_ml_high")
     left.errorbar(total, rows, xerr=np.abs([total - low, high - total]), fmt="D", color="black", ms=3.5, lw=1)
     left.axvline(0, color=FAINT, lw=0.8)
     left.set_yticks(rows, best["name"])
     left.set(xlabel=unit, title=f"difference, n = {n}")
-    keys = [("kept", BLUE, "s"), ("lost", VERMILION, "s"), ("difference, 95 %", "black", "D")]
+    keys = [("kept", ABOVE, "s"), ("lost", BELOW, "s"), ("difference, 95 %", "black", "D")]
     handles = [Line2D([], [], color=c, marker=m, ls="", ms=6 if m == "s" else 3.5, label=name) for name, c, m in keys]
     left.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1.0 + 0.5 / len(best)), ncols=3, borderaxespad=0)
     left.set_title("")

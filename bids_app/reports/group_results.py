@@ -20,6 +20,7 @@ from ..schema.architectures import ARCHITECTURES, BY_KIND, Architecture
 from ..schema.catalogue import TABLES
 from ..schema.claims import ERROR_EXPLAINED, SUPPORTED, WORST_CASE, Claim
 from ..schema.columns import Table
+from ..schema.names import grouping
 from ..schema.outputs import ATLAS, GROUP, MODEL_CARD, PARTICIPANTS, SUMMARY
 from ..schema.region_tables import LRCP_REGIONS
 from ..schema.scan_tables import COHORT, LATENTS, PROJECTIONS, QUALITY, RECONSTRUCTION, REGIONAL
@@ -27,6 +28,8 @@ from ..schema.verdict_tables import VERDICTS
 from ..space.templates import Template
 from .participant_figures import template_or_none
 
+#: What pictures call the group of a scan that has none.
+MISSING = "(missing)"
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
@@ -120,6 +123,19 @@ class GroupResults:
         column = self.summary.get("group_column")
         return column if column in self.scans else None
 
+    @cached_property
+    def groups(self) -> pd.Series | None:
+        """Group of every scan, missing where it has none; None without groups."""
+        return grouping(self.scans[self.group_column]) if self.group_column else None
+
+    def groups_of(self, table: pd.DataFrame) -> list[str]:
+        """Group of every row of a table of scans as the pictures name it; "all" where there are no groups."""
+        if self.groups is None:
+            return ["all"] * len(table)
+        keys = [column for column in IDENTIFIERS if column in self.scans and column in table]
+        found = same_rows(self.scans[keys].assign(group=self.groups), table)
+        return found["group"].fillna(MISSING).tolist()
+
     @property
     def n_scans(self) -> int:
         """Scans in the analysis."""
@@ -191,6 +207,12 @@ def error_is_explained(output_dir: Path) -> bool:
     table = read_shown(output_dir / VERDICTS.path)
     verdict = rows_of_claim(table, ERROR_EXPLAINED)["verdict"]
     return verdict.empty or bool(verdict.isin((SUPPORTED.name, WORST_CASE.name)).any())
+
+
+def same_rows(table: pd.DataFrame, like: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a table for the scans of another one, in its order."""
+    keys = [column for column in IDENTIFIERS if column in table and column in like]
+    return like[keys].merge(table.drop_duplicates(keys), on=keys, how="left")
 
 
 def numeric(table: pd.DataFrame, column: str) -> np.ndarray:

@@ -15,10 +15,9 @@ import pandas as pd
 from ..bids.tables import IDENTIFIERS
 from ..schema.methods import PROJECTION_TITLES
 from .brain_maps import script_json
-from .charts import MISSING, group_colours
-from .group_results import numeric
-from .participant_figures import DIVERGING
-from .style import esc
+from .charts import group_colours
+from .group_results import MISSING, numeric
+from .style import DIVERGING, esc
 
 MOST_LEVELS = 12
 _COORDINATE = re.compile(r"^([a-z]+[a-z0-9]*)(?:_.*)?_(\d+)$")

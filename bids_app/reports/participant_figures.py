@@ -17,9 +17,8 @@ from matplotlib.colors import Normalize
 from ..space.templates import Template
 from .scan_outputs import ScanOutputs, load
 from .slices import Layout, in_ras, mosaic, on_grid, open_figure, plan_layout, window
-from .style import GREEN, ORANGE, PINK, SKY, data_uri, esc, save_png, styled
+from .style import DIVERGING, GREEN, ORANGE, PINK, SKY, data_uri, esc, save_png, styled
 
-DIVERGING = "PuOr"
 JACOBIAN_LIMIT = 2.0  # colours end at half and at twice the volume
 GM_LIMIT = 1.2  # ml of grey matter per ml of template
 

@@ -18,11 +18,11 @@ from matplotlib.figure import Figure
 from ..bids.tables import scan_names
 from ..schema.columns import Table
 from ..schema.model_tables import RECONSTRUCTIONS, RECONSTRUCTIONS_BY_EPOCH, TRAVERSALS
-from ..schema.names import group_slugs, is_score
+from ..schema.names import NO_GROUP, group_slugs
 from ..schema.outputs import BY_EPOCH, ERROR_MAP, EXAMPLES, TRAVERSALS_IMAGE, Output
 from .group_results import GroupResults, numeric
-from .participant_figures import DIVERGING
 from .slices import Layout, in_ras, mosaic, plan_layout
+from .style import DIVERGING
 
 MOST = 4  # examples
 MOST_EPOCHS = 6
@@ -194,10 +194,8 @@ def error_figure(results: GroupResults) -> Figure | None:
 
     Reads ``group/error_<group>.nii.gz``, the mean squared error at each voxel.
     """
-    column = results.group_column
     # In the order of the other figures.
-    grouped = column is not None and not is_score(results.scans[column])
-    counts = dict(Counter(results.scans[column].fillna("unknown").astype(str))) if grouped else {}
+    counts = {} if results.groups is None else dict(Counter(results.groups.fillna(NO_GROUP)))
     slugs = group_slugs(counts)
     groups = {slugs[group]: group for group in counts}
     order = {slug: place for place, slug in enumerate(groups)}

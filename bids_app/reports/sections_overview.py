@@ -11,7 +11,6 @@ import pandas as pd
 from ..bids.tables import IDENTIFIERS
 from ..schema.claims import ALPHA, GRADES, OVERALL
 from ..schema.methods import FEATURES, TESTS
-from ..schema.names import is_score
 from ..schema.scan_tables import QUALITY
 from ..schema.verdict_tables import BASELINES, VALIDATION, VERDICTS
 from . import charts
@@ -77,7 +76,7 @@ def cohort(results: GroupResults) -> Iterator[Item]:
     scans = results.scans
     if len(scans) == 0:
         return
-    groups = groups_of(results)
+    groups = results.groups_of(scans)
     who = f"{results.n_scans} scans of {results.n_participants} participants"
     yield item("cohortTable", html_table(_cohort_table(scans, groups), caption=who))
     if "age" in scans and (figure := charts.age_figure(scans, groups)) is not None:
@@ -185,14 +184,6 @@ def _test(name: Any) -> str:
 
 def _count(value: Any) -> str:
     return "–" if pd.isna(value) else f"{int(value)}"
-
-
-def groups_of(results: GroupResults) -> list[str]:
-    """Group of every scan; one group for all where the column is missing or a score."""
-    column = results.group_column
-    if column is None or is_score(results.scans[column]):
-        return ["all"] * len(results.scans)
-    return [charts.MISSING if pd.isna(value) else str(value) for value in results.scans[column]]
 
 
 def _cohort_table(scans: pd.DataFrame, groups: list[str]) -> pd.DataFrame:

@@ -18,7 +18,6 @@ from .charts import group_colours
 from .group_results import GroupResults, numeric
 from .interactive import projection_explorer
 from .items import Item, item
-from .sections_overview import groups_of
 from .style import html_table, join_words, number
 
 NAMES = join_words([each.title for each in EMBEDDINGS])
@@ -37,7 +36,7 @@ def projections(results: GroupResults) -> Iterator[Item]:
     seeds = results.table(PROJECTION_SEEDS)
     if seeds is not None:
         keys = [column for column in IDENTIFIERS if column in seeds and column in results.scans]
-        grouped = results.scans[keys].assign(group=groups_of(results))
+        grouped = results.scans[keys].assign(group=results.groups_of(results.scans))
         drawn = seeds.merge(grouped, on=keys, how="left")
         count = seeds["seed"].nunique()
         yield item("seeds", seeds_figure(drawn, _disparities(quality)), seeds=count, n=len(table), embeddings=NAMES)

@@ -32,7 +32,7 @@ from ..schema.scan_tables import AXIS_PLACES, DEVIATIONS, REGIONAL
 from ..schema.verdict_tables import VERDICTS
 from . import charts
 from .brain_maps import glass_figure, region_figure, viewer_html
-from .group_results import GroupResults, error_is_explained, rows_of_claim
+from .group_results import GroupResults, error_is_explained, rows_of_claim, same_rows
 from .interactive import profile_heat_map
 from .items import Item, by_region, has_signal, item, truthy
 from .style import esc, html_table, join_words, number, p_text
@@ -92,7 +92,7 @@ def _lrcp_contrast(results: GroupResults, part: pd.DataFrame, contrast: str, i: 
     column = f"place_{contrast}"
     if axis is None or places is None or column not in places:
         return
-    steps, groups = axis[axis["contrast"].astype(str) == contrast], group_of(results, places)
+    steps, groups = axis[axis["contrast"].astype(str) == contrast], results.groups_of(places)
     figure = charts.axis_figure(pd.to_numeric(places[column], errors="coerce"), groups, steps)
     yield item("axis", figure, number=i, contrast=contrast, n=n)
 
@@ -103,15 +103,6 @@ def split_values(part: pd.DataFrame) -> pd.Series:
     label = part["label"].to_numpy()
     values = np.where(np.isin(label, (KEPT, PARTLY)), kept, np.where(label == LOST, -lost, np.nan))
     return pd.Series(values, index=kept.index)
-
-
-def group_of(results: GroupResults, table: pd.DataFrame) -> list[str]:
-    """Group of each scan of a table; "all" where there are none."""
-    column = results.group_column
-    if column is None or not pd.api.types.is_string_dtype(results.scans[column].dropna()):
-        return ["all"] * len(table)
-    matched = same_rows(results.scans, table)
-    return [] if matched is None else matched[column].fillna(charts.MISSING).astype(str).tolist()
 
 
 def _unit(results: GroupResults, contrast: str) -> str:
@@ -214,7 +205,8 @@ def shap(results: GroupResults) -> Iterator[Item]:
     n = results.n_scans if values is None else len(values)
     if values is not None:
         order = [name for name in best["name"] if name in values][:15]
-        figure = charts.beeswarm_figure(values, same_rows(results.table(REGIONAL), values), order)
+        volumes = results.table(REGIONAL)
+        figure = charts.beeswarm_figure(values, None if volumes is None else same_rows(volumes, values), order)
         yield item("beeswarm", figure, faded=not supported)
     series = by_region(table, "mean_abs_shap")
     if results.atlas is not None and has_signal(series):
@@ -324,7 +316,7 @@ def norms(results: GroupResults) -> Iterator[Item]:
     if not regions:  # no reference group, a model from elsewhere alone
         return
     scores = table[regions].apply(pd.to_numeric, errors="coerce")
-    shown = table[keys].assign(group=group_of(results, table))
+    shown = table[keys].assign(group=results.groups_of(table))
     shown["less"], shown["more"] = (scores <= -UNUSUAL).sum(axis=1), (scores >= UNUSUAL).sum(axis=1)
     latents = table.filter(like="latent_").apply(pd.to_numeric, errors="coerce")
     shown["latents"], shown["error"] = (latents.abs() >= UNUSUAL).sum(axis=1), table["error"]
@@ -352,14 +344,6 @@ def norms(results: GroupResults) -> Iterator[Item]:
 def _lowest(scores: pd.Series, count: int = 3) -> str:
     low = scores.dropna().nsmallest(count)
     return ", ".join(f"{name} ({value:.1f})" for name, value in low.items() if value <= -UNUSUAL)
-
-
-def same_rows(table: pd.DataFrame | None, like: pd.DataFrame) -> pd.DataFrame | None:
-    """The rows of a table for the scans of another one, in its order."""
-    if table is None:
-        return None
-    keys = [column for column in IDENTIFIERS if column in table and column in like]
-    return like[keys].merge(table.drop_duplicates(keys), on=keys, how="left")
 
 
 def _direction(value: Any) -> str:

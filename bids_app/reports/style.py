@@ -23,6 +23,9 @@ from ..bids.files import write_atomically
 # Okabe and Ito's palette: told apart by people with any of the common colour-vision deficiencies.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5195", "#000000")
 BLUE, VERMILION, GREEN, PINK, ORANGE, SKY, *_ = PALETTE
+#: Of maps with a sign; what is above 0 is purple in plots, too, and what is below it brown.
+DIVERGING = "PuOr"
+BELOW, ABOVE = (matplotlib.colors.to_hex(matplotlib.colormaps[DIVERGING](place)) for place in (0.1, 0.9))
 INK, FAINT = "#1f2933", "#52606d"
 
 MIME = {".svg": "image/svg+xml", ".png": "image/png", ".jpg": "image/jpeg", ".webp": "image/webp"}

@@ -9,14 +9,35 @@ from typing import Any
 
 import pandas as pd
 
+from ..delimited import MISSING
+
 #: A column with more different numbers than these is a score, one with fewer holds groups.
 MOST_GROUPS = 6
+#: What the maps of the error call the scans that have no group.
+NO_GROUP = "unknown"
 
 
 def is_score(values: Iterable[Any]) -> bool:
     """Whether a column holds a score and no groups; what is missing does not count."""
     known = pd.Series(list(values), dtype=object).dropna()
     return bool(known.nunique() > MOST_GROUPS and pd.to_numeric(known, errors="coerce").notna().all())
+
+
+def as_text(values: Iterable[Any]) -> list[str | None]:
+    """Cells of a table as stripped text, whole numbers without their .0; None where one is missing or empty."""
+    found: list[str | None] = []
+    for value in values:
+        whole = isinstance(value, float) and value.is_integer()
+        text = "" if pd.isna(value) else str(int(value) if whole else value).strip()
+        found.append(None if text in ("", MISSING) else text)
+    return found
+
+
+def grouping(column: pd.Series | None) -> pd.Series | None:
+    """Group of every row as text, missing where a row has none; None where there is no column or it holds a score."""
+    if column is None or is_score(column):
+        return None
+    return pd.Series(as_text(column), column.index, dtype=object)
 
 
 def contrast_slug(name: str) -> str:

@@ -141,12 +141,10 @@ def disk(tmp_path):
     subprocess.run(["umount", "-l", str(place)], check=False)
 
 
-@pytest.mark.parametrize(("what", "size"), [("output", "300k"), ("output", "1m"), ("work", "1m"), ("work", "12m")])
-def test_a_full_disk(head, disk, tmp_path, what, size):
-    place, mount = disk
+def finished_after_a_full_disk(disk, size: str, out: Path, *arguments) -> None:
+    """The disk is too small for the command, then large enough for the same command to finish."""
+    _, mount = disk
     assert mount(size, "remount")
-    out, work = (place / "out", tmp_path / "w") if what == "output" else (tmp_path / "out", place / "w")
-    arguments = head / "bids", out, "participant", "--sloppy", "-w", work
     done = run(*arguments)
     assert done.returncode in (1, 73), done.stderr
     assert "Traceback" not in done.stderr
@@ -156,22 +154,23 @@ def test_a_full_disk(head, disk, tmp_path, what, size):
     done = run(*arguments)
     assert done.returncode == 0, done.stderr
     whole(out)
+
+
+def places(disk, tmp_path, what: str) -> tuple[Path, Path]:
+    """Output and work folder, one of them on the disk."""
+    on = disk[0]
+    return (on / "out", tmp_path / "w") if what == "output" else (tmp_path / "out", on / "w")
+
+
+@pytest.mark.parametrize(("what", "size"), [("output", "300k"), ("output", "1m"), ("work", "1m"), ("work", "12m")])
+def test_a_full_disk(head, disk, tmp_path, what, size):
+    out, work = places(disk, tmp_path, what)
+    finished_after_a_full_disk(disk, size, out, head / "bids", out, "participant", "--sloppy", "-w", work)
     np.testing.assert_array_equal(a_map(out), a_map(head / "quiet"))
 
 
 @pytest.mark.parametrize(("what", "size"), [("output", "200k"), ("output", "2m"), ("work", "1m"), ("work", "8m")])
 def test_a_full_disk_at_group_level(maps, disk, tmp_path, what, size):
-    place, mount = disk
-    assert mount(size, "remount")
-    out, work = (place / "out", tmp_path / "w") if what == "output" else (tmp_path / "out", place / "w")
-    arguments = maps, out, "group", "-w", work, *GROUP
-    done = run(*arguments)
-    assert done.returncode in (1, 73), done.stderr
-    assert "Traceback" not in done.stderr
-    assert "space" in done.stderr
-    assert mount("400m", "remount")
-    whole(out)
-    done = run(*arguments)
-    assert done.returncode == 0, done.stderr
-    whole(out)
+    out, work = places(disk, tmp_path, what)
+    finished_after_a_full_disk(disk, size, out, maps, out, "group", "-w", work, *GROUP)
     assert (out / "group.html").exists()

@@ -13,7 +13,7 @@ from ... import __version__
 from ...bids.tables import read_tsv
 from ...config import Config
 from ...schema.claims import ALPHA
-from ...schema.names import is_score
+from ...schema.names import grouping
 from ..engine.execute import Finished
 
 #: Outputs that the summary reads -> the step that each comes from.
@@ -100,14 +100,13 @@ def summarise(  # noqa: PLR0913 - the outputs of steps by their names (INPUTS)
         What the SHAP values rest on.
     """
     kept = read_tsv(Path(cohort)) if cohort else maps.table
-    column = kept.get(config.group_column)
-    groups = {} if column is None or is_score(column) else column.value_counts().to_dict()
+    groups = grouping(kept.get(config.group_column))
     order = [f"The scans of a participant are ordered by {maps.visits}."] if maps.visits else []
     unusable = [{"participant_id": Path(path).name, "reason": why} for path, why in rejected or []]
     return {
         "n_scans": len(kept),
         "n_participants": kept["participant_id"].nunique(),
-        "groups": {str(k): int(v) for k, v in groups.items()},
+        "groups": {} if groups is None else groups.value_counts().to_dict(),
         "group_column": config.group_column,
         "contrasts": list(config.contrast),
         "covariates": list(config.covariates),

@@ -12,7 +12,7 @@ import pandas as pd
 from ...bids.tables import IDENTIFIERS, fitting_dictionary, identifiers, read_tsv, write_table, write_tsv
 from ...schema import model_tables, scan_tables
 from ...schema.columns import Table
-from ...schema.names import group_slugs, is_score, latent_names
+from ...schema.names import NO_GROUP, group_slugs, grouping, latent_names
 from ...schema.outputs import (
     ATLAS,
     ATLAS_DESCRIPTION,
@@ -175,8 +175,8 @@ def collect(
     write_table(folder / "out", training, pd.concat(history)[[column.name for column in training.columns]])
     write_table(folder / "out", model_tables.CROSS_FIT, cross_fitting.cross_fit_table(products))
     _write_latents(folder, table, products)
-    grouped = bool(group_column) and not is_score(table[group_column])
-    groups = table[group_column].fillna("unknown").tolist() if grouped else ["all"] * len(table)
+    named = grouping(table[group_column]) if group_column else None
+    groups = ["all"] * len(table) if named is None else named.fillna(NO_GROUP).tolist()
     _write_pictures(out, own, maps, products, table, groups)
     return {"products": folder / "products.npz"}
 
