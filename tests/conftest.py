@@ -16,6 +16,7 @@ import pytest
 COSTLY = {"analysed", "processed"}
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in the same hook
 def pytest_collection_modifyitems(items):
     """What shares something costly runs in one process (``make test``), and the longest of it starts first."""
     for item in items:
