@@ -9,11 +9,12 @@ OUTPUT := $(DEMO)/derivatives/latentatlas
 # setuptools warns of every editable installation.
 PIP := PYTHONWARNINGS=ignore:Editable $(BIN)/python -m pip install --quiet
 
-.PHONY: help install demo test fuzz test-kill test-real test-container test-apptainer test-slurm coverage lint format docs outputs pictures licences clean \
+.PHONY: help install demo test test-slow fuzz test-kill test-real test-container test-apptainer test-slurm coverage lint format docs outputs pictures licences clean \
 	measure benchmark-tissues
 help:
 	@echo "make demo    install, simulate a cohort, run both levels, print where the report is"
 	@echo "make test    install, run the tests"
+	@echo "make test-slow   long measurements: error rates, planted change"
 	@echo "make fuzz    random input: datasets, tables, headers, atlases, filters, complete commands"
 	@echo "make test-kill   kill both levels in every step, fill disks (as root)"
 	@echo "make lint    style, types, dead code, and the one-way rule of imports"
@@ -65,9 +66,13 @@ demo: install $(DEMO)/.simulated
 
 # As many processes as processors, one thread each; the runs that they test begin no others unless told to (joblib's
 # variable). What shares something costly stays together (tests/conftest.py).
+PARALLEL := OMP_NUM_THREADS=1 LOKY_MAX_CPU_COUNT=1 $(BIN)/python -m pytest -n $(NPROCS) --dist loadgroup --no-loadscope-reorder
 test: $(VENV)/.installed-dev
-	OMP_NUM_THREADS=1 LOKY_MAX_CPU_COUNT=1 $(BIN)/python -m pytest -m "not real and not engine and not fuzz and not kill" \
-		-n $(NPROCS) --dist loadgroup --no-loadscope-reorder
+	$(PARALLEL) -m "not slow and not real and not engine and not fuzz and not kill"
+
+# Measurements of minutes: how often nothing is called something, and planted change through the whole chain.
+test-slow: $(VENV)/.installed-dev
+	$(PARALLEL) -m "slow and not real"
 
 # Random input: 2,000 examples up to the built graph, and 40 whole commands.
 fuzz: $(VENV)/.installed-dev

@@ -62,6 +62,7 @@ def test_what_combat_does_not_even_out_is_still_found():
     assert (found["p"] <= 0.02).all()
 
 
+@pytest.mark.slow
 def test_no_effect_is_found_where_there_is_none():
     p = np.array([told(*make(100 + i, n=40, k=4, sites=2), n=39, seed=i)["p"] for i in range(40)])
     for state in (0, 1):

@@ -191,6 +191,7 @@ def test_what_only_the_site_does_is_not_found_and_a_true_loss_is(test):
     assert known[lost.ravel()].min() <= 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("test", "cohorts"), [("fwe", 150), ("tfce", 30)])
 def test_without_a_difference_sites_of_another_mean_and_spread_keep_the_level(test, cohorts):
     """The few patients come from the scanner that varies more: people exchanged across sites seem to differ too often.

@@ -210,6 +210,7 @@ def test_scores_and_orders_use_sar(cohort_maker):
     assert set(compared["delta_of"].dropna()) == set(compared["gain_of"].dropna()) == {"R2"}
 
 
+@pytest.mark.slow
 def test_nothing_is_supported_beyond_the_nominal_rate_under_the_null(cohort_maker):
     counts = {}
     for seed in range(60):

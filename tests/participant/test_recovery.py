@@ -13,6 +13,8 @@ from bids_app.simulate.scan import draw_scanner, scan_head
 from bids_app.simulate.scan_dataset import SimulationSettings
 from bids_app.space.templates import get_template
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def twins(tmp_path_factory):

@@ -48,6 +48,7 @@ def least_p(row, found):
     return min(stats.fisher_exact(table).pvalue for table in tables)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("scenario", "others"),
     [

@@ -101,6 +101,7 @@ def test_the_same_number_is_the_same_study_and_a_large_effect_is_found():
     assert (table["supported_se"] > 0).all()
 
 
+@pytest.mark.slow
 def test_without_an_effect_hardly_anything_is_supported():
     found = [simulate(number, Scenario((15, 15))) for number in range(25)]
     for claim in COUNTED:

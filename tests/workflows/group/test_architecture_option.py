@@ -11,7 +11,8 @@ from bids_app.cli import main
 from bids_app.participant.encode import encode_scan
 from bids_app.simulate.cli import main as simulate
 
-RUN = ["group", "--group-column", "diagnosis", "--latent-dim", "4", "--folds", "2", "--permutations", "60"]
+RUN = ["group", "--group-column", "diagnosis", "--latent-dim", "4", "--folds", "2", "--permutations", "60",
+       "--voxelwise", "none"]  # fmt: skip
 
 
 def maps(root, n, seed):
