@@ -54,6 +54,11 @@ DATA = {
         "displacement field computed by this project from Colin27 (Holmes et al. 1998; copyright McConnell Brain "
         "Imaging Centre, free to use with its notice) as packaged in MRIcron",
     ),
+    "asymmetry.nii.gz": (
+        "Apache-2.0",
+        "averages over people computed by this project from OpenfMRI ds000011 (PDDL) and OpenNeuro ds002748 (CC0)",
+    ),
+    "bank.npz": ("Apache-2.0", "maps simulated by this project, for `latentatlas-plan`"),
 }
 
 

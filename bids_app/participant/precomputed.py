@@ -16,6 +16,7 @@ from bids_app.errors import ScanError, one_line
 from bids_app.participant._ants import image_like, total_volume, voxel_volume
 from bids_app.participant.orientation import open_image
 from bids_app.participant.transforms import jacobian
+from bids_app.space.asymmetry import measure_sides
 from bids_app.space.templates import Template
 
 LIKENESS_FWHM = 6.0  # mm; templates that share MNI152's coordinates differ by less
@@ -74,12 +75,14 @@ def measure_map(gm: nib.Nifti1Image, template: Template | None, *, modulated: bo
         ``ModulatedGMVolume`` in ml, of a modulated map; ``MapLikeness`` correlation with the template's grey matter,
         both smoothed by 6 mm, inside the template's brain and wherever the map has grey matter; ``MapCoverage`` share
         of the template's grey matter that lies in the map's field of view. White matter and noise have a likeness
-        below 0.1, as has a map that is turned upside down or back to front. Left and right look too much alike for
-        any number here to tell a mirror image.
+        below 0.1, as has a map that is turned upside down or back to front. ``AsymmetryLikeness`` of a modulated map,
+        the only number that tells a mirror image (:mod:`bids_app.space.asymmetry`).
     """
     found = {"ModulatedGMVolume": round(total_volume(gm), 3)} if modulated else {}
     if template is None:
         return found
+    if modulated:
+        found |= measure_sides(gm, template)
     prior, brain = _on_grid(template, gm.shape[:3], gm.affine.tobytes())
     data = np.asarray(gm.dataobj)
     sigma = LIKENESS_FWHM / np.sqrt(8 * np.log(2)) / np.asarray(gm.header.get_zooms()[:3], float)

@@ -17,6 +17,7 @@ from bids_app.participant.modulate import Modulated
 from bids_app.participant.tissue import Tissues
 from bids_app.schema.limits import NEVER, RULES
 from bids_app.schema.units import MAD_TO_SD
+from bids_app.space.asymmetry import measure_sides
 from bids_app.space.templates import Template
 
 
@@ -51,10 +52,11 @@ def measure(
         where the tissues tell it; ``GMVolumeConservation`` modulated / native;
         ``JacobianRange`` [min, max] in the template mask; ``FoldedShare`` share of it with a determinant <= 0;
         ``MaskOverlap`` Dice of the warped mask with the template's; ``PriorCorrelation`` of unmodulated GM with the
-        template's; ``Noise`` robust standard deviation of white matter against its neighbours, over the white-matter
-        mean; ``GreyWhiteContrast`` distance of the means over the pooled standard deviation; ``BiasRange`` ratio of the
-        98th to the 2nd percentile of the field; ``GMFraction WMFraction CSFFraction`` of TIV; ``SurfaceBrightness``;
-        ``CutShare``; those of :func:`agreement.measure_agreement` and of :func:`image_quality.measure_image`.
+        template's; ``AsymmetryLikeness`` in an MNI152 space; ``Noise`` robust standard deviation of white matter
+        against its neighbours, over the white-matter mean; ``GreyWhiteContrast`` distance of the means over the pooled
+        standard deviation; ``BiasRange`` ratio of the 98th to the 2nd percentile of the field; ``GMFraction WMFraction
+        CSFFraction`` of TIV; ``SurfaceBrightness``; ``CutShare``; those of :func:`agreement.measure_agreement` and of
+        :func:`image_quality.measure_image`.
     """
     inside = np.asarray(mask.dataobj) > 0
     tiv = float(np.count_nonzero(inside)) * voxel_volume(corrected)
@@ -100,6 +102,7 @@ def measure(
         "PriorCorrelation": round(
             float(np.corrcoef(unmodulated[both], np.asarray(template.gm.dataobj)[both])[0, 1]), 4
         ),
+        **measure_sides(modulated.gm, template),
         "Noise": round(noise, 4),
         "GreyWhiteContrast": round(contrast, 3),
         "BiasRange": round(float(high / low), 4),

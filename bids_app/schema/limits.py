@@ -57,6 +57,14 @@ RULES = (
     Rule("PriorCorrelation", 0.60, 1, 0.35, 1, "grey matter correlates with the template's by r = {:.2f}"),
     Rule("MapLikeness", 0.55, 1, 0.30, 1, "the map correlates with the template's grey matter by r = {:.2f}"),
     Rule("MapCoverage", 0.98, 1, 0.85, 1, "the field of view of the map contains {:.2f} of the template's grey matter"),
+    Rule(
+        "AsymmetryLikeness",
+        -0.06,
+        1,
+        -0.08,
+        1,
+        "right and left differ as in a mirror image ({:.2f}; most brains 0.05 to 0.2)",
+    ),
     Rule("ModulatedGMVolume", 400, 1000, 200, 1400, "the map contains {:.0f} ml of grey matter"),
     Rule("GreyWhiteContrast", 2.0, inf, 1.0, inf, "grey and white matter are {:.1f} standard deviations apart"),
     Rule(

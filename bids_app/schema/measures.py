@@ -82,6 +82,10 @@ MEASURES = (
             scale=(0, 1.0), shown_unit="r"),
     Measure("MapCoverage", "Grey matter inside the field of view of a map from another program",
             "Share of the template's grey matter inside the field of view of a map from another program"),
+    Measure("AsymmetryLikeness", "Difference between right and left as in most brains",
+            "How much right and left differ in the modulated map as they do in most people, -1 to 1; negative for a "
+                "mirror image; in MNI152 spaces only",
+            scale=(-0.3, 0.3)),
     Measure("GreyWhiteContrast", "Contrast between grey and white matter",
         "Distance between the intensities of grey "
         "and white matter",
