@@ -1,13 +1,13 @@
 """What declines with age in real scans, region by region, beside a published table of cortical volumes.
 
-    python benchmarks/real_ages.py OUTPUT labelresultsANTsOVolume.csv [--labels DATASET ...] [--save TABLE]
+    python benchmarks/real_ages.py OUTPUT labelresultsANTsOVolume.csv [--site COLUMN] [--labels DATASET ...]
 
-OUTPUT is a group level's, of people whose age and sex are known. The published table holds 62 cortical
-volumes of OASIS-1 by ANTs (Tustison et al. 2014; https://github.com/ntustison/KapowskiChronicles, folder
-``analytics2``); its first rows are enough. Both sides give the change of the logarithm of volume over head size per
-decade, sex removed, left and right together. The two atlases differ, so regions of one name are compared, and what
-counts is their order. Its error is found by bootstrap over the participants of both sides. DATASETs hold another
-segmentation of the same scans, DLMUSE's (``derivatives/dlmuse``), in which the same people are drawn.
+OUTPUT is a group level's, of people whose age and sex are known. The published table holds 62 cortical volumes of
+OASIS-1 by ANTs (Tustison et al. 2014; https://github.com/ntustison/KapowskiChronicles, folder ``analytics2``); its
+first rows are enough. Both sides give the change of the logarithm of volume over head size per decade, left and right
+together, sex removed and here also the sites in COLUMN. The two atlases differ, so regions of one name are compared,
+and what counts is their order. Its error is found by bootstrap over the participants of both sides. DATASETs hold
+another segmentation of the same scans, DLMUSE's (``derivatives/dlmuse``), in which the same people are drawn.
 """
 
 from __future__ import annotations
@@ -85,31 +85,32 @@ CODES = {
 }
 
 
-def change(shares: pd.DataFrame, age: np.ndarray, male: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Percent per decade of each column of volume over head size, and its standard error."""
-    design = np.column_stack([np.ones(len(age)), age / 10, male])
-    values = np.log(shares.to_numpy())
-    slopes, *_ = np.linalg.lstsq(design, values, rcond=None)
-    residual = values - design @ slopes
-    spread = (residual**2).sum(axis=0) / (len(age) - 3) * np.linalg.inv(design.T @ design)[1, 1]
-    return 100 * slopes[1], 100 * np.sqrt(spread)
+def change(shares: pd.DataFrame, age: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Percent per decade of each column of volume over head size, and its standard error; ``others`` (N, Q) removed."""
+    values, removed = np.log(shares.to_numpy()), np.column_stack([np.ones(len(age)), others])
+    at_age, values = (x - removed @ np.linalg.lstsq(removed, x, rcond=None)[0] for x in (age / 10, values))
+    slopes = at_age @ values / (at_age @ at_age)
+    degrees = len(age) - np.linalg.matrix_rank(removed) - 1  # a drawn sample may lack a site
+    spread = np.square(values - np.outer(at_age, slopes)).sum(axis=0) / degrees / (at_age @ at_age)
+    return 100 * slopes, 100 * np.sqrt(spread)
 
 
-def ours(output: Path) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
-    """Shares of head size, one row per scan; age in years; 1 for men."""
+def ours(output: Path, site: str | None) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
+    """Shares of head size, one row per scan; age in years; sex and sites as columns of 0 and 1."""
     volumes = pd.read_csv(output / "phenotype" / "regional_gm.tsv", sep="\t").set_index("participant_id")
     people = pd.read_csv(output / "phenotype" / "cohort.tsv", sep="\t").set_index("participant_id").loc[volumes.index]
     named = {**REGIONS, **{name: [name] for name in STRUCTURES}}
     sums = {key: volumes[[f"{n}_{side}" for n in names for side in "LR"]].sum(axis=1) for key, names in named.items()}
     shares = pd.DataFrame(sums).div(people["tiv"], axis=0)
-    return shares, people["age"].to_numpy(float), (people["sex"] == "M").to_numpy(float)
+    sites = pd.get_dummies(people[site], dtype=float).iloc[:, 1:] if site else people[[]]
+    return shares, people["age"].to_numpy(float), np.column_stack([people["sex"] == "M", sites]).astype(float)
 
 
 def published(table: Path) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
     """The same of the published table."""
     rows = pd.read_csv(table).dropna()
     shares = {key: (rows[f"left {key}"] + rows[f"right {key}"]) / rows["VOLUME"] for key in REGIONS}
-    return pd.DataFrame(shares), rows["AGE"].to_numpy(float), (rows["SEX"] == 1).to_numpy(float)
+    return pd.DataFrame(shares), rows["AGE"].to_numpy(float), (rows[["SEX"]] == 1).to_numpy(float)
 
 
 def labelled(datasets: list[Path], people: pd.Index) -> pd.DataFrame:
@@ -130,11 +131,11 @@ def agreement(one: tuple, other: tuple, paired: bool) -> str:
         rows = rng.integers(len(one[1]), size=len(one[1]))
         chosen = (rows, rows if paired else rng.integers(len(other[1]), size=len(other[1])))
         slopes = [
-            change(shares[names].iloc[r], age[r], male[r])[0]
-            for (shares, age, male), r in zip((one, other), chosen, strict=True)
+            change(shares[names].iloc[r], age[r], others[r])[0]
+            for (shares, age, others), r in zip((one, other), chosen, strict=True)
         ]
         drawn.append(stats.spearmanr(*slopes)[0])
-    rho = stats.spearmanr(*(change(shares[names], age, male)[0] for shares, age, male in (one, other)))[0]
+    rho = stats.spearmanr(*(change(shares[names], age, others)[0] for shares, age, others in (one, other)))[0]
     low, high = np.nanquantile(drawn, [0.025, 0.975])
     return f"order of {len(names)} regions: rho {rho:.2f} (bootstrap {low:.2f} to {high:.2f})"
 
@@ -144,10 +145,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", type=Path)
     parser.add_argument("published", type=Path)
+    parser.add_argument("--site")
     parser.add_argument("--labels", nargs="+", type=Path, default=[])
     parser.add_argument("--save", type=Path)
     args = parser.parse_args()
-    mine, theirs = ours(args.output), published(args.published)
+    mine, theirs = ours(args.output, args.site), published(args.published)
     sides = {"here": mine, "published": theirs}
     if args.labels:
         sides["labels"] = (labelled(args.labels, mine[0].index), *mine[1:])

@@ -148,8 +148,8 @@ def make_plan(
     )
     if plan.latent_dim < latent_dim:
         note = (
-            f"latent_dim is {plan.latent_dim}, not {latent_dim}: the smallest training split has {inner} participants "
-            "besides those used for early stopping, and n maps span n - 1 dimensions about their mean"
+            f"only {plan.latent_dim} latents instead of {latent_dim}: the smallest training split has {inner} "
+            "participants besides those used for early stopping, and n maps span n - 1 dimensions about their mean"
         )
         log.warning("%s.", note[0].upper() + note[1:])
         plan = replace(plan, notes=(note,))

@@ -108,7 +108,8 @@ def _plan(options: argparse.Namespace) -> None:
     scenario = Scenario(tuple(options.groups), options.effect_sd, options.pattern, options.spread, options.sites,
                         options.covariates, options.latent_dim)  # fmt: skip
     studies = simulate_studies(scenario, range(options.studies), options.nprocs or processors())
-    found = list(tqdm(studies, total=options.studies, unit="study", disable=options.quiet, desc="Simulating studies"))
+    hidden = options.quiet or None  # None: where there is no terminal
+    found = list(tqdm(studies, total=options.studies, unit="study", disable=hidden, desc="Simulating studies"))
     table = summarise_power(found)
     print(describe_power(scenario, table, found))
     if options.json:

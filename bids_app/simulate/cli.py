@@ -101,7 +101,8 @@ def _run(options: argparse.Namespace) -> int:
     from .scan_dataset import SimulationSettings, simulate_dataset  # science libraries load here, not at --help
 
     settings = SimulationSettings(**chosen)
-    with tqdm(total=None, unit="map" if options.maps_only else "scan", disable=options.quiet, desc="Simulating") as bar:
+    unit, hidden = "map" if options.maps_only else "scan", options.quiet or None  # None: where there is no terminal
+    with tqdm(total=None, unit=unit, disable=hidden, desc="Simulating") as bar:
 
         def progress(done: int, total: int) -> None:
             bar.total = total

@@ -69,7 +69,7 @@ def test_every_training_split_has_more_participants_than_latents(n):
             assert not set(train[learn]) & set(train[hold])
             assert len(set(train[learn])) > plan.latent_dim
             assert 1 <= len(set(train[hold])) <= validation_size(len(set(train)))
-    assert plan.latent_dim == 64 or any("latent_dim is" in note for note in plan.notes)
+    assert plan.latent_dim == 64 or any("latents instead of 64" in note for note in plan.notes)
 
 
 def test_epochs_need_more_than_luck():

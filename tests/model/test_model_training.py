@@ -167,7 +167,7 @@ def test_device_is_cpu_without_cuda():
 def test_plan_survives_its_file_and_refuses_nonsense(tmp_path):
     plan = make_plan([f"s{i}" for i in range(20)], None, latent_dim=64, weight_decay=0.1)
     assert plan.latent_dim == 15
-    assert "not 64" in plan.notes[0]
+    assert "instead of 64" in plan.notes[0]
     plan.write(tmp_path / "plan.json")
     assert Plan.read(tmp_path / "plan.json") == plan
     record = json.loads((tmp_path / "plan.json").read_text())

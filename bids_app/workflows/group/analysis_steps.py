@@ -251,7 +251,7 @@ def vbm(
 
         return progress
 
-    with tqdm(desc="Voxelwise tests", leave=False) as bar:
+    with tqdm(desc="Voxelwise tests", leave=False, disable=None) as bar:
         tests = compute(cohort, settings, volumes, follow(bar))
     for test in tests:
         volumes.grid.to_image(test.t).to_filename(VBM_T.at(out, contrast=test.slug))
@@ -267,7 +267,7 @@ def vbm(
             paths, folder / "coarse.npy", fwhm=smoothing_fwhm, resolution=max(3.0, finest), n_jobs=n_jobs
         )
         slugs = {contrast.name: contrast.slug for contrast in cohort.contrasts}
-        with tqdm(desc="Cluster enhancement", leave=False) as bar:
+        with tqdm(desc="Cluster enhancement", leave=False, disable=None) as bar:
             enhanced = tfce(cohort, settings, coarse, min(permutations, TFCE_PERMUTATIONS), follow(bar))
         for name, p in enhanced.items():
             coarse.grid.to_image(-np.log10(p)).to_filename(VBM_TFCE.at(out, contrast=slugs[name]))
