@@ -136,6 +136,12 @@ class GroupResults:
         found = same_rows(self.scans[keys].assign(group=self.groups), table)
         return found["group"].fillna(MISSING).tolist()
 
+    def score(self, contrast: str, table: pd.DataFrame) -> pd.Series | None:
+        """Value of every row of a table of scans where a contrast is a score, a column of the participants' table."""
+        if contrast not in self.scans:
+            return None
+        return pd.to_numeric(same_rows(self.scans, table)[contrast], errors="coerce").rename(contrast)
+
     @property
     def n_scans(self) -> int:
         """Scans in the analysis."""

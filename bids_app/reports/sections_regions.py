@@ -30,7 +30,7 @@ from ..schema.region_tables import (
 )
 from ..schema.scan_tables import AXIS_PLACES, DEVIATIONS, REGIONAL
 from ..schema.verdict_tables import VERDICTS
-from . import charts
+from . import region_charts
 from .brain_maps import glass_figure, region_figure, viewer_html
 from .group_results import GroupResults, error_is_explained, rows_of_claim, same_rows
 from .interactive import profile_heat_map
@@ -87,14 +87,15 @@ def _lrcp_contrast(results: GroupResults, part: pd.DataFrame, contrast: str, i: 
             outlined=partly,
         )
         yield item("lrcpSlices", figure, number=i, picture=True, contrast=contrast, regions=len(part), n=n)
-    yield item("lrcpSplit", charts.split_figure(part, n, unit), number=i, contrast=contrast, n=n)
+    yield item("lrcpSplit", region_charts.split_figure(part, n, unit), number=i, contrast=contrast, n=n)
     axis, places = results.table(DISEASE_AXIS), results.table(AXIS_PLACES)
     column = f"place_{contrast}"
     if axis is None or places is None or column not in places:
         return
     steps, groups = axis[axis["contrast"].astype(str) == contrast], results.groups_of(places)
-    figure = charts.axis_figure(pd.to_numeric(places[column], errors="coerce"), groups, steps)
-    yield item("axis", figure, number=i, contrast=contrast, n=n)
+    score = results.score(contrast, places)
+    figure = region_charts.axis_figure(pd.to_numeric(places[column], errors="coerce"), groups, steps, score)
+    yield item("axis" if score is None else "axisOfScore", figure, number=i, contrast=contrast, n=n)
 
 
 def split_values(part: pd.DataFrame) -> pd.Series:
@@ -206,7 +207,7 @@ def shap(results: GroupResults) -> Iterator[Item]:
     if values is not None:
         order = [name for name in best["name"] if name in values][:15]
         volumes = results.table(REGIONAL)
-        figure = charts.beeswarm_figure(values, None if volumes is None else same_rows(volumes, values), order)
+        figure = region_charts.beeswarm_figure(values, None if volumes is None else same_rows(volumes, values), order)
         yield item("beeswarm", figure, faded=not supported)
     series = by_region(table, "mean_abs_shap")
     if results.atlas is not None and has_signal(series):
@@ -328,7 +329,9 @@ def norms(results: GroupResults) -> Iterator[Item]:
         )
         return
     expected = number(len(regions) * 2 * stats.norm.sf(UNUSUAL), 2)
-    yield item("normsPicture", charts.deviation_figure(shown, len(regions)), expected=expected, regions=len(regions))
+    yield item(
+        "normsPicture", region_charts.deviation_figure(shown, len(regions)), expected=expected, regions=len(regions)
+    )
     headers = {
         "group": "Group",
         "less": f"Regions with W ≤ −{UNUSUAL:g}",

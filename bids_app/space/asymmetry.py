@@ -51,7 +51,7 @@ def side_difference(gm: nib.Nifti1Image, points: np.ndarray) -> np.ndarray:
 
     # Smooth enough that interpolation, which blurs more between voxels than on them, has no say in where the plane is.
     blurred, some = ndimage.gaussian_filter(data, PLANE_FWHM_MM * FWHM_TO_SIGMA / zooms), points[::10]
-    unlike = [float(np.square(np.subtract(*halves(blurred, some, plane))).sum()) for plane in PLANES_MM]
+    unlike = [np.square(np.subtract(*halves(blurred, some, float(plane)))).sum() for plane in PLANES_MM]
     plane = float(PLANES_MM[int(np.argmin(unlike))])
     right, left = halves(ndimage.gaussian_filter(data, FWHM_MM * FWHM_TO_SIGMA / zooms), points, plane)
     return (right - left) * 2 / max(float((right + left).mean()), 1e-6)

@@ -14,10 +14,10 @@ from changed_cohort import change, enlarge, keep
 
 from bids_app.bids.tables import read_tsv, write_tsv
 from bids_app.errors import NoInputError
-from bids_app.reports.charts import split_figure
 from bids_app.reports.group import PARTS, build_group_report
 from bids_app.reports.group_results import read_group_results
 from bids_app.reports.reconstructions import epochs_figure, epochs_shown, error_figure
+from bids_app.reports.region_charts import split_figure
 from bids_app.reports.sections_overview import quality_outliers
 from bids_app.reports.sections_regions import split_values, voxels
 from bids_app.schema.claims import GRADES, OVERALL

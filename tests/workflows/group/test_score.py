@@ -49,3 +49,5 @@ def test_the_page_lists_no_ages_as_groups(aged):
     page = (aged / "group.html").read_text()
     assert re.search(r"12 scans of 12 participants\.", page)
     assert "could not be drawn" not in page
+    assert "the direction in latent space that goes with age" in page  # and not what separates groups
+    assert "held-out position, SD within groups" not in page
