@@ -74,8 +74,10 @@ def main(output: Path) -> None:
     plots = (("explained", "explained"), (f"lrcpSplit{CONTRAST}", "split"), (f"truth{CONTRAST}", "truth"))
     for desc, name in plots:
         plot = (group / f"group_desc-{desc}_probseg.svg").read_text(encoding="utf-8")
-        width, height = re.search(r'viewBox="0 0 (\S+) (\S+)"', plot).groups()  # the report's plots carry no size
-        plot = plot.replace("<svg ", f'<svg width="{1.4 * float(width):.0f}" height="{1.4 * float(height):.0f}" ', 1)
+        width, height = (1.4 * float(size) for size in re.search(r'viewBox="0 0 (\S+) (\S+)"', plot).groups())
+        head, rest = plot.split("<svg ", 1)
+        rest = re.sub(r'\b(width|height)="[^"]*" ', "", rest, count=2)
+        plot = f'{head}<svg width="{width:.0f}" height="{height:.0f}" {rest}'
         (IMAGES / f"tutorial-{name}.svg").write_text(plot, encoding="utf-8")
     page = output / "group.html"
     keep(photograph(page, WIDTH, 3000, "#verdicts .scroll"), "tutorial-verdicts.png")

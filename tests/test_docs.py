@@ -7,6 +7,7 @@ import sys
 import tomllib
 from itertools import chain
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
@@ -88,6 +89,15 @@ def test_links_and_pictures_exist(page):
     for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text()):
         if not target.startswith(("http", "generated/")):
             assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("picture", sorted((ROOT / "docs" / "images").glob("*.svg")), ids=lambda path: path.name)
+def test_drawings_are_drawings(picture):
+    """A browser shows an error in place of a drawing that is no XML."""
+    root = ElementTree.parse(picture).getroot()
+    width, height = (float(root.attrib[side].removesuffix("pt")) for side in ("width", "height"))
+    assert min(width, height) > 100
+    assert root.attrib["viewBox"]
 
 
 def test_commands_of_the_readme_are_understood():
