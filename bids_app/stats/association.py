@@ -165,5 +165,6 @@ def _permuted(
     for perms in permutation_chunks(n, n_permutations, seed, chunk, blocks):
         # One product a chunk: the permuted regressors side by side, (N, B * (K + p)).
         product = (columns @ regressors[perms.T].reshape(n, -1)).reshape(len(columns), len(perms), -1)
-        left = None if only_intercept else np.maximum(1.0 - (product[:, :, k:] ** 2).sum(axis=2), 1e-6)
+        taken = product[:, :, k:]
+        left = None if only_intercept else np.maximum(1.0 - np.einsum("rbp,rbp->rb", taken, taken), 1e-6)
         yield product[:, :, :k], left
