@@ -162,6 +162,7 @@ def tfce(
     Smith SM, Nichols TE (2009). Threshold-free cluster enhancement. NeuroImage 44, 83-98.
     """
     from joblib import Parallel, delayed
+    from joblib.externals.loky import get_reusable_executor
 
     mask = nib.Nifti1Image(volumes.grid.mask.astype(np.uint8), volumes.grid.affine)
     rows_by = [contrast_rows(study, contrast, study.covariates.complete, settings) for contrast in study.contrasts]
@@ -181,6 +182,9 @@ def tfce(
             if progress:
                 progress(done, total)
         found[contrast.name] = p_value(np.abs(observed), null)
+    if found and settings.n_threads > 1:
+        # Left alone, its processes wait five minutes for more, and the process that began them waits for these.
+        get_reusable_executor().shutdown(wait=True)
     return found
 
 

@@ -1,6 +1,7 @@
 """The voxelwise t test beside nilearn's and statsmodels', and its peaks."""
 
 import dataclasses
+from multiprocessing import get_context
 
 import nibabel as nib
 import numpy as np
@@ -208,3 +209,21 @@ def test_without_a_difference_sites_of_another_mean_and_spread_keep_the_level(te
         found["across"] += found_by(test, dataclasses.replace(study, blocks=None), volumes, 19).min() <= 0.05
     most = stats.binom.ppf(0.999, cohorts, 0.05)
     assert found["within"] <= most < found["across"], found
+
+
+def _enhance_with_two_processes():
+    table, volumes = scanned_twice(2, effect=0.5)
+    found = tfce(asked(table, sites=False), AnalysisSettings(n_threads=2), volumes, 20)
+    alone = tfce(asked(table, sites=False), AnalysisSettings(), volumes, 20)
+    np.testing.assert_array_equal(found["AD-CN"], alone["AD-CN"])
+
+
+def test_a_step_that_enhances_with_several_processes_ends_with_them():
+    """A step runs in a process of its own, which does not end before those that it began."""
+    step = get_context("fork").Process(target=_enhance_with_two_processes)
+    step.start()
+    step.join(120)
+    late = step.is_alive()
+    step.kill()
+    assert not late
+    assert step.exitcode == 0
