@@ -59,9 +59,9 @@ RULES = (
     Rule("MapCoverage", 0.98, 1, 0.85, 1, "the field of view of the map contains {:.2f} of the template's grey matter"),
     Rule(
         "AsymmetryLikeness",
-        -0.05,
+        -0.06,
         1,
-        -0.07,
+        -0.08,
         1,
         "right and left differ as in a mirror image ({:.2f}; most brains 0.03 to 0.2)",
     ),

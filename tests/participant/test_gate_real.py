@@ -64,4 +64,5 @@ def test_its_map_is_told_from_its_mirror_image(scan):
     assert np.allclose(gm.affine[0, 3], -gm.affine[0, 0] * (gm.shape[0] - 1) / 2, atol=gm.affine[0, 0])
     template = get_template(resolution=3.0)
     right, wrong = (judge(measure_sides(image, template))[0] for image in (gm, mirrored))
-    assert (right, wrong) == ("pass", "fail")
+    assert right == "pass"
+    assert wrong != "pass"
