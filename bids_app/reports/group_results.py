@@ -132,9 +132,7 @@ class GroupResults:
         """Group of every row of a table of scans as the pictures name it; "all" where there are no groups."""
         if self.groups is None:
             return ["all"] * len(table)
-        keys = [column for column in IDENTIFIERS if column in self.scans and column in table]
-        found = same_rows(self.scans[keys].assign(group=self.groups), table)
-        return found["group"].fillna(MISSING).tolist()
+        return same_rows(self.scans.assign(group=self.groups), table)["group"].fillna(MISSING).tolist()
 
     def score(self, contrast: str, table: pd.DataFrame) -> pd.Series | None:
         """Value of every row of a table of scans where a contrast is a score, a column of the participants' table."""
