@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from itertools import repeat
+from multiprocessing import get_context
 from typing import Any
 
 import nibabel as nib
@@ -161,9 +164,6 @@ def tfce(
     ----------
     Smith SM, Nichols TE (2009). Threshold-free cluster enhancement. NeuroImage 44, 83-98.
     """
-    from joblib import Parallel, delayed
-    from joblib.externals.loky import get_reusable_executor
-
     # Half of the field of view is empty, and every enhancement goes through all of it a hundred times.
     whole = volumes.grid.mask.astype(np.uint8)
     mask = nib.Nifti1Image(whole[ndimage.find_objects(whole)[0]], volumes.grid.affine)
@@ -175,18 +175,15 @@ def tfce(
             continue
         t = _permuted_t(rows, contrast.y, study, volumes, n_permutations, settings.seed + 501 + number)
         observed, null = enhance(t[0], mask), np.zeros(n_permutations)
-        largest = Parallel(n_jobs=settings.n_threads, return_as="generator")(
-            delayed(_largest)(one, mask) for one in t[1:]
-        )
-        for place, value in enumerate(largest):
-            null[place] = value
-            done += 1
-            if progress:
-                progress(done, total)
+        # Processes of the standard library: they end here, and leave no folder of shared memory behind.
+        with ProcessPoolExecutor(settings.n_threads, mp_context=get_context("forkserver")) as pool:
+            each = pool.map if settings.n_threads > 1 else map
+            for place, value in enumerate(each(_largest, t[1:], repeat(mask))):
+                null[place] = value
+                done += 1
+                if progress:
+                    progress(done, total)
         found[contrast.name] = p_value(np.abs(observed), null)
-    if found and settings.n_threads > 1:
-        # Left alone, its processes wait five minutes for more, and the process that began them waits for these.
-        get_reusable_executor().shutdown(wait=True)
     return found
 
 
