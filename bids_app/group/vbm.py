@@ -176,7 +176,7 @@ def tfce(
         t = _permuted_t(rows, contrast.y, study, volumes, n_permutations, settings.seed + 501 + number)
         observed, null = enhance(t[0], mask), np.zeros(n_permutations)
         # Processes of the standard library: they end here, and leave no folder of shared memory behind.
-        with ProcessPoolExecutor(settings.n_threads, mp_context=get_context("forkserver")) as pool:
+        with ProcessPoolExecutor(settings.n_threads, mp_context=get_context("spawn")) as pool:
             each = pool.map if settings.n_threads > 1 else map
             for place, value in enumerate(each(_largest, t[1:], repeat(mask))):
                 null[place] = value

@@ -8,7 +8,7 @@ import os
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,8 @@ class Template:
         Brain mask (cerebrospinal fluid included).
     gm, wm, csf : Nifti1Image, float32
         Prior probabilities; they sum to one inside ``mask`` and are zero outside.
+    make_priors : callable
+        Makes these and ``deep``.
     cohort : str or None
         Cohort of a template that has several (MNIPediatricAsym, ...).
     deep : Nifti1Image, float32, or None
@@ -57,12 +59,30 @@ class Template:
     resolution: float
     t1w: nib.Nifti1Image
     mask: nib.Nifti1Image
-    gm: nib.Nifti1Image
-    wm: nib.Nifti1Image
-    csf: nib.Nifti1Image
+    make_priors: Callable[[], tuple[nib.Nifti1Image, nib.Nifti1Image, nib.Nifti1Image, nib.Nifti1Image | None]]
     cohort: str | None = None
-    deep: nib.Nifti1Image | None = None
     full_name: str = BUNDLED
+
+    # Made when first asked for: they take ten times as long as the picture of the brain, and a report needs that alone.
+    @cached_property
+    def _priors(self) -> tuple[nib.Nifti1Image, nib.Nifti1Image, nib.Nifti1Image, nib.Nifti1Image | None]:
+        return self.make_priors()
+
+    @property
+    def gm(self) -> nib.Nifti1Image:
+        return self._priors[0]
+
+    @property
+    def wm(self) -> nib.Nifti1Image:
+        return self._priors[1]
+
+    @property
+    def csf(self) -> nib.Nifti1Image:
+        return self._priors[2]
+
+    @property
+    def deep(self) -> nib.Nifti1Image | None:
+        return self._priors[3]
 
     @property
     def gm_with_deep(self) -> nib.Nifti1Image:
@@ -115,33 +135,35 @@ def get_template(name: str = BUNDLED, resolution: float | None = None, *, fetch:
         TemplateFlow has no such template, or it is not cached and cannot be fetched.
     """
     _check_resolution(resolution)
-    t1w, brain, head, native, depth = _native(name, fetch)
+    t1w, brain = _native(name, fetch)[:2]
     resolution = float(resolution or np.min(t1w.header.get_zooms()[:3]))
     identifier, modifiers = parse_name(name)
     affine, shape = isotropic_grid(t1w, resolution)
-    t1w_grid = _to_grid(head, t1w.affine, affine, shape)
+    t1w_grid = _to_grid(_head(t1w, brain), t1w.affine, affine, shape)
     mask_grid = _to_grid(brain.astype(np.float32), t1w.affine, affine, shape) > 0.5
-    priors = np.stack([_to_grid(prior, t1w.affine, affine, shape) for prior in native])
-    priors = np.clip(priors, 0, None)
-    # A voxel of the mask where no prior says anything (a rim at most) is fluid.
-    priors[2] += priors.sum(0) < 1e-3
-    priors = np.where(mask_grid, priors / priors.sum(0), 0)
-    gm, wm, csf = (_image(prior, affine) for prior in priors)
-    deep = None
-    if depth is not None:
-        deep = _image(_to_grid(depth, t1w.affine, affine, shape) * mask_grid, affine)
     return Template(
         name=identifier,
         resolution=resolution,
         t1w=_image(t1w_grid * mask_grid, affine),
         mask=_image(mask_grid, affine, np.uint8),
-        gm=gm,
-        wm=wm,
-        csf=csf,
+        make_priors=partial(_priors_on_grid, name, fetch, mask_grid, affine),
         cohort=modifiers.get("cohort"),
-        deep=deep,
         full_name=name,
     )
+
+
+def _priors_on_grid(
+    name: str, fetch: bool, mask: np.ndarray, affine: np.ndarray
+) -> tuple[nib.Nifti1Image, nib.Nifti1Image, nib.Nifti1Image, nib.Nifti1Image | None]:
+    """The GM, WM and CSF priors and the deep prior, or None, of a template on a grid."""
+    native, depth, source = _native_priors(name, fetch)
+    priors = np.stack([_to_grid(prior, source, affine, mask.shape) for prior in native])
+    priors = np.clip(priors, 0, None)
+    # A voxel of the mask where no prior says anything (a rim at most) is fluid.
+    priors[2] += priors.sum(0) < 1e-3
+    gm, wm, csf = (_image(prior, affine) for prior in np.where(mask, priors / priors.sum(0), 0))
+    deep = None if depth is None else _image(_to_grid(depth, source, affine, mask.shape) * mask, affine)
+    return gm, wm, csf, deep
 
 
 def check_template(name: str, resolution: float) -> None:
@@ -163,25 +185,32 @@ def _check_resolution(resolution: float | None) -> None:
 
 
 @lru_cache(maxsize=1)
-def _native(
-    name: str, fetch: bool = True
-) -> tuple[nib.Nifti1Image, np.ndarray, np.ndarray, list[np.ndarray], np.ndarray | None]:
-    """A template on its own grid: T1w, brain mask, brain, the GM, WM and CSF priors, and the deep prior or None."""
+def _native(name: str, fetch: bool) -> tuple[nib.Nifti1Image, np.ndarray, tuple[nib.Nifti1Image, ...]]:
+    """A template on its own grid: T1w, brain mask, and the GM, WM and CSF priors."""
     identifier, modifiers = parse_name(name)
     if identifier == BUNDLED and not modifiers:
-        t1w, mask, gm, wm, csf = _load_bundled()
+        found = _load_bundled()
     else:
-        t1w, mask, gm, wm, csf = _load_templateflow(identifier, modifiers, fetch)
-    t1w, mask, gm, wm, csf = (nib.as_closest_canonical(image) for image in (t1w, mask, gm, wm, csf))
-    brain = np.asarray(mask.dataobj) > 0.5
-    head = np.asarray(t1w.dataobj, dtype=np.float32) * brain
-    priors = [np.asarray(prior.dataobj, dtype=np.float32) for prior in (gm, wm, csf)]
+        found = _load_templateflow(identifier, modifiers, fetch)
+    t1w, mask, *priors = (nib.as_closest_canonical(image) for image in found)
+    return t1w, np.asarray(mask.dataobj) > 0.5, tuple(priors)
+
+
+def _head(t1w: nib.Nifti1Image, brain: np.ndarray) -> np.ndarray:
+    return np.asarray(t1w.dataobj, dtype=np.float32) * brain
+
+
+@lru_cache(maxsize=1)
+def _native_priors(name: str, fetch: bool) -> tuple[list[np.ndarray], np.ndarray | None, np.ndarray]:
+    """The GM, WM and CSF priors, the deep prior or None, and the affine of a template on its own grid."""
+    t1w, brain, images = _native(name, fetch)
+    priors = [np.array(prior.dataobj, dtype=np.float32) for prior in images]
     deep = None
-    if identifier.startswith("MNI152"):
-        deep, walls = deep_grey(head, brain, priors[1], priors[2], t1w.affine)
+    if name.startswith("MNI152"):
+        deep, walls = deep_grey(_head(t1w, brain), brain, priors[1], priors[2], t1w.affine)
         priors[1][walls] += priors[0][walls]
         priors[0][walls] = 0
-    return t1w, brain, head, priors, deep
+    return priors, deep, t1w.affine
 
 
 def res_label(resolution: float) -> str:

@@ -220,7 +220,7 @@ def _enhance_with_two_processes():
 
 def test_a_step_that_enhances_with_several_processes_ends_with_them():
     """A step runs in a process of its own, which does not end before those that it began."""
-    step = get_context("fork").Process(target=_enhance_with_two_processes)
+    step = get_context("forkserver").Process(target=_enhance_with_two_processes)
     step.start()
     step.join(120)
     late = step.is_alive()
