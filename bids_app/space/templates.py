@@ -127,6 +127,7 @@ def get_template(name: str = BUNDLED, resolution: float | None = None, *, fetch:
         TemplateFlow has no such template, or it is not cached and cannot be fetched.
     """
     _check_resolution(resolution)
+    fetch = fetch and name != BUNDLED  # which is always at hand: whoever asks shares what is made of it
     t1w, brain = _native(name, fetch)[:2]
     resolution = float(resolution or np.min(t1w.header.get_zooms()[:3]))
     identifier, modifiers = parse_name(name)
