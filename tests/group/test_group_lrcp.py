@@ -12,7 +12,7 @@ from bids_app.group.design import build_contrasts, build_covariates
 from bids_app.group.lrcp import lrcp
 from bids_app.group.sam import sam
 from bids_app.group.settings import AnalysisSettings
-from bids_app.schema.labels import CARRIED_ONLY, KEPT, LOST, NEITHER, NOT_CARRIED, PARTLY
+from bids_app.schema.labels import CARRIED_ONLY, DIFFERING, KEPT, LOST, NEITHER, NOT_CARRIED, PARTLY
 from bids_app.schema.names import latent_names
 from bids_app.stats.discriminability import auc
 from bids_app.stats.multiplicity import holm_levels
@@ -141,6 +141,26 @@ def test_three_contrasts_are_tested_as_a_family(cohort_maker):
     for name, level in zip(least.index, holm_levels(least, 0.05), strict=True):
         kept = table[(table["contrast"] == name) & table["label"].isin((KEPT, PARTLY))]
         assert (kept["p_fwe"] <= level).all()
+
+
+def test_a_share_is_given_of_regions_that_are_said_to_differ_and_of_no_others(cohort_maker):
+    """Also where a region differs at alpha, but not at the level that Holm leaves to its contrast."""
+    c = cohort_maker(effect=1.0, n=90)
+    rng = np.random.default_rng(0)
+    whole = c.contrasts[0]
+    # The same question with ever more of the labels exchanged: differences that fade.
+    for share in (0.3, 0.5, 0.7):
+        some = np.flatnonzero(np.isfinite(whole.y))
+        some = rng.choice(some, int(share * len(some)), replace=False)
+        y = whole.y.copy()
+        y[some] = rng.permutation(y[some])
+        c.contrasts = [*c.contrasts, replace(whole, name=f"{share}", y=y)]
+    table = run(c).regions
+    differs = table["label"].isin(DIFFERING)
+    assert differs.any()
+    assert ((table["difference_p_fwe"] <= 0.05) & ~differs).any()
+    for name in ("kept_share", "kept_share_low", "kept_share_high"):
+        assert (table[name].notna() == differs).all()
 
 
 def test_degenerate_cohorts_do_not_break(cohort_maker):
