@@ -23,7 +23,8 @@ LRCP_REGIONS = Table(
         NAME,
         CONTRAST,
         Column("lrcp", "Size of `kept_ml`: the score that ranks regions", "ml", header="LRCP (ml)"),
-        Column("label", f"One of {', '.join(f'`{label}`' for label in LABELS)}", header="Label"),
+        Column("label", f"One of {', '.join(f'`{label}`' for label in LABELS)}; with several contrasts at the level "
+               "that Holm's method leaves to each, which is below 0.05", header="Label"),
         *_estimate(
             "difference_ml",
             "Difference in the region's grey matter between the groups (first minus second; per unit for a score "
@@ -36,8 +37,8 @@ LRCP_REGIONS = Table(
                    header="g (score: r)"),
         *_estimate("kept_ml", "Part of the difference that the held-out reconstructions contain", "ml", "Kept (ml)"),
         Column("kept_p_fwe", "p value of `kept_ml`, family-wise over the regions"),
-        *_estimate("kept_share", "`kept_ml` over `difference_ml`; empty where the region does not differ",
-                   header="Share kept"),
+        *_estimate("kept_share", "`kept_ml` over `difference_ml`; empty where the label says that the region does not "
+                   "differ", header="Share kept"),
         *_estimate("lost_ml", "Part of the difference that the reconstructions miss: difference minus kept", "ml",
                    "Lost (ml)"),
         Column("lost_p_fwe", "p value of `lost_ml`, family-wise over the regions", header="p of lost"),
