@@ -9,6 +9,7 @@ import statsmodels.api as sm
 from cohorts import make_cohort
 from scipy import stats
 from sklearn.linear_model import LinearRegression
+from statsmodels.stats.multitest import multipletests
 
 from bids_app.group.design import build_contrasts, build_covariates
 from bids_app.group.lrcp import lrcp
@@ -16,7 +17,7 @@ from bids_app.group.sam import sam
 from bids_app.group.settings import AnalysisSettings
 from bids_app.group.validate import validate
 from bids_app.schema.claims import REGIONS_KEPT
-from bids_app.schema.labels import CARRIED_ONLY, KEPT, LOST, NEITHER, NOT_CARRIED, PARTLY
+from bids_app.schema.labels import CARRIED_ONLY, DIFFERING, KEPT, LOST, NEITHER, NOT_CARRIED, PARTLY
 from bids_app.schema.names import latent_names
 from bids_app.stats.discriminability import auc
 from bids_app.stats.multiplicity import holm_levels
@@ -185,16 +186,24 @@ def test_orders_and_scores(cohort_maker, contrasts):
         assert set(table["higher_in"][PLANTED]) == {"down"}
 
 
-def test_three_contrasts_are_tested_as_a_family(cohort_maker):
+@pytest.mark.parametrize(("effect", "alone", "together"), [(0.7, 3, 0), (0.8, 5, 2)])
+def test_three_contrasts_are_tested_as_a_family(cohort_maker, effect, alone, together):
     """The weakest of three is labelled at alpha, the strongest at alpha / 3: none at alpha by itself."""
-    c = cohort_maker(effect=0.0, n=120)
-    rng = np.random.default_rng(3)
-    c.contrasts = [replace(c.contrasts[0], name=f"c{i}", y=rng.permutation(c.contrasts[0].y)) for i in range(3)]
+    c = cohort_maker(effect=effect, n=120, seed=1)
+    (contrast,), rng = c.contrasts, np.random.default_rng(3)
+    one = run(c).regions
+    c.contrasts += [replace(contrast, name=f"none{i}", y=rng.permutation(contrast.y)) for i in range(2)]
     table = run(c).regions
-    least = table.groupby("contrast")["p_fwe"].min()
-    for name, level in zip(least.index, holm_levels(least, 0.05), strict=True):
-        kept = table[(table["contrast"] == name) & table["label"].isin((KEPT, PARTLY))]
-        assert (kept["p_fwe"] <= level).all()
+    first = table[table["contrast"] == contrast.name]
+    np.testing.assert_array_equal(first["p_fwe"], one["p_fwe"])  # the level alone is another
+    counts = [int(t["label"].isin((KEPT, PARTLY)).sum()) for t in (one, first)]
+    assert counts == [alone, together]
+    least = table.groupby("contrast", sort=False)["p_fwe"].min()
+    supported = multipletests(least, 0.05, method="holm")[0]
+    np.testing.assert_array_equal(supported, [together > 0, False, False])
+    for name, level in zip(least.index, holm_levels(least.to_numpy(), 0.05), strict=True):
+        mine = table[table["contrast"] == name]
+        np.testing.assert_array_equal(mine["label"].isin(DIFFERING), mine["difference_p_fwe"] <= level)
 
 
 def test_degenerate_cohorts_do_not_break(cohort_maker):
