@@ -207,7 +207,7 @@ class Config:
     voxelwise: str = _option(
         "fwe",
         "t test at each voxel beside the regional analyses: fwe (largest |t|; about one second per map), tfce (also "
-        "cluster enhancement at 3 mm; about 15 minutes per contrast on one processor), none",
+        "cluster enhancement at 3 mm; about 5 minutes per contrast on one processor), none",
         "group level",
         choices=("fwe", "tfce", "none"),
     )

@@ -1,13 +1,15 @@
-"""Shared by all tests: where the real scans are, and a cohort that the program itself has analysed."""
+"""Shared by all tests: where the real scans are, and cohorts that the program itself has processed and analysed."""
 
 import io
 import json
 import logging
 import os
+import shutil
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -110,3 +112,34 @@ def analysed(tmp_path_factory) -> Path:
     with same_environment():
         assert main([str(c) for c in command]) == 0
     return root
+
+
+@pytest.fixture(scope="session")
+def processed(tmp_path_factory) -> tuple[Path, int]:
+    """The participant level has run on three simulated participants and four scans that cannot be used.
+
+    Its folder (``bids``, ``out``, ``work``) and its exit code; tests leave what they find.
+    """
+    from bids_app.cli import main
+    from bids_app.simulate.cli import main as simulate
+
+    root = tmp_path_factory.mktemp("scans")
+    bids = root / "bids"
+    with same_environment():
+        assert simulate([str(bids), "--n-participants", "3", "--seed", "3", "--quiet"]) == 0
+    good = next((bids / "sub-01" / "anat").glob("*_T1w.nii.gz"))
+    image = nib.load(good)
+    bad = {
+        "truncated": lambda p: p.write_bytes(good.read_bytes()[: good.stat().st_size // 2]),
+        "empty": lambda p: nib.save(nib.Nifti1Image(np.zeros(image.shape, np.float32), image.affine), p),
+        "nan": lambda p: nib.save(nib.Nifti1Image(np.full(image.shape, np.nan, np.float32), image.affine), p),
+        "4d": lambda p: nib.save(nib.Nifti1Image(np.ones((*image.shape, 2), np.float32), image.affine), p),
+    }
+    for name, make in bad.items():
+        target = bids / f"sub-bad{name}" / "anat" / f"sub-bad{name}_T1w.nii.gz"
+        target.parent.mkdir(parents=True)
+        make(target)
+        shutil.copy(good.with_name(good.name.replace(".nii.gz", ".json")), target.with_name(f"sub-bad{name}_T1w.json"))
+    command = [bids, root / "out", "participant", "--sloppy", "-w", root / "work", "--nprocs", "2"]
+    with same_environment():
+        return root, main([str(c) for c in command])

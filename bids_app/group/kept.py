@@ -124,19 +124,24 @@ def split_differences(  # noqa: PLR0913 - three arrays, what is removed from the
     table |= _interval("g", table["g"], samples.g, y)
     if not has_groups(y):
         table |= {end: np.clip(table[end], -1, 1) for end in ("g_low", "g_high")}
-    there = found.p_fwe <= alpha
     table |= {"difference_p_fwe": found.p_fwe, "kept_p_fwe": gain.p_fwe, "lost_p_fwe": loss.p_fwe}
-    table["kept_share"] = np.where(there, kept / np.where(there, difference, 1.0), np.nan)
+    table["kept_share"] = kept / np.where(difference == 0, np.nan, difference)
     shares = samples.kept / np.where(np.abs(samples.difference) > 1e-300, samples.difference, np.nan)
-    low, high = _percentiles(shares)
-    table["kept_share_low"], table["kept_share_high"] = np.where(there, low, np.nan), np.where(there, high, np.nan)
+    table["kept_share_low"], table["kept_share_high"] = _percentiles(shares)
     table["r2"] = explained(observed, reconstructed, covariates)
     table |= _within(observed, reconstructed, y, covariates, seed=seed + 3, **options)
     table |= _specific(observed, reconstructed, y, covariates, total, seed=seed + 4, **options)
-    frame = pd.DataFrame(table)
-    frame["label"] = label_regions(frame, alpha)
-    frame["lrcp"] = np.abs(kept)
-    return frame
+    return hold_to(pd.DataFrame(table).assign(lrcp=np.abs(kept)), alpha)
+
+
+def hold_to(table: pd.DataFrame, alpha: float) -> pd.DataFrame:
+    """The table with labels, and with kept shares of those regions alone that differ, at a family-wise level.
+
+    Held to a lower level, what was held to a higher one loses shares and gets other labels.
+    """
+    shares = ["kept_share", "kept_share_low", "kept_share_high"]
+    there = table["difference_p_fwe"] <= alpha
+    return table.assign(**table[shares].where(there), label=label_regions(table, alpha))
 
 
 def label_regions(table: pd.DataFrame, alpha: float = 0.05) -> np.ndarray:

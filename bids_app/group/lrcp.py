@@ -15,7 +15,7 @@ from scipy import stats
 
 from bids_app.group.design import Contrast
 from bids_app.group.families import test_levels
-from bids_app.group.kept import bootstrap, explained, kept_p, label_regions, split_differences
+from bids_app.group.kept import bootstrap, explained, hold_to, kept_p, split_differences
 from bids_app.group.rows import Rows, rows_of
 from bids_app.group.settings import AnalysisSettings
 from bids_app.group.study import Study
@@ -121,7 +121,7 @@ def lrcp(study: Study, settings: AnalysisSettings) -> LRCPResult:
         tables[contrast.name] = pd.DataFrame(shared).join(table)
     least = pd.Series({name: table["p_fwe"].min() for name, table in tables.items()}, dtype=float)
     for name, level in test_levels(least, settings).items():
-        tables[str(name)]["label"] = label_regions(tables[str(name)], level)
+        tables[str(name)] = hold_to(tables[str(name)], level)
     if not tables:
         r2 = explained(
             everyone.mean(study.observed), everyone.mean(study.reconstructed), everyone.mean(covariates.matrix)

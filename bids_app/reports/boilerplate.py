@@ -42,7 +42,7 @@ from ..schema.scan_tables import DEVIATIONS
 from ..schema.segmenters import SEGMENTERS_BY_NAME
 from ..schema.site_tables import SITE_ERRORS, SITE_LATENTS
 from ..schema.verdict_tables import CONFUSION
-from ..space.templates import BUNDLED
+from ..space.template_sources import BUNDLED
 from .citations import cited, html_page, read_bibliography, tex_document, with_references
 from .group_results import error_is_explained, read_shown
 from .style import join_words, number

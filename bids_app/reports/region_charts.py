@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -64,7 +64,8 @@ def axis_figure(
     figure = Figure(figsize=(8.6, 1.2 + (max(0.5 * len(names), height) if score is None else max(2.4, height))))
     left, right = figure.subplots(1, 2, gridspec_kw={"wspace": 0.75})
     if score is None:
-        _places_by_group(left, places.to_numpy(float), np.asarray(groups), names)
+        _strips(left, places.to_numpy(float), np.asarray(groups), names, np.mean)
+        left.set(xlabel="held-out position, SD within groups")
     else:
         left.scatter(score, places, s=16, alpha=0.75, color=BLUE, lw=0)
         known = int((score.notna() & places.notna()).sum())
@@ -87,31 +88,28 @@ def axis_figure(
     return figure
 
 
-def _places_by_group(axes: Axes, values: np.ndarray, of: np.ndarray, names: Sequence[str]) -> None:
-    """One strip of points per group, with its mean."""
-    known, colours, rng = np.isfinite(values), group_colours(names), np.random.default_rng(0)
-    for row, name in enumerate(names):
-        mine = values[(of == name) & known]
-        axes.scatter(mine, row + rng.uniform(-0.22, 0.22, mine.size), s=16, alpha=0.75, color=colours[name], lw=0)
-        axes.plot([mine.mean()] * 2, [row - 0.32, row + 0.32], color="black", lw=1.6)
-    axes.set_yticks(range(len(names)), [f"{short(n)} (n = {int((of[known] == n).sum())})" for n in names])
-    axes.set(xlabel="held-out position, SD within groups", ylim=(len(names) - 0.4, -0.6))
-
-
 def deviation_figure(people: pd.DataFrame, regions: int) -> Figure:
     """How many regions of each person lie far below the norm, one strip per group."""
     groups = people["group"].to_numpy()
     names = list(dict.fromkeys(groups))
-    colours, rng = group_colours(names), np.random.default_rng(0)
     figure = Figure(figsize=(6.4, 1.1 + 0.5 * len(names)))
     axes = figure.subplots()
-    for row, name in enumerate(names):
-        values = people["less"].to_numpy()[groups == name]
-        axes.scatter(values, row + rng.uniform(-0.22, 0.22, values.size), s=14, alpha=0.7, color=colours[name], lw=0)
-        axes.plot([np.median(values)] * 2, [row - 0.32, row + 0.32], color="black", lw=1.6)
-    axes.set_yticks(range(len(names)), [f"{short(n)} (n = {int((groups == n).sum())})" for n in names])
-    axes.set(xlabel=f"regions with W of -2 or less, of {regions}", ylim=(len(names) - 0.4, -0.6))
+    _strips(axes, people["less"].to_numpy(float), groups, names, np.median)
+    axes.set(xlabel=f"regions with W of -2 or less, of {regions}")
     return figure
+
+
+def _strips(
+    axes: Axes, values: np.ndarray, of: np.ndarray, names: Sequence[str], middle: Callable[[np.ndarray], float]
+) -> None:
+    """One strip of points per group, with its middle."""
+    known, colours, rng = np.isfinite(values), group_colours(names), np.random.default_rng(0)
+    for row, name in enumerate(names):
+        mine = values[(of == name) & known]
+        axes.scatter(mine, row + rng.uniform(-0.22, 0.22, mine.size), s=16, alpha=0.75, color=colours[name], lw=0)
+        axes.plot([middle(mine)] * 2, [row - 0.32, row + 0.32], color="black", lw=1.6)
+    axes.set_yticks(range(len(names)), [f"{short(n)} (n = {int((of[known] == n).sum())})" for n in names])
+    axes.set(ylim=(len(names) - 0.4, -0.6))
 
 
 def beeswarm_figure(values: pd.DataFrame, amounts: pd.DataFrame | None, order: Sequence[str]) -> Figure:

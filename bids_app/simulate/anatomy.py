@@ -14,7 +14,8 @@ import torch
 from scipy import ndimage
 
 from ..space.atlas_loaders import load_atlas
-from ..space.templates import BUNDLED, get_template
+from ..space.template_sources import BUNDLED
+from ..space.templates import get_template
 from .fields import smooth_noise
 
 FLOOR = 2e-3  # keeps the log-odds of the priors finite

@@ -19,7 +19,8 @@ from scipy import ndimage
 from ..bids.files import write_json, write_text
 from ..errors import UsageError
 from ..schema.outputs import GROUND_TRUTH, GROUND_TRUTH_OF_PARTICIPANTS, README, SCAN_FILES
-from ..space.templates import BUNDLED, res_label
+from ..space.template_sources import BUNDLED
+from ..space.templates import res_label
 from .anatomy import Anatomy, load_anatomy, tissue_shares, to_coarse
 from .atrophy import VOXEL_ML, AtrophyPlan, individual_gain, plan_atrophy, regional_sums
 from .cohort import Person, planted_changes, stream

@@ -9,7 +9,7 @@ from ..bids.maps import Wanted, describe_contents, has_maps
 from ..bids.query import Unusable
 from ..config import Config
 from ..errors import NoInputError
-from ..space.templates import parse_name
+from ..space.template_sources import parse_name
 
 
 def wanted_maps(config: Config) -> Wanted:

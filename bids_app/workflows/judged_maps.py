@@ -12,7 +12,8 @@ from ..errors import LatentAtlasError
 from ..participant.orientation import open_image, read_affine
 from ..participant.precomputed import measure_map
 from ..participant.quality import judge, usual_ranges
-from ..space.templates import BUNDLED, Template, get_template
+from ..space.template_sources import BUNDLED
+from ..space.templates import Template, get_template
 
 _MM = 2.0  # fine enough to compare smoothed maps
 _GRADES = ("pass", "look", "fail")

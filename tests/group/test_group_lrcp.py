@@ -206,6 +206,26 @@ def test_three_contrasts_are_tested_as_a_family(cohort_maker, effect, alone, tog
         np.testing.assert_array_equal(mine["label"].isin(DIFFERING), mine["difference_p_fwe"] <= level)
 
 
+def test_a_share_is_given_of_regions_that_are_said_to_differ_and_of_no_others(cohort_maker):
+    """Also where a region differs at alpha, but not at the level that Holm leaves to its contrast."""
+    c = cohort_maker(effect=1.0, n=90)
+    rng = np.random.default_rng(0)
+    whole = c.contrasts[0]
+    # The same question with ever more of the labels exchanged: differences that fade.
+    for share in (0.3, 0.5, 0.7):
+        some = np.flatnonzero(np.isfinite(whole.y))
+        some = rng.choice(some, int(share * len(some)), replace=False)
+        y = whole.y.copy()
+        y[some] = rng.permutation(y[some])
+        c.contrasts = [*c.contrasts, replace(whole, name=f"{share}", y=y)]
+    table = run(c).regions
+    differs = table["label"].isin(DIFFERING)
+    assert differs.any()
+    assert ((table["difference_p_fwe"] <= 0.05) & ~differs).any()
+    for name in ("kept_share", "kept_share_low", "kept_share_high"):
+        assert (table[name].notna() == differs).all()
+
+
 def test_degenerate_cohorts_do_not_break(cohort_maker):
     c = cohort_maker(n=12, effect=0.5, folds=4)
     c.G[:, 3] = 2.0

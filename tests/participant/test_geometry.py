@@ -21,7 +21,7 @@ def grid(shape=(48, 50, 46), zoom=2.0, affine=None):
 
 def template_on(image):
     empty = image_like(np.zeros(image.shape), image)
-    return Template("Phantom", float(image.header.get_zooms()[0]), *[empty] * 5)
+    return Template("Phantom", float(image.header.get_zooms()[0]), empty, empty, lambda: (empty, empty, empty, None))
 
 
 def world(image):

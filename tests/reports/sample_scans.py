@@ -44,7 +44,8 @@ def image(data: np.ndarray) -> nib.Nifti1Image:
 
 def template() -> Template:
     parts = tissues()
-    return Template(SPACE, SIZE, *(image(parts[name]) for name in ("t1w", "mask", "gm", "wm", "csf")))
+    t1w, mask, *priors = (image(parts[name]) for name in ("t1w", "mask", "gm", "wm", "csf"))
+    return Template(SPACE, SIZE, t1w, mask, lambda: (*priors, None))
 
 
 def write_scan(

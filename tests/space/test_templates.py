@@ -6,7 +6,8 @@ import pytest
 
 from bids_app.errors import ConfigError, UnavailableError
 from bids_app.space import templates
-from bids_app.space.templates import BUNDLED, get_template, isotropic_grid, parse_name, res_label
+from bids_app.space.template_sources import BUNDLED, parse_name
+from bids_app.space.templates import get_template, isotropic_grid, res_label
 
 
 def test_two_millimetre_grid():

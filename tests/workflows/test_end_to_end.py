@@ -40,37 +40,9 @@ def validator_errors(dataset: Path) -> list:
     return [i for i in issues if i.get("severity") == "error"]
 
 
-@pytest.fixture(scope="module")
-def cohort(tmp_path_factory):
-    """Three simulated participants, and four scans that cannot be used."""
-    root = tmp_path_factory.mktemp("scans")
-    assert simulate([str(root / "bids"), "--n-participants", "3", "--seed", "3", "--quiet"]) == 0
-    bids = root / "bids"
-    good = next((bids / "sub-01" / "anat").glob("*_T1w.nii.gz"))
-    image = nib.load(good)
-    bad = {
-        "truncated": lambda p: p.write_bytes(good.read_bytes()[: good.stat().st_size // 2]),
-        "empty": lambda p: nib.save(nib.Nifti1Image(np.zeros(image.shape, np.float32), image.affine), p),
-        "nan": lambda p: nib.save(nib.Nifti1Image(np.full(image.shape, np.nan, np.float32), image.affine), p),
-        "4d": lambda p: nib.save(nib.Nifti1Image(np.ones((*image.shape, 2), np.float32), image.affine), p),
-    }
-    for name, make in bad.items():
-        target = bids / f"sub-bad{name}" / "anat" / f"sub-bad{name}_T1w.nii.gz"
-        target.parent.mkdir(parents=True)
-        make(target)
-        shutil.copy(good.with_name(good.name.replace(".nii.gz", ".json")), target.with_name(f"sub-bad{name}_T1w.json"))
-    return root
-
-
 def participant(root: Path, *more: str) -> int:
     command = [root / "bids", root / "out", "participant", "--sloppy", "-w", root / "work", *more]
     return main([str(c) for c in command])
-
-
-@pytest.fixture(scope="module")
-def processed(cohort):
-    """The participant level has run on good and bad scans together."""
-    return cohort, participant(cohort, "--nprocs", "2")
 
 
 def test_bad_scans_fail_alone(processed):

@@ -195,7 +195,8 @@ def _process(config: Config, sources: Sequence[Scan], logs: Path) -> list[Failur
 
 def space_labels(config: Config) -> dict[str, str]:
     """Labels of the standard space: ``template``, ``cohort``, ``res``, and ``resolution`` in words."""
-    from ...space.templates import parse_name, res_label
+    from ...space.template_sources import parse_name
+    from ...space.templates import res_label
 
     name, modifiers = parse_name(config.template)
     return {

@@ -13,7 +13,7 @@ from ...bids.query import Scan, check_dataset
 from ...bids.source import describe_source
 from ...config import Config
 from ...schema.segmenters import SEGMENTERS_BY_NAME
-from ...space.templates import parse_name
+from ...space.template_sources import parse_name
 from ..engine.interface import Step
 from ..engine.wiring import Needs, wire
 from . import scan_steps as steps

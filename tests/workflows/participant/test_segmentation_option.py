@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from bids_app.cli import main
-from bids_app.simulate.cli import main as simulate
 
 
 def run(root, label, engine):
@@ -18,19 +17,18 @@ def run(root, label, engine):
 
 
 @pytest.fixture(scope="module")
-def mixed(tmp_path_factory):
+def mixed(processed, tmp_path_factory):
     """One head under two labels, one by each engine, in one output."""
     root = tmp_path_factory.mktemp("engines")
-    bids = root / "bids"
-    assert simulate([str(bids), "--n-participants", "1", "--seed", "3", "--quiet"]) == 0
-    for path in sorted(bids.rglob("sub-01*")):
-        if path.is_file():
-            copy = Path(str(path).replace("sub-01", "sub-02"))
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(path, copy)
-    with (bids / "participants.tsv").open("a") as table:
-        table.write((bids / "participants.tsv").read_text().splitlines()[1].replace("sub-01", "sub-02") + "\n")
-    assert [run(root, "01", "mixture"), run(root, "02", "atropos")] == [0, 0]
+    for folder in ("bids", "out"):
+        shutil.copytree(processed[0] / folder / "sub-01", root / folder / "sub-01")
+        shutil.copy(processed[0] / folder / "dataset_description.json", root / folder)
+    for path in sorted((root / "bids").rglob("sub-01_*")):
+        copy = Path(str(path).replace("sub-01", "sub-02"))
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, copy)
+    (root / "bids" / "participants.tsv").write_text("participant_id\nsub-01\nsub-02\n")
+    assert run(root, "02", "atropos") == 0
     return root
 
 
