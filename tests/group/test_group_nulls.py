@@ -207,7 +207,8 @@ def test_a_score_that_changes_between_visits_is_told():
         table=table, Z=c.Z[rows], Zf=None, G=c.G[rows], err=c.err[rows], fold=c.fold[rows], regions=c.regions,
         contrasts=build_contrasts(table, "dx", ["age"]), covariates=build_covariates(table, ["sex"]),
     )  # fmt: skip
-    assert "20 further scans of 20 participants are unused" in describe_scans(scans.study(), "mean")[0]
+    (note,) = describe_scans(scans.study(), "mean")
+    assert "the same score as the first one; 20 further scans of 20 participants are unused" in note
     assert "40 further scans of 20 participants are unused" in describe_scans(scans.study(), "first")[0]
 
 
