@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bids_app.schema.names import MOST_GROUPS
 from bids_app.stats.crossfit import CrossFitTest, crossfit_operators
 from bids_app.stats.linear import nuisance_basis, project_out
 from bids_app.stats.permutation import block_rows, p_value, permutation_chunks
@@ -247,8 +248,11 @@ def studentised_crossfit(
 
 
 def has_groups(y: np.ndarray) -> bool:
-    """Whether the values are groups or steps, and not a score: they repeat, eight rows each or more on average."""
-    return len(np.unique(y)) <= max(2, len(y) // 8)
+    """Whether the values are groups or steps, and not a score: they are few, and have eight rows each on average.
+
+    A score of whole numbers, as of a questionnaire, has as many rows for each number in a large cohort.
+    """
+    return len(np.unique(y)) <= min(MOST_GROUPS, max(2, len(y) // _FEWEST))
 
 
 def _groups(y: np.ndarray) -> np.ndarray:

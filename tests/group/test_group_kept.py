@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
+from scipy import stats
 from sklearn.metrics import r2_score
 
 from bids_app.group.design import build_contrasts, build_covariates
@@ -210,6 +211,22 @@ def test_scores_are_per_unit():
     t = fitted.tvalues[-1]
     assert table["g"][0] == pytest.approx(t / np.sqrt(t**2 + fitted.df_resid))  # a correlation
     assert ((table["g_low"] < table["g"]) & (table["g"] < table["g_high"])).all()
+
+
+def test_a_score_of_whole_numbers_is_a_score_in_a_large_cohort():
+    """MMSE of 400 people: 16 numbers, some of one person alone, and no groups of unlike spread."""
+    rng = np.random.default_rng(4)
+    score = np.clip(np.rint(27 - rng.gamma(2, 1.8, size=400)), 0, 30)
+    age = rng.normal(size=(400, 1))
+    x = 0.1 * score[:, None] + age + rng.normal(size=(400, 6))
+    table = split_differences(x, 0.8 * x, score, age, **FAST)
+    for r in range(6):
+        clean = [v - sm.OLS(v, sm.add_constant(age)).fit().fittedvalues for v in (x[:, r], score)]
+        assert table["g"][r] == pytest.approx(stats.pearsonr(*clean).statistic)
+    assert ((table["g_low"] < table["g"]) & (table["g"] < table["g_high"])).all()
+    design = sm.add_constant(np.column_stack([age, score]))
+    left = x[:, 0] - sm.OLS(x[:, 0], design).fit().fittedvalues
+    assert table["r2_within"][0] == pytest.approx(1 - ((0.2 * left) ** 2).sum() / (left**2).sum())
 
 
 def test_the_interval_of_a_correlation_covers():

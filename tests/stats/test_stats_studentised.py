@@ -12,7 +12,7 @@ from bids_app.stats.crossfit import crossfit_operators, crossfit_test
 from bids_app.stats.discriminability import permuted_discriminability
 from bids_app.stats.dispersion import group_spreads
 from bids_app.stats.permutation import max_statistic_p, permutation_chunks
-from bids_app.stats.studentised import redrawn, studentised_crossfit, studentised_test, to_normal
+from bids_app.stats.studentised import has_groups, redrawn, studentised_crossfit, studentised_test, to_normal
 
 
 def two_groups(sizes, ratio, columns, seed, skewed=False):
@@ -21,6 +21,13 @@ def two_groups(sizes, ratio, columns, seed, skewed=False):
     x = (rng.gamma(4, size=(len(y), columns)) - 4) / 2 if skewed else rng.normal(size=(len(y), columns))
     x[y == 1] *= ratio
     return x, y
+
+
+@pytest.mark.parametrize(
+    ("levels", "rows", "groups"), [(2, 10, True), (3, 60, True), (3, 12, False), (6, 60, True), (20, 663, False)]
+)
+def test_a_few_values_are_groups_and_many_are_a_score(levels, rows, groups):
+    assert has_groups(np.arange(rows) % levels) is groups
 
 
 def test_without_covariates_it_is_welchs_t():
