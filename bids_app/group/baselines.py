@@ -79,7 +79,7 @@ def _score(x: np.ndarray, y: np.ndarray, fold: np.ndarray, covariates: np.ndarra
         return {**limits, "auc": result.auc, "credit": 1.0 - result.wrong}
     predict, explained = crossfit_operators(x, fold, covariates)
     guess, truth = predict @ y, y - explained @ y
-    return {"auc": float(concordance(guess, truth)), "credit": _credit(truth, guess)}
+    return {"auc": float(concordance(guess, y if kind == "ordinal" else truth)), "credit": _credit(truth, guess)}
 
 
 def _credit(truth: np.ndarray, guess: np.ndarray) -> np.ndarray:

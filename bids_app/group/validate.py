@@ -159,7 +159,10 @@ def _prediction(tested: CrossFitTest, y: np.ndarray, c: np.ndarray, kind: str, l
     """What there is to say of the out-of-fold ridge prediction, whose p is the permutation's."""
     guess, truth = tested.prediction, tested.response
     r2 = float(out_of_fold_r2(truth, guess))
-    area = auc_interval(guess, y, 1 - level) if kind == "groups" else (float(concordance(guess, truth)), np.nan, np.nan)
+    if kind == "groups":
+        area = auc_interval(guess, y, 1 - level)
+    else:  # of an order the steps themselves: within a step, what the covariates left of it says nothing
+        area = float(concordance(guess, y if kind == "ordinal" else truth)), np.nan, np.nan
     note = f"ridge: out-of-fold R2 = {r2:.3f}"
     if c.shape[1]:
         share = 1 - (residualise(y, c) ** 2).sum() / ((y - y.mean()) ** 2).sum()

@@ -6,9 +6,11 @@ import pytest
 from sklearn.decomposition import PCA
 
 from bids_app.errors import DatasetError
+from bids_app.group.baselines import baselines
 from bids_app.group.lrcp import lrcp
 from bids_app.group.settings import AnalysisSettings
 from bids_app.group.study import Design
+from bids_app.group.validate import validate
 from bids_app.group.vectors import study_of_volumes
 from bids_app.schema.labels import DIFFERING
 
@@ -50,6 +52,18 @@ def test_the_region_with_a_loss_is_found_and_no_other(table):
     assert not found["label"].drop(PLANTED).isin(DIFFERING).any()
     assert found["g"][PLANTED] == pytest.approx(-1.5, abs=0.5)
     assert found["g"].abs().idxmax() == PLANTED
+
+
+def test_latents_that_know_the_steps_of_an_order_have_a_c_index_of_one(table):
+    """Also beside a covariate: what it leaves within a step is nothing to be put in order."""
+    people, rng = table[0].assign(group=np.tile(["CN", "MCI", "AD"], N // 3)), np.random.default_rng(1)
+    step = people["group"].map({"CN": 0, "MCI": 1, "AD": 2}).to_numpy(float)
+    volumes = pd.DataFrame(step[:, None] + 0.05 * rng.normal(size=(N, 4)), columns=list("abcd"))
+    study = study_of_volumes(people, volumes, Design("group", ("CN<MCI<AD",), ("age",)), latent_dim=1)
+    few = AnalysisSettings(n_permutations=19)
+    tested = validate(study, few).set_index("method")["auc"]
+    compared = baselines(study, few).set_index("features")["auc"]
+    assert tested["permutation"] == compared["latent"] == pytest.approx(1, abs=0.005)
 
 
 def test_tables_that_cannot_serve_are_refused(table):
