@@ -311,15 +311,13 @@ def read_study(path: Path) -> Study:
 def describe_scans(study: Study, choice: str) -> list[str]:
     """Sentences on the scans that a contrast has no use for, because one row stands for a person."""
     complete = study.covariates.complete & np.isfinite(study.regional.full).all(axis=1)
-    how = (
-        "the earliest with complete data"
-        if choice == "first"
-        else "the mean of the scans in the same group as the first one"
-    )
     notes = []
     for contrast in study.contrasts:
         rows = rows_of(study.participants, complete, contrast.y, choice)
         if rows.averaged or len(rows.left_out):
+            alike = "with the same score as" if contrast.kind == "score" else "in the same group as"
+            mean = f"the mean of the scans {alike} the first one"
+            how = "the earliest with complete data" if choice == "first" else mean
             text = f"{contrast.name}: one row per person, {how}"
             if len(rows.left_out):
                 people = len(set(study.participants[rows.left_out]))

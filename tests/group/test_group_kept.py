@@ -188,6 +188,19 @@ def test_intervals_cover_the_planted_difference():
     assert 0.92 < np.mean(covered) < 0.975
 
 
+def test_intervals_cover_the_planted_share():
+    """Six tenths of a loss, of a region whose reconstruction follows it as far and errs besides."""
+    covered = []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        y = np.repeat([1.0, 0.0], (30, 45))
+        x = rng.normal(size=(75, 20)) * np.where(y == 1, 1.5, 1.0)[:, None] + 10 - 3 * y[:, None]
+        table = split_differences(x, 0.6 * x + 0.5 * rng.normal(size=x.shape), y, n_permutations=19, n_bootstrap=200)
+        assert table["kept_share"].notna().all()
+        covered.append((table["kept_share_low"] <= 0.6) & (table["kept_share_high"] >= 0.6))
+    assert 0.92 < np.mean(covered) < 0.975
+
+
 def test_scores_are_per_unit():
     one = cohort("spread", 120, 8, 2)
     score = 30 - 4 * one.y + np.random.default_rng(0).normal(size=120)

@@ -5,13 +5,18 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import statsmodels.api as sm
+from cohorts import make_cohort
 from scipy import stats
 from sklearn.linear_model import LinearRegression
+from statsmodels.stats.multitest import multipletests
 
 from bids_app.group.design import build_contrasts, build_covariates
 from bids_app.group.lrcp import lrcp
 from bids_app.group.sam import sam
 from bids_app.group.settings import AnalysisSettings
+from bids_app.group.validate import validate
+from bids_app.schema.claims import REGIONS_KEPT
 from bids_app.schema.labels import CARRIED_ONLY, DIFFERING, KEPT, LOST, NEITHER, NOT_CARRIED, PARTLY
 from bids_app.schema.names import latent_names
 from bids_app.stats.discriminability import auc
@@ -60,6 +65,56 @@ def test_white_noise_in_place_of_the_latents_keeps_nothing(cohort):
     assert not set(table["label"]) & {KEPT, PARTLY, CARRIED_ONLY}
     assert (table["p_fwe"] > 0.05).all()
     assert (table["label"][PLANTED] == LOST).any()
+
+
+def test_white_noise_of_the_plans_size_neither_finds_nor_ranks():
+    """57 latents of 90 people hold any contrast of 60: their in-sample discriminant is the t test itself."""
+    group = np.repeat(["AD", "MCI", "CN"], 30)
+    shift = np.select([group == "AD", group == "MCI"], [1.0, 0.5])
+    alike = []
+    for seed in range(6):
+        c, rng = make_cohort(n=90, effect=0.0, seed=seed), np.random.default_rng(seed)
+        c.table["dx"], c.Z, c.Zf = group, rng.normal(size=(90, 57)), None
+        c.G = 5 + rng.normal(size=(90, 30)) - shift[:, None] * np.linspace(0, 1.2, 30)
+        c.contrasts = build_contrasts(c.table, "dx", ["AD-CN"])
+        table = run(c).regions
+        assert not set(table["label"]) & {KEPT, PARTLY, CARRIED_ONLY}
+        assert (table["p_fwe"] > 0.05).all()
+        two = group != "MCI"
+        design = sm.add_constant(np.column_stack([c.covariates.matrix[two], group[two] == "AD"]).astype(float))
+        size = [abs(sm.OLS(g, design).fit().tvalues[-1]) for g in c.G[two].T]
+        assert (table["label"][np.argsort(size)[-3:]].isin((LOST, NOT_CARRIED))).any()  # there is something to rank
+        alike.append(stats.spearmanr(table["lrcp"], size).statistic)
+    assert np.mean(alike) < 0.5  # 0.98 where the discriminant is not held out
+
+
+def knowing(seed, n, k, carried):
+    """Four regions differ; the latents hold what makes them differ, or differ as well and know nothing else of them."""
+    rng = np.random.default_rng([seed, n, k])
+    c = make_cohort(n=n, effect=0.0, seed=seed, k=k)
+    sick = (c.group == "AD").astype(float)
+    source = rng.normal(size=n) - sick
+    c.G = 5 + rng.normal(size=(n, 30))
+    c.G[:, :4] = 5 + source[:, None] + 0.6 * rng.normal(size=(n, 4)) if carried else c.G[:, :4] - sick[:, None]
+    held = source if carried else rng.normal(size=n) - sick
+    c.Z, c.Zf = 0.5 * rng.normal(size=(n, k)) + 2 * np.outer(held, rng.normal(size=k) / np.sqrt(k)), None
+    return c
+
+
+@pytest.mark.parametrize("carried", [False, True])
+@pytest.mark.parametrize(("n", "k"), [(100, 16), (200, 32)])
+def test_latents_that_differ_as_the_regions_do_are_granted_none_of_them(n, k, carried):
+    """Independent given the group; the claim of 0.4.0 was granted to three cohorts of four and more."""
+    granted = []
+    for seed in range(8):
+        c = knowing(seed, n, k, carried)
+        found = run(c, n_permutations=99, n_interval_samples=50, n_rank_samples=2).regions
+        assert found["p_fwe"][4:].min() > 0.05
+        rows = validate(c.study(), AnalysisSettings(n_permutations=19), lrcp_regions=found)
+        p = rows.loc[rows["claim_id"] == REGIONS_KEPT.id, "p"].item()
+        granted.append(p <= 0.05)
+        assert found["label"][:4].isin((KEPT, PARTLY)).any() == granted[-1]
+    assert np.mean(granted) >= 0.6 if carried else not any(granted)
 
 
 def test_the_literal_score_is_its_definition(cohort):
@@ -131,16 +186,24 @@ def test_orders_and_scores(cohort_maker, contrasts):
         assert set(table["higher_in"][PLANTED]) == {"down"}
 
 
-def test_three_contrasts_are_tested_as_a_family(cohort_maker):
+@pytest.mark.parametrize(("effect", "alone", "together"), [(0.7, 3, 0), (0.8, 5, 2)])
+def test_three_contrasts_are_tested_as_a_family(cohort_maker, effect, alone, together):
     """The weakest of three is labelled at alpha, the strongest at alpha / 3: none at alpha by itself."""
-    c = cohort_maker(effect=0.0, n=120)
-    rng = np.random.default_rng(3)
-    c.contrasts = [replace(c.contrasts[0], name=f"c{i}", y=rng.permutation(c.contrasts[0].y)) for i in range(3)]
+    c = cohort_maker(effect=effect, n=120, seed=1)
+    (contrast,), rng = c.contrasts, np.random.default_rng(3)
+    one = run(c).regions
+    c.contrasts += [replace(contrast, name=f"none{i}", y=rng.permutation(contrast.y)) for i in range(2)]
     table = run(c).regions
-    least = table.groupby("contrast")["p_fwe"].min()
-    for name, level in zip(least.index, holm_levels(least, 0.05), strict=True):
-        kept = table[(table["contrast"] == name) & table["label"].isin((KEPT, PARTLY))]
-        assert (kept["p_fwe"] <= level).all()
+    first = table[table["contrast"] == contrast.name]
+    np.testing.assert_array_equal(first["p_fwe"], one["p_fwe"])  # the level alone is another
+    counts = [int(t["label"].isin((KEPT, PARTLY)).sum()) for t in (one, first)]
+    assert counts == [alone, together]
+    least = table.groupby("contrast", sort=False)["p_fwe"].min()
+    supported = multipletests(least, 0.05, method="holm")[0]
+    np.testing.assert_array_equal(supported, [together > 0, False, False])
+    for name, level in zip(least.index, holm_levels(least.to_numpy(), 0.05), strict=True):
+        mine = table[table["contrast"] == name]
+        np.testing.assert_array_equal(mine["label"].isin(DIFFERING), mine["difference_p_fwe"] <= level)
 
 
 def test_a_share_is_given_of_regions_that_are_said_to_differ_and_of_no_others(cohort_maker):

@@ -4,23 +4,24 @@ import numpy as np
 import pandas as pd
 import pytest
 from cohorts import Cohort, make_cohort
-from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from bids_app.errors import ConfigError
 from bids_app.group.baselines import NESTED, baselines
 from bids_app.group.design import build_contrasts, build_covariates
+from bids_app.group.disease_axis import disease_axis
 from bids_app.group.explain import explain
 from bids_app.group.harmonise import harmonise
+from bids_app.group.lrcp import lrcp
+from bids_app.group.predictions import predict
 from bids_app.group.sam import sam
 from bids_app.group.settings import AnalysisSettings
-from bids_app.group.study import Design, Features, build_questions, describe_scans
+from bids_app.group.study import Design, build_questions, describe_scans
 from bids_app.group.validate import validate
 from bids_app.group.verdicts import verdicts
 from bids_app.schema import claims as schema
-from bids_app.schema.claims import DISPERSION, ERROR_EXPLAINED, PRIMARY, SEPARATION, SINGLE_REGIONS
+from bids_app.schema.claims import DISPERSION, PRIMARY, SEPARATION, SINGLE_REGIONS
 from bids_app.stats.combat import fit_combat
-from bids_app.stats.studentised import studentised_crossfit
 
 NOT_SUPPORTED = schema.NOT_SUPPORTED.name
 SUPPORTED = schema.SUPPORTED.name
@@ -65,6 +66,13 @@ def claimed(cohorts, **options):
                                      {"sizes": (30, 90), "spread": 2.0, "by_site": True}])  # fmt: skip
 def test_a_spread_that_differs_is_no_finding(options):
     assert (claimed(30, r=20, **options) <= 0.17).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("sizes", "spread"), [((15, 60), 1.5), ((15, 60), 2.0), ((20, 100), 2.0), ((40, 40), 2.0)])
+def test_few_patients_who_vary_more_are_claimed_as_often_as_alpha(sizes, spread):
+    """By 0.4.0 separation in .08, .12, .13 and .05 of these cohorts, a region in .16, .28, .29 and .07."""
+    assert (claimed(300, sizes=sizes, spread=spread) <= 0.088).all()  # 0.05, and three binomial errors
 
 
 def test_people_are_exchanged_within_their_site(monkeypatch):
@@ -136,8 +144,13 @@ def test_later_scans_change_nothing_of_a_contrast():
     rng = np.random.default_rng(0)
     doubled = with_visits(c, 5.0, np.where(rng.random(60) < 0.5, c.group, np.where(c.group == "AD", "CN", "AD")))
     settings = AnalysisSettings(n_permutations=99, n_interval_samples=50)
-    for analyse in (sam, validate, baselines):
-        alone, both = (analyse(x.study(), settings) for x in (c, doubled))
+    once = c.study()
+    made = np.repeat(once.reconstructed, 2, axis=0) + np.tile([0.0, 5.0], 60)[:, None]
+    studies = once, doubled.study(reconstructed=made)
+    regional = {"lrcp": lambda *a: lrcp(*a).regions, "axis": lambda *a: disease_axis(*a).regions,
+                "predictions": lambda *a: predict(*a).quality}  # fmt: skip
+    for analyse in (sam, validate, baselines, *regional.values()):
+        alone, both = (analyse(x, settings) for x in studies)
         pd.testing.assert_frame_equal(alone, both)
     alone, both = (explain(x.study(), settings) for x in (c, doubled))
     pd.testing.assert_frame_equal(alone.regions, both.regions)
@@ -153,27 +166,50 @@ def test_later_scans_change_nothing_of_a_contrast():
     assert f"{changed} further scans" in describe_scans(doubled.study(), "mean")[0]
 
 
+def converters(seed):
+    """Two visits; no difference at baseline; half of the MCI have lost grey matter at the second and are AD by then."""
+    rng = np.random.default_rng(seed)
+    group, who = np.repeat(["CN", "MCI"], 30), np.repeat(np.arange(60), 2)
+    later = np.tile([False, True], 60) & (who >= 30) & (who < 45)
+    scans = pd.DataFrame({"participant_id": [f"sub-{i:02d}" for i in who], "dx": np.where(later, "AD", group[who])})
+    source, shift = rng.normal(size=(60, 2)), 3.0 * later[:, None]
+    Z = (source @ rng.normal(size=(2, 4)) + 0.4 * rng.normal(size=(60, 4)))[who] + shift
+    G = (source @ rng.normal(size=(2, 8)) + 0.6 * rng.normal(size=(60, 8)))[who] - shift
+    return Cohort(
+        table=scans, Z=Z, Zf=None, G=10 + G, err=np.ones(120), fold=who % 5,
+        regions=pd.DataFrame({"index": range(8), "name": list("abcdefgh")}),
+        contrasts=build_contrasts(scans, "dx", ["MCI-CN"]), covariates=build_covariates(scans, []),
+    )  # fmt: skip
+
+
 def test_converters_do_not_leak_into_the_baseline():
-    """No difference at baseline; half of the MCI convert, and look like AD at their next visit."""
-    hits = 0
+    """In 0.4.0 what the latents say of a region was the mean of all scans of a person: p <= .05 in every cohort."""
+    hits = []
     for seed in range(20):
-        rng = np.random.default_rng(seed)
-        group = np.repeat(["CN", "MCI"], 30)
-        converts = np.repeat([False, True, False], [30, 15, 15])
-        scans = pd.DataFrame({"participant_id": np.repeat([f"sub-{i:02d}" for i in range(60)], 2)})
-        scans["dx"] = [g if visit == 0 or not converts[i] else "AD" for i, g in enumerate(group) for visit in (0, 1)]
-        shift = np.array([3.0 if converts[i] and visit else 0.0 for i in range(60) for visit in (0, 1)])
-        Z = np.repeat(rng.normal(size=(60, 4)), 2, axis=0) + shift[:, None]
-        G = np.repeat(rng.normal(size=(60, 8)), 2, axis=0) + shift[:, None]
-        c = Cohort(
-            table=scans, Z=Z, Zf=None, G=G, err=np.ones(120), fold=np.repeat(np.arange(60) % 5, 2),
-            regions=pd.DataFrame({"index": range(8), "name": list("abcdefgh")}),
-            contrasts=build_contrasts(scans, "dx", ["MCI-CN"]), covariates=build_covariates(scans, []),
-        )  # fmt: skip
-        study, settings = c.study(), AnalysisSettings(n_permutations=99, seed=seed)
-        p = validate(study, settings, sam_regions=sam(study, settings))["p"]
-        hits += (p <= 0.05).any()
-    assert hits <= 5  # two tests at 5 %: 6 or more have a chance of one percent
+        study, settings = (
+            converters(seed).study(),
+            AnalysisSettings(n_permutations=99, n_interval_samples=20, seed=seed),
+        )
+        regions = lrcp(study, settings).regions
+        p = validate(study, settings, sam_regions=sam(study, settings), lrcp_regions=regions)["p"]
+        of_regions = regions[["difference_p_fwe", "kept_p_fwe", "lost_p_fwe"]].min()
+        hits.append([*(p.dropna() <= 0.05), *(of_regions <= 0.05)])
+    # 5 % of 20: 4 or more have a chance of 1.6 percent.
+    assert np.sum(hits, axis=0).max() <= 3
+
+
+def test_a_score_that_changes_between_visits_is_told():
+    c = make_cohort(n=20)
+    table = pd.concat([c.table, c.table, c.table], ignore_index=True)
+    table["age"] += np.repeat([0.0, 0.0, 2.0], 20)  # the same at two visits, another at the third
+    rows = np.tile(np.arange(20), 3)
+    scans = Cohort(
+        table=table, Z=c.Z[rows], Zf=None, G=c.G[rows], err=c.err[rows], fold=c.fold[rows], regions=c.regions,
+        contrasts=build_contrasts(table, "dx", ["age"]), covariates=build_covariates(table, ["sex"]),
+    )  # fmt: skip
+    (note,) = describe_scans(scans.study(), "mean")
+    assert "the same score as the first one; 20 further scans of 20 participants are unused" in note
+    assert "40 further scans of 20 participants are unused" in describe_scans(scans.study(), "first")[0]
 
 
 def three_groups(seed, n=45, effect=0.0):
@@ -186,6 +222,23 @@ def three_groups(seed, n=45, effect=0.0):
     c.contrasts = build_contrasts(c.table, "dx")
     c.covariates = build_covariates(c.table, ["age"])
     return c.study()
+
+
+@pytest.mark.slow
+def test_three_groups_that_differ_in_nothing_are_rarely_claimed_to():
+    """0.4.0 supported a claim of single regions in .15 of such cohorts, any claim in .20."""
+    found = []
+    for seed in range(150):
+        study = three_groups(seed, n=60)
+        settings = AnalysisSettings(n_permutations=199, n_rank_samples=2, n_interval_samples=10, seed=seed)
+        tables = {"lrcp_regions": lrcp(study, settings).regions, "sam_regions": sam(study, settings)}
+        table, compared = validate(study, settings, **tables), baselines(study, settings)
+        graded = verdicts(table, compared, study.contrasts, covariate_names=study.covariates.names, **tables)
+        graded["supported"] = graded["verdict"].isin((SUPPORTED, WORST_CASE))
+        found.append(graded.groupby("claim_id")["supported"].any())
+    share = pd.DataFrame(found).astype(float)
+    assert share.mean().max() <= 0.10  # 0.05, and three binomial errors: of each kind of claim
+    assert share.max(axis=1).mean() <= 0.15  # kinds are not corrected for each other
 
 
 def test_a_family_has_one_level_over_its_contrasts():
@@ -258,64 +311,6 @@ def test_a_primary_contrast_that_is_none_is_refused(cohort, design, said):
     assert said in caught.value.remedy
 
 
-def test_the_top_grade_rests_on_the_held_out_bound():
-    c = make_cohort(n=400, effect=4.0)
-    table = validate(c.study(), AnalysisSettings(n_permutations=99))
-    strict = table[table["strict"].astype(bool)]
-    assert list(strict["method"]) == ["held-out (strict)"]
-    assert strict["alpha"].item() == 0.05
-    gibbs = table[table["method"].str.startswith("pac-bayes (Gibbs), given the latents")]
-    assert gibbs["sample"].item() == "in-sample"
-    table.loc[table["strict"].astype(bool), "bound"] = 0.6
-    graded = verdicts(table, NOBODY, c.contrasts)
-    assert graded["verdict"].iloc[0] == SUPPORTED
-    assert (table.loc[gibbs.index, "bound"] < 0.5).all()
-
-
-def test_p_and_area_are_of_one_prediction():
-    from sklearn.metrics import roc_auc_score
-
-    c = make_cohort(n=60, effect=1.5)
-    table = validate(c.study(), AnalysisSettings(n_permutations=99))
-    test = table[table["method"] == "permutation"].iloc[0]
-    y = (c.group == "AD").astype(float)
-    tested = studentised_crossfit(c.Zf, y, c.fold, c.covariates.matrix, n_permutations=99, seed=201)
-    assert test["auc"] == pytest.approx(roc_auc_score(y, tested.prediction))
-    assert test["auc_low"] < test["auc"] < test["auc_high"]
-    assert test["p"] == tested.p
-    assert np.isnan(test["error"])
-    sentence = verdicts(table, NOBODY, c.contrasts)["sentence"][0]
-    svm = table[table["method"] == "held-out (strict)"].iloc[0]
-    assert f"AUC {test['auc']:.2f}, 95 % interval" in sentence
-    assert f"SVM's balanced error {svm['error']:.2f} is at worst {svm['bound']:.2f}" in sentence
-    assert set(table["sample"].dropna()) == {"held-out", "in-sample"}
-
-
-def test_areas_have_their_sign():
-    c = make_cohort(n=200, effect=0.0, r=4)
-    sick = c.group == "AD"
-    c.G = np.random.default_rng(0).normal(size=(200, 4)) + np.outer(sick, [1.0, -1.0, 0.0, 0.0])
-    c.covariates = build_covariates(c.table, [])
-    found = sam(c.study(), AnalysisSettings(n_permutations=99))
-    expected = [
-        stats.mannwhitneyu(c.G[sick, r], c.G[~sick, r]).statistic / (sick.sum() * (~sick).sum()) for r in range(4)
-    ]
-    np.testing.assert_allclose(found["auc"].astype(float), expected)
-    assert found["auc"][1] < 0.4
-    np.testing.assert_array_equal(found["higher_in"], np.where(np.array(expected) >= 0.5, "AD", "CN"))
-
-
-def test_verdict_and_grey_values_agree_whatever_the_numbers():
-    for seed in range(8):
-        c = make_cohort(n=40, effect=0.0, seed=seed, r=8)
-        rng = np.random.default_rng(seed)
-        c.err = 1 + 0.06 * seed * (c.G[:, 0] - 5) * rng.choice([1, 1, -1], 40) + 0.3 * rng.normal(size=40)
-        study, settings = c.study(), AnalysisSettings(n_permutations=99, n_interval_samples=20, seed=seed)
-        relation = explain(study, settings).relation
-        graded = verdicts(validate(study, settings, relation=relation), NOBODY, c.contrasts).set_index("claim_id")
-        assert relation.supported == (graded.loc[ERROR_EXPLAINED.id, "verdict"] in (SUPPORTED, WORST_CASE))
-
-
 def test_four_scans_of_everybody_make_no_interval_narrower():
     c = make_cohort(n=40, r=6)
     often = np.repeat(np.arange(40), 4)
@@ -343,20 +338,3 @@ def test_people_who_came_often_do_not_make_their_site():
     np.testing.assert_array_equal(full, fit_combat(x[:20], site[:20]).apply(x, site))
     train = (fold != 1) & (np.arange(30) < 20)
     np.testing.assert_array_equal(by_fold[1], fit_combat(x[train], site[train]).apply(x, site))
-
-
-def test_the_nested_question_is_about_what_is_added():
-    """Latents that repeat the covariate add nothing, however well they do; those that know more add it."""
-    rng = np.random.default_rng(0)
-    y = np.arange(120) % 2
-    table = pd.DataFrame({"participant_id": [f"s{i}" for i in range(120)], "dx": np.where(y, "AD", "CN")})
-    table["age"] = 2.0 * y + rng.normal(size=120)
-    c = make_cohort(n=120, effect=0.0)
-    c.table, c.contrasts, c.Zf = table, build_contrasts(table, "dx"), None
-    c.covariates = build_covariates(table, ["age"])
-    for known, added in ((0.0, False), (2.0, True)):
-        c.Z = table["age"].to_numpy()[:, None] + 0.5 * rng.normal(size=(120, 4)) + known * np.outer(y, [1, -1, 0, 0])
-        study = c.study(latents=Features(c.Z))
-        row = baselines(study, AnalysisSettings()).set_index("features").loc[NESTED]
-        assert (row["gain_p"] <= 0.05 and row["gain"] > 0) == added
-        assert row["gain_low"] <= row["gain"] <= row["gain_high"]

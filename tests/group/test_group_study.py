@@ -12,7 +12,7 @@ DESIGN = Design("dx", ("AD-CN", "CN<AD", "age"), ("sex", "site"), "site", "comba
 
 
 def products(c, **more):
-    return {"Z": c.Z, "Zf": c.Zf, "ev_ae": 1 - c.err, "fold": c.fold, **more}
+    return {"Z": c.Z, "Zf": c.Zf, "ev_ae": 1 - c.err, "err": 9 * c.err, "fold": c.fold, **more}
 
 
 def held_out(c):
@@ -56,6 +56,14 @@ def test_a_file_brings_back_the_whole_study(cohort, scans, tmp_path):
     np.testing.assert_array_equal(read.blocks, scans["site"].fillna("").to_numpy(str))
     assert read.groups == made.groups
     assert read.groups[5] is None
+
+
+def test_the_error_is_the_share_that_is_not_explained(cohort):
+    """The mean squared error (`err`) is head size: the demonstration's r was .90, and that is what SHAP explained."""
+    made = build_study(cohort.table[["participant_id"]], cohort.regions, build_questions(cohort.table, Design()),
+                       products(cohort, ev_linear=1 - 2 * cohort.err), cohort.G, held_out(cohort))  # fmt: skip
+    np.testing.assert_allclose(made.error, cohort.err)
+    np.testing.assert_allclose(made.error_linear, 2 * cohort.err)
 
 
 def test_what_is_absent_stays_absent(cohort, tmp_path):

@@ -103,6 +103,18 @@ def test_few_patients_who_vary_more_are_no_finding():
     assert np.mean(pooled) > 0.2
 
 
+@pytest.mark.slow
+def test_the_largest_of_many_regions_keeps_its_level_with_fifteen_patients():
+    """Studentising alone does not: permuted labels claim a region of 120 in one cohort of twelve."""
+    found = {"labels": [], "residuals": []}
+    for seed in range(600):
+        x, y = two_groups((15, 60), 2.0, 120, 9000 + seed)
+        for null, hits in found.items():
+            hits.append(studentised_test(x, y, null=null, n_permutations=99, seed=seed).p_fwe.min() <= 0.05)
+    assert np.mean(found["residuals"]) <= 0.072  # 0.05, and two and a half binomial errors
+    assert np.mean(found["labels"]) > 0.072
+
+
 def test_skewness_is_no_finding():
     assert level((30, 120), 2.0, 100, skewed=True) <= 0.11
 

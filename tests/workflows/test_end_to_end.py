@@ -173,6 +173,7 @@ def test_cluster_enhancement_is_written_for_each_contrast(analysed, tmp_path):
 
 
 def test_the_error_is_no_measure_of_head_size(analysed):
+    """Not in a straight line: it still falls with the distance from the mean, which the documentation says."""
     table = pd.read_csv(analysed / "out/phenotype/reconstruction.tsv", sep="\t")
     np.testing.assert_allclose(table["error"], 1 - table["explained_variance"], atol=1e-6)
     tiv = pd.read_csv(analysed / "out/phenotype/cohort.tsv", sep="\t")["tiv"]
