@@ -153,10 +153,13 @@ def label_regions(table: pd.DataFrame, alpha: float = 0.05) -> np.ndarray:
 
     1. does not differ, carried: *carried without difference*;
     2. does not differ: *neither*;
-    3. carried, the interval of the kept share above 1/2, and no loss seen or a share of 0.8 or more: *kept*;
-    4. carried, the interval of the kept share above 0, and ``kept_p_fwe <= alpha``: *partly kept*;
+    3. carried, ``kept_p_fwe <= alpha``, the interval of the kept share above 1/2, and no loss seen or a share of 0.8
+       or more: *kept*;
+    4. carried, ``kept_p_fwe <= alpha``, and the interval of the kept share above 0: *partly kept*;
     5. a loss is seen, and nothing is kept by 4's standard or the share is below 1/2: *lost*;
     6. anything else: *differs, not carried*.
+
+    So a region is called kept, in part or not, only where `kept_p` is ``alpha`` or less, too.
 
     Parameters
     ----------
@@ -177,7 +180,7 @@ def label_regions(table: pd.DataFrame, alpha: float = 0.05) -> np.ndarray:
     rules = [
         (~differs & carried, CARRIED_ONLY),
         (~differs, NEITHER),
-        (carried & (low > MOST) & (~loss | (share >= NEARLY_ALL)), KEPT),
+        (carried & some & (low > MOST) & (~loss | (share >= NEARLY_ALL)), KEPT),
         (carried & some, PARTLY),
         (loss & (~some | (share < MOST)), LOST),
     ]

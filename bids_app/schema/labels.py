@@ -11,8 +11,8 @@ MEANINGS = {
     PARTLY: "the same, but part of the difference is missing from the reconstructions",
     LOST: "the groups differ, and the reconstructions miss most of the difference: the latent space is blind to it",
     CARRIED_ONLY: "the reconstructions follow the region from person to person, but no difference was found",
-    NOT_CARRIED: "the groups differ, but the reconstructions do not follow the region within the groups, so this says "
-    "nothing about the latent space",
+    NOT_CARRIED: "the groups differ, but the reconstructions do not follow the region within the groups, or do not "
+    "differ surely enough themselves, so this says nothing about the latent space",
     NEITHER: "no difference was found, and the reconstructions do not follow the region",
 }
 LABELS = tuple(MEANINGS)

@@ -150,6 +150,7 @@ def row(**changed):
         ({}, KEPT),
         ({"lost_p_fwe": 0.01}, PARTLY),
         ({"lost_p_fwe": 0.01, "kept_share": 0.9}, KEPT),
+        ({"kept_p_fwe": 0.2}, NOT_CARRIED),
         ({"kept_share_low": 0.4}, PARTLY),
         ({"kept_share_low": -0.1}, NOT_CARRIED),
         ({"kept_share_low": -0.1, "lost_p_fwe": 0.01}, LOST),
