@@ -68,7 +68,6 @@ def test_an_affine_and_a_field_become_one_file_for_either_direction(tmp_path):
     found = transforms.write_composites(tmp_path / "affine.mat", warp, tmp_path)
     assert not list(tmp_path.glob("*_double.h5"))
     there = transforms.displacement(template.t1w, found.forward, tmp_path)
-    np.testing.assert_array_equal(there, transforms.displacement(template.t1w, again.forward, tmp_path))
     back = transforms.displacement(template.t1w, found.inverse, tmp_path)
     points = nib.affines.apply_affine(template.affine, np.moveaxis(np.indices(template.shape), 0, -1))
     np.testing.assert_allclose(points + there, nib.affines.apply_affine(affine, points + shift), atol=1e-3)
@@ -101,48 +100,6 @@ def test_a_field_that_is_no_number_is_an_error_of_the_scan(moved, tmp_path, monk
 def test_the_whole_match_repeats_exactly_keeps_quiet_and_comes_back(moved, tmp_path, capfd):
     template, scan, mask = moved
     found, again = (normalize.register(scan, mask, template, tmp_path / name) for name in ("first", "with space"))
-    assert capfd.readouterr().out == ""
-    there = transforms.displacement(template.t1w, found.forward, tmp_path)
-    np.testing.assert_array_equal(there, transforms.displacement(template.t1w, again.forward, tmp_path))
-    back = transforms.displacement(template.t1w, found.inverse, tmp_path)
-    points = nib.affines.apply_affine(template.affine, np.moveaxis(np.indices(template.shape), 0, -1))
-    np.testing.assert_allclose(points + there, nib.affines.apply_affine(affine, points + shift), atol=1e-3)
-    # Where the affine leads out of the field nothing is added: compared in the middle only.
-    middle = tuple(slice(n // 3, 2 * n // 3) for n in template.shape)
-    want = nib.affines.apply_affine(np.linalg.inv(affine), points) - shift
-    np.testing.assert_allclose((points + back)[middle], want[middle], atol=1e-3)
-
-
-@pytest.mark.filterwarnings("ignore:The behavior of affine_transform")
-def test_a_field_that_is_no_number_is_an_error_of_the_scan(moved, tmp_path, monkeypatch):
-    import picsl_greedy
-
-    template, scan, mask = moved
-
-    class Broken(picsl_greedy.Greedy3D):
-        def execute(self, command, **more):
-            super().execute(command, **more)
-            name = command.split(" -o ")[1].split()[0]
-            image = nib.load(name)
-            nib.save(nib.Nifti1Image(np.full(image.shape, np.nan, np.float32), image.affine, image.header), name)
-
-    monkeypatch.setattr(picsl_greedy, "Greedy3D", Broken)
-    with pytest.raises(ScanError, match=r"registration to .* failed"):
-        normalize.register(scan, mask, template, tmp_path, sloppy=True)
-
-
-@pytest.mark.slow
-def test_the_whole_match_repeats_exactly(moved, tmp_path):
-    template, scan, mask = moved
-    twice = [normalize.register(scan, mask, template, tmp_path / name) for name in ("first", "second")]
-    first, second = (transforms.displacement(template.t1w, found.forward, tmp_path) for found in twice)
-    np.testing.assert_array_equal(first, second)
-
-
-@pytest.mark.filterwarnings("ignore:The behavior of affine_transform")
-def test_the_whole_match_keeps_quiet_and_comes_back(moved, tmp_path, capfd):
-    template, scan, mask = moved
-    found = normalize.register(scan, mask, template, tmp_path / "with space")
     assert capfd.readouterr().out == ""
     there = transforms.displacement(template.t1w, found.forward, tmp_path)
     np.testing.assert_array_equal(there, transforms.displacement(template.t1w, again.forward, tmp_path))
