@@ -39,6 +39,7 @@ def analyse(code: Path, maps: Path, more: list[str]) -> dict[str, list[float]]:
         process = subprocess.Popen(
             [*command, "-w", f"{folder}/work", *more], stderr=subprocess.PIPE, text=True, start_new_session=True,
             env={**os.environ, "PYTHONPATH": str(code), "OMP_NUM_THREADS": "1"},
+            cwd=folder,  # a package in the current folder comes before that of PYTHONPATH
         )  # fmt: skip
         watch = Watch(process.pid)
         lines = [(time.perf_counter(), line.rstrip()) for line in process.stderr]
