@@ -53,6 +53,37 @@ def pick(rng, bank: dict, pattern: str, loss: float) -> np.ndarray:
     return planted
 
 
+def deviations(bank: dict) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What the coordinates of the planner's bank span.
+
+    Returns
+    -------
+    centre : (V,) array
+        Mean smoothed map.
+    everything : (N + 4, V) array
+        Deviations of the maps from it, the loss of each of ``PATTERNS`` that lowers its regions by a standard
+        deviation, and the map of standard deviations.
+    planted : (3, R) bool array
+    """
+    rng = np.random.default_rng(1)
+    smoothed = np.stack([smooth(one, bank["mask"]) for one in bank["maps"]]).astype(float)
+    mean_map, centre = bank["maps"].mean(axis=0, dtype=np.float64), smoothed.mean(axis=0)
+    deviation = smoothed - centre
+    design = np.column_stack([np.ones(len(smoothed)), bank["age"], bank["sex"], bank["tiv"]])
+    left = deviation - design @ np.linalg.lstsq(design, deviation, rcond=None)[0]
+    spread = region_sums(left, bank).std(axis=0)
+    patterns, planted = [], []
+    for name in PATTERNS:
+        share = pick(rng, bank, name, 1.0)
+        whole = np.zeros(bank["labels"].shape)
+        whole[bank["mask"]] = np.append(share, 0.0)[bank["member"]]
+        loss = smooth(mean_map * whole, bank["mask"]).astype(float)
+        inside = share > 0
+        patterns.append(loss / (region_sums(loss[None], bank)[0] / spread)[inside].mean())
+        planted.append(inside)
+    return centre, np.vstack([deviation, patterns, left.std(axis=0)]), np.array(planted)
+
+
 def maps_of(rng, bank: dict, rows: np.ndarray, y: np.ndarray, planted: np.ndarray) -> np.ndarray:
     """Smoothed maps (n, V) with the losses planted into those of y = 1."""
     whole = np.append(planted, 0.0)[np.where(bank["labels"] > 0, 0, -1)]

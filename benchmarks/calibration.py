@@ -127,12 +127,12 @@ def tables(done: dict[tuple[str, str], dict[int, dict]]) -> str:
     return "\n".join(out)
 
 
-def write_page(page: Path, text: str) -> None:
+def write_page(page: Path, text: str, mark: str = "calibration") -> None:
     """Put the tables between their marks, and drop what is said of older ones."""
     old = page.read_text()
-    new, found = re.subn(r"(<!-- calibration -->\n).*?(<!-- end -->)", rf"\1\n{text}\n\2", old, flags=re.DOTALL)
+    new, found = re.subn(rf"(<!-- {mark} -->\n).*?(<!-- end -->)", rf"\1\n{text}\n\2", old, flags=re.DOTALL)
     if not found:
-        raise SystemExit(f"{page} has no marks <!-- calibration --> and <!-- end -->")
+        raise SystemExit(f"{page} has no marks <!-- {mark} --> and <!-- end -->")
     page.write_text(re.sub(r"<!-- older -->\n.*?<!-- newer -->\n\n?", "", new, flags=re.DOTALL))
 
 

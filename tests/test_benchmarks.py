@@ -11,10 +11,14 @@ from sklearn.decomposition import PCA
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 
+import calibration_networks
 import recovery
 import references
 import scale
 import session_memory
+
+from bids_app.planning.bank import Scenario, build, draw_study, load_bank
+from bids_app.planning.power import judge, simulate
 
 
 def test_a_line_with_an_intercept_each_group_is_that_of_least_squares():
@@ -90,3 +94,55 @@ def test_processor_time_and_memory_of_a_session_are_seen():
     assert watch.stop() > 200e6
     used = [seconds for *_, seconds in watch.seen]
     assert 0.5 <= max(used) < 2
+
+
+@pytest.fixture
+def trained(tmp_path, monkeypatch):
+    """A study of 20 + 20 whose file holds the linear path in place of a network, and its number and scenario."""
+    number, scenario = 7, Scenario((20, 20), 1.2)
+    monkeypatch.setitem(calibration_networks.CELLS, "linear", ("residual", scenario, 1))
+    bank = load_bank()
+    people, coordinates = draw_study(bank, number, scenario)
+    study = build(bank, scenario, people, coordinates, number)
+    arrays = {
+        "Z": study.latents.full,
+        "Zf": study.latents.by_fold,
+        "fold": study.fold,
+        "ev_ae": 1 - study.error,
+        "ev_linear": 1 - study.error,
+        "epochs": np.zeros(40),
+        "observed": study.observed,
+        "reconstructed": study.reconstructed,
+        "coordinates": coordinates,
+    }
+    file = tmp_path / "linear-0007.npz"
+    np.savez(file, **{name: value.astype(np.float32) for name, value in arrays.items()})
+    return file, number, scenario, study
+
+
+def test_the_file_of_a_study_is_judged_as_the_study(trained):
+    file, number, scenario, study = trained
+    read, shares = calibration_networks.read_trained(file, "linear", number)
+    np.testing.assert_allclose(read.reconstructed, study.reconstructed, rtol=1e-5)
+    assert [c.y.tolist() for c in read.contrasts] == [c.y.tolist() for c in study.contrasts]
+    explained = float(1 - study.error.mean())
+    assert shares == pytest.approx({"explained": explained, "linear": explained, "trained": 0})
+    assert judge(read, number, scenario) == pytest.approx(simulate(number, scenario))
+
+
+def test_labels_are_dealt_out_anew_within_folds(trained):
+    file, number, _, study = trained
+    groups = np.array(study.groups)
+    again = [np.array(calibration_networks.read_trained(file, "linear", number, n)[0].groups) for n in (1, 2)]
+    for labels in again:
+        assert (labels != groups).any()
+        for fold in range(5):
+            mine = study.fold == fold
+            assert sorted(labels[mine]) == sorted(groups[mine])
+    assert (again[0] != again[1]).any()
+
+
+def test_a_file_of_another_cohort_is_refused(trained):
+    file, number, *_ = trained
+    with pytest.raises(SystemExit, match="another one"):
+        calibration_networks.read_trained(file, "linear", number + 1)

@@ -19,7 +19,7 @@ import numpy as np
 HERE = Path(__file__).resolve().parent
 sys.path.append(str(HERE.parent / "benchmarks"))
 
-from bank import PATTERNS, VOXEL_ML, make_bank, pick, read_bank, region_sums, smooth  # noqa: E402
+from bank import VOXEL_ML, deviations, make_bank, read_bank, region_sums  # noqa: E402
 
 
 def main() -> None:
@@ -29,29 +29,14 @@ def main() -> None:
     if not options.bank.exists():
         options.bank.parent.mkdir(parents=True, exist_ok=True)
         make_bank(options.bank, 600, 1)
-    bank, rng = read_bank(options.bank), np.random.default_rng(1)
-    smoothed = np.stack([smooth(one, bank["mask"]) for one in bank["maps"]]).astype(float)
-    mean_map, centre = bank["maps"].mean(axis=0, dtype=np.float64), smoothed.mean(axis=0)
-    deviations = smoothed - centre
-    design = np.column_stack([np.ones(len(smoothed)), bank["age"], bank["sex"], bank["tiv"]])
-    left = deviations - design @ np.linalg.lstsq(design, deviations, rcond=None)[0]
-    spread = region_sums(left, bank).std(axis=0)
-    patterns, planted = [], []
-    for name in PATTERNS:
-        share = pick(rng, bank, name, 1.0)
-        whole = np.zeros(bank["labels"].shape)
-        whole[bank["mask"]] = np.append(share, 0.0)[bank["member"]]
-        loss = smooth(mean_map * whole, bank["mask"]).astype(float)
-        inside = share > 0
-        patterns.append(loss / (region_sums(loss[None], bank)[0] / spread)[inside].mean())
-        planted.append(inside)
-    everything = np.vstack([deviations, *[p[None] for p in patterns], left.std(axis=0)[None]])
+    bank = read_bank(options.bank)
+    centre, everything, planted = deviations(bank)
     gram = everything @ everything.T
     values, vectors = np.linalg.eigh(gram)
     keep = values > 1e-9 * values.max()
     coordinates = vectors[:, keep] * np.sqrt(values[keep])
     basis = (vectors[:, keep] / np.sqrt(values[keep])).T @ everything
-    n = len(smoothed)
+    n = len(bank["maps"])
     np.savez_compressed(
         HERE.parent / "bids_app" / "planning" / "bank.npz",
         maps=coordinates[:n].astype(np.float16),
@@ -59,7 +44,7 @@ def main() -> None:
         mean=region_sums(centre[None], bank)[0].astype(np.float32),
         patterns=coordinates[n:-1].astype(np.float32),
         spread=coordinates[-1].astype(np.float32),
-        planted=np.array(planted),
+        planted=planted,
         index=bank["index"],
         names=bank["names"],
         age=bank["age"],

@@ -124,6 +124,11 @@ def load_bank() -> Bank:
     )
 
 
+def draw_study(bank: Bank, number: int, scenario: Scenario) -> tuple[pd.DataFrame, np.ndarray]:
+    """The cohort of a study: one row per participant, and the coordinates of their maps (n, D)."""
+    return draw(bank, scenario, np.random.default_rng([number, *map(ord, repr(scenario))]))
+
+
 def draw(bank: Bank, scenario: Scenario, rng: np.random.Generator) -> tuple[pd.DataFrame, np.ndarray]:
     """A cohort: one row per participant, and the coordinates of their maps (n, D).
 
@@ -165,9 +170,14 @@ def draw(bank: Bank, scenario: Scenario, rng: np.random.Generator) -> tuple[pd.D
 
 def build(bank: Bank, scenario: Scenario, table: pd.DataFrame, maps: np.ndarray, seed: int) -> Study:
     """The study that the program makes of these maps: the linear path, learnt for every fold and in full."""
-    covariates = (*COVARIATES, *(f"covariate{number + 1}" for number in range(scenario.covariates)))
-    design = Design("group", (), covariates, "site" if scenario.sites > 1 else None)
     readout = bank.loadings, bank.mean
+    asked = design_of(scenario)
     return study_of_vectors(
-        table, bank.regions, maps, readout, design, latent_dim=scenario.latent_dim, folds=FOLDS, seed=seed
+        table, bank.regions, maps, readout, asked, latent_dim=scenario.latent_dim, folds=FOLDS, seed=seed
     )
+
+
+def design_of(scenario: Scenario) -> Design:
+    """What is asked about a cohort of `draw`."""
+    covariates = (*COVARIATES, *(f"covariate{number + 1}" for number in range(scenario.covariates)))
+    return Design("group", (), covariates, "site" if scenario.sites > 1 else None)

@@ -16,9 +16,10 @@ from bids_app.group.baselines import baselines
 from bids_app.group.lrcp import lrcp
 from bids_app.group.sam import sam
 from bids_app.group.settings import AnalysisSettings
+from bids_app.group.study import Study
 from bids_app.group.validate import validate
 from bids_app.group.verdicts import verdicts
-from bids_app.planning.bank import Scenario, build, draw, load_bank
+from bids_app.planning.bank import Scenario, build, draw_study, load_bank
 from bids_app.schema.claims import (
     BEATS_COVARIATES,
     DISPERSION,
@@ -55,10 +56,15 @@ def simulate(number: int, scenario: Scenario) -> dict[str, float]:
         ``<claim_id>`` and ``<claim_id>, worst case``, true of any contrast; ``dispersion``; the share of planted
         regions that differ and that are kept, where there are any, and whether any other region is kept; the latents.
     """
+    bank = load_bank()
+    table, maps = draw_study(bank, number, scenario)
+    return judge(build(bank, scenario, table, maps, number), number, scenario)
+
+
+def judge(study: Study, number: int, scenario: Scenario) -> dict[str, float]:
+    """What is supported of a study, from its latents to the verdicts; returns what `simulate` returns."""
     logging.getLogger("latentatlas").setLevel(logging.ERROR)
     bank = load_bank()
-    table, maps = draw(bank, scenario, np.random.default_rng([number, *map(ord, repr(scenario))]))
-    study = build(bank, scenario, table, maps, number)
     settings = AnalysisSettings(PERMUTATIONS, seed=number, n_rank_samples=5, n_interval_samples=200)
     tables: dict[str, Any] = {"lrcp_regions": lrcp(study, settings).regions, "sam_regions": sam(study, settings)}
     validation, names = validate(study, settings, **tables), study.covariates.names

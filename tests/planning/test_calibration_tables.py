@@ -25,7 +25,7 @@ HEADS = dict(zip(TITLES, ("separation", "beats covariates", "regions kept", "sin
 
 def rows_of_page(page=PAGE):
     """Tables between the marks: first cell of a row -> heading -> text."""
-    text = re.search(r"<!-- calibration -->(.*)<!-- end -->", page.read_text(), re.DOTALL)[1]
+    text = re.search(r"<!-- calibration -->(.*?)<!-- end -->", page.read_text(), re.DOTALL)[1]
     rows, heads = {}, []
     for line in filter(None, text.splitlines()):
         cells = [cell.strip() for cell in line.strip("|").split("|")]

@@ -1,0 +1,265 @@
+"""Claims of studies whose latents come from trained networks, beside those of the linear path on the same cohorts.
+
+    python benchmarks/calibration_networks.py --train --processes 2 [--device cuda] [--minutes 9]
+    python benchmarks/calibration_networks.py [--write docs/verdicts.md]
+
+Studies are those of ``benchmarks/calibration.py``, a few cells of them. ``--train`` puts the maps of the cohorts back
+together (``tools/planning_bank.py`` makes ``work/bank.npz``; ``--maps`` keeps what is needed of it) and trains what a
+real run trains: the prior of the linear path, the epochs and the network, for every fold and in full. Studies of all
+cells are taken in turns; each is one file in ``--studies``, and those that are there are not trained again. Without
+``--train`` the studies are judged and the table printed: that needs no GPU, and may be done on another machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import time
+import traceback
+import warnings
+from multiprocessing import get_context
+from multiprocessing.pool import Pool
+from pathlib import Path
+
+import numpy as np
+from scipy import sparse
+
+from bids_app.group.study import Study, build_questions, build_study
+from bids_app.model.cross_fitting import collect, cross_fit_one, split_participants
+from bids_app.model.grid import Grid, Sampling
+from bids_app.model.plan import make_plan
+from bids_app.model.regions import sum_regions
+from bids_app.model.volumes import Volumes
+from bids_app.planning.bank import FOLDS, Scenario, design_of, draw_study, load_bank
+
+# How often a cell's turn comes. A network can make a difference of location out of one of spread.
+CELLS = {
+    "conv-wide": ("conv", Scenario((30, 30), spread=2.0), 2),
+    "conv-null": ("conv", Scenario((30, 30)), 2),
+    "conv-effect": ("conv", Scenario((30, 30), 1.2), 1),
+    "residual-wide": ("residual", Scenario((30, 30), spread=2.0), 2),
+    "residual-effect": ("residual", Scenario((30, 30), 1.2), 1),
+    "residual-both": ("residual", Scenario((30, 30), 1.2, "medial-temporal"), 1),
+}
+KEPT = ("Z", "Zf", "fold", "ev_ae", "ev_linear", "ev_pca", "epochs", "observed", "reconstructed", "coordinates")
+
+
+def prepare(bank_file: Path, out: Path) -> None:
+    """Write the voxels of the coordinates of ``bids_app/planning/bank.npz``, and where they lie."""
+    from bank import VOXEL_ML, deviations, read_bank, region_sums
+
+    from bids_app.simulate.anatomy import load_anatomy
+    from bids_app.simulate.map_dataset import map_affine
+
+    bank, stored = read_bank(bank_file), load_bank()
+    centre, everything, _ = deviations(bank)
+    coordinates = np.vstack([stored.maps, *stored.patterns.values(), stored.spread])
+    # The orthonormal basis in which the coordinates come nearest to the maps (orthogonal Procrustes).
+    left, _, right = np.linalg.svd(coordinates.T @ everything, full_matrices=False)
+    basis = left @ right
+    missed = ((everything - coordinates @ basis) ** 2).sum() / (everything**2).sum()
+    off = np.abs(region_sums(basis, bank) - stored.loadings).max() / np.abs(stored.loadings).max()
+    print(f"{len(basis)} coordinates, {basis.shape[1]} voxels: variance missed {missed:.1e}, readout off by {off:.1e}")
+    np.savez(
+        out,
+        basis=basis.astype(np.float16),
+        centre=centre.astype(np.float32),
+        mask=bank["mask"],
+        member=bank["member"],
+        voxel_ml=VOXEL_ML,
+        affine=map_affine(load_anatomy(step=2), 4.0),
+    )
+
+
+def train_one(job: tuple) -> str:
+    """One study: draw it, train its networks, write its file. Returns a line to print."""
+    cell, number, maps_file, folder, device, deadline = job
+    began, out = time.time(), folder / f"{cell}-{number:04d}.npz"
+    if began > deadline:
+        return ""
+    logging.getLogger("latentatlas").setLevel(logging.ERROR)
+    warnings.simplefilter("ignore")
+    try:
+        with np.load(maps_file) as maps:
+            arrays = train_study(cell, number, dict(maps), device)
+    except Exception:
+        return f"{out.stem}: {traceback.format_exc(limit=4)}"
+    half = out.with_suffix(".partial")
+    with half.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+    half.rename(out)
+    explained, linear = arrays["ev_ae"].mean(), arrays["ev_linear"].mean()
+    epochs = np.unique(arrays["epochs"]).tolist()
+    return f"{out.stem}: {time.time() - began:.0f} s, explained {explained:.3f}, linear {linear:.3f}, epochs {epochs}"
+
+
+def train_study(cell: str, number: int, maps: dict[str, np.ndarray], device: str) -> dict[str, np.ndarray]:
+    """What a real run learns of a cohort: products of the networks and regional grey matter, of ``KEPT``."""
+    architecture, scenario, _ = CELLS[cell]
+    bank = load_bank()
+    table, coordinates = draw_study(bank, number, scenario)
+    mask = maps["mask"]
+    grid = Grid(Sampling(mask.shape, maps["affine"], 8.0, 4.0), mask)
+    data = maps["centre"] + coordinates.astype(np.float32) @ maps["basis"].astype(np.float32)
+    volumes = Volumes(data.astype(np.float16), grid, table["participant_id"].tolist(), [])
+    ids = table["participant_id"].to_numpy()
+    fold = split_participants(ids, FOLDS, number, table["group"].tolist())
+    plan = make_plan(ids, fold, latent_dim=scenario.latent_dim, architecture=architecture)
+    every = [
+        cross_fit_one(volumes, ids, fold, held, plan, seed=number, device=device, n_threads=1)
+        for held in (None, *range(FOLDS))
+    ]
+    arrays = collect(every[0][0], [products for products, _ in every[1:]])
+    inside = np.flatnonzero(maps["member"] >= 0)
+    ml = np.full(len(inside), float(maps["voxel_ml"]))
+    weights = sparse.csr_array((ml, (inside, maps["member"][inside])), shape=(len(mask[mask]), len(bank.regions)))
+    models = [fitted.model for _, fitted in every[1:]]
+    arrays["observed"], arrays["reconstructed"] = sum_regions(models, volumes, fold, weights)
+    arrays["coordinates"] = coordinates
+    return {name: arrays[name].astype(np.float32) for name in KEPT}
+
+
+def read_trained(file: Path, cell: str, number: int, relabel: int = 0) -> tuple[Study, dict[str, float]]:
+    """The study of a file of ``--train``, and the shares of variance explained and of networks given an epoch.
+
+    Groups are dealt out anew within the folds where ``relabel`` is not 0: the networks were told nothing of the groups
+    but how many of each a fold has.
+    """
+    _, scenario, _ = CELLS[cell]
+    bank = load_bank()
+    table, coordinates = draw_study(bank, number, scenario)
+    with np.load(file) as stored:
+        arrays = {name: stored[name].astype(float) for name in stored.files}
+    if not np.allclose(arrays["coordinates"], coordinates, rtol=1e-4, atol=1e-4):
+        raise SystemExit(f"{file}: its cohort is another one than is drawn here")
+    arrays["fold"] = arrays["fold"].astype(int)
+    if relabel:
+        rng = np.random.default_rng([number, relabel])
+        table["group"] = table.groupby(arrays["fold"])["group"].transform(lambda labels: rng.permutation(labels))
+    questions = build_questions(table, design_of(scenario))
+    sums = arrays["observed"], arrays["reconstructed"]
+    study = build_study(table[["participant_id"]], bank.regions, questions, arrays, sums[0], sums)
+    shares = {"explained": arrays["ev_ae"].mean(), "linear": arrays["ev_linear"].mean()}
+    return study, shares | {"trained": float((arrays["epochs"] > 0).mean())}
+
+
+def judge_one(job: tuple) -> tuple[str, int, dict[str, float], dict[str, float] | None]:
+    """What is supported of a trained study, and of the linear path of the same cohort (as labelled at first)."""
+    cell, number, file, relabel = job
+    from bids_app.planning.power import judge, simulate  # not needed, and slow, where networks are trained
+
+    warnings.simplefilter("ignore")
+
+    scenario = CELLS[cell][1]
+    study, shares = read_trained(file, cell, number, relabel)
+    found = judge(study, number + 100_000 * relabel, scenario) | shares
+    return cell, number, found, None if relabel else simulate(number, scenario)
+
+
+def table(judged: list[tuple]) -> str:
+    """Markdown: percent of studies in which a claim is supported; that of the linear path in brackets."""
+    from bids_app.planning.power import TITLES
+
+    heads = ["separation", "beats covariates", "regions kept", "single regions", "regions found", "kept"]
+    columns = [*TITLES, "planted differ", "planted kept"]
+    lines = ["| cohort, latents | variance explained | folds trained | " + " | ".join(heads) + " | studies |"]
+    lines.append("|" + "---|" * (len(heads) + 4))
+    for cell, (architecture, scenario, _) in CELLS.items():
+        for again in (False, True):
+            mine = [one for one in judged if one[0] == cell and (one[3] is None) == again]
+            if not mine:
+                continue
+            people = len({number for _, number, *_ in mine})
+            what = f"{scenario.effect_sd:g} SD {scenario.pattern}" if scenario.effect_sd else f"SD {scenario.spread:g}"
+            name = f"{' + '.join(map(str, scenario.sizes))}, {what}{', labels dealt out anew' if again else ''}"
+            explained, linear, trained = (
+                100 * np.mean([one[2][k] for one in mine]) for k in ("explained", "linear", "trained")
+            )
+            row = [f"{name}: {architecture}", f"{explained:.1f} ({linear:.1f})", f"{trained:.0f}"]
+            for column in columns:
+                if column not in mine[0][2]:
+                    row.append("")
+                    continue
+                own, other = ([one[place][column] for one in mine if one[place]] for place in (2, 3))
+                is_claim = column in TITLES
+                text = mean_of(own, [one[1] for one in mine]) if is_claim else f"{100 * np.mean(own):.0f}"
+                row.append(text + (f" ({100 * np.mean(other):{'.1f' if is_claim else '.0f'}})" if other else ""))
+            number = f"{len(mine)} of {people} cohorts" if again else str(people)
+            lines.append("| " + " | ".join([*row, number]) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def mean_of(values: list[float], cohort: list[int]) -> str:
+    """Percent and its standard error over cohorts; binomial where a cohort counts once."""
+    from bids_app.planning.power import share_error
+
+    p, cohorts = float(np.mean(values)), len(set(cohort))
+    error = share_error(p, cohorts)
+    if len(cohort) > cohorts:
+        each = [np.mean([v for v, c in zip(values, cohort, strict=True) if c == one]) for one in set(cohort)]
+        error = float(np.std(each, ddof=1) / np.sqrt(cohorts))
+    return f"{100 * p:.1f} ± {100 * error:.1f}"
+
+
+def judge_all(args: argparse.Namespace, pool: Pool) -> None:
+    """Judge all files of ``--studies``, print the table and write it where asked."""
+    from calibration import write_page
+    from tqdm import tqdm
+
+    jobs = []
+    for cell in args.cells:
+        again = range(1, args.relabel + 1) if cell == "conv-null" else ()
+        for file in sorted(args.studies.glob(f"{cell}-*.npz")):
+            jobs += [(cell, int(file.stem.rpartition("-")[2]), file, relabel) for relabel in (0, *again)]
+    judged = list(tqdm(pool.imap_unordered(judge_one, jobs), total=len(jobs), unit="study", disable=None))
+    text = table(judged)
+    print(text)
+    if args.write:
+        write_page(args.write, text, "networks")
+
+
+def train(args: argparse.Namespace, pool: Pool) -> None:
+    """Train the studies that are not there."""
+    if not args.maps.exists():
+        prepare(args.bank, args.maps)
+    args.studies.mkdir(parents=True, exist_ok=True)
+    deadline, jobs = time.time() + 60 * args.minutes, []
+    for turn in range(args.first, args.first + args.turns):
+        for cell in args.cells:
+            share = CELLS[cell][2]
+            numbers = range(turn * share, (turn + 1) * share)
+            jobs += [(cell, n, args.maps, args.studies, args.device, deadline) for n in numbers]
+    jobs = [job for job in jobs if not (args.studies / f"{job[0]}-{job[1]:04d}.npz").exists()]
+    for line in pool.imap_unordered(train_one, jobs):
+        if line:
+            print(line, flush=True)
+
+
+def main() -> None:
+    """Train what is asked for, or judge what was trained."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--train", action="store_true", help="train networks; without, judge and print tables")
+    parser.add_argument("--studies", type=Path, default=Path("work/networks"), help="folder of trained studies")
+    parser.add_argument("--bank", type=Path, default=Path("work/bank.npz"), help="made by tools/planning_bank.py")
+    parser.add_argument("--maps", type=Path, default=Path("work/networks-maps.npz"), help="made from --bank if absent")
+    parser.add_argument("--cells", nargs="+", default=list(CELLS), choices=list(CELLS))
+    parser.add_argument("--turns", type=int, default=100, help="how many times all cells are gone through")
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--minutes", type=float, default=np.inf, help="start no study after so long")
+    parser.add_argument("--first", type=int, default=0, help="number of the first turn")
+    parser.add_argument("--relabel", type=int, default=20, help="null studies of each cohort of conv-null")
+    parser.add_argument("--write", type=Path, help="page with the marks <!-- networks --> and <!-- end -->")
+    args = parser.parse_args()
+    # Read by the workers, which start afresh: one thread each.
+    os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    with get_context("spawn").Pool(args.processes) as pool:
+        if args.train:
+            train(args, pool)
+        else:
+            judge_all(args, pool)
+
+
+if __name__ == "__main__":
+    main()
