@@ -184,7 +184,7 @@ def open_figure(layout: Layout, *, colourbar: bool = False, width_px: int = 1400
             middle[axis] = stop
             mm = (layout.affine @ np.append(middle, 1.0))[axis]
             x, y = column * width, row * height
-            axes.text(x + 5, y + height - 4, f"{_LETTER[axis]} = {mm:.0f}".replace("-", "−"), va="bottom", **style)
+            axes.text(x + 5, y + height - 4, f"{_LETTER[axis]} = {round(mm)}".replace("-", "−"), va="bottom", **style)
             if plane != "sagittal":
                 axes.text(x + 5, y + 4, "L", va="top", fontweight="bold", **style)
                 axes.text(x + width - 5, y + 4, "R", va="top", ha="right", fontweight="bold", **style)

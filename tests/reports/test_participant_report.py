@@ -2,15 +2,16 @@
 
 import re
 
+import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from sample_scans import draw_page, write_scan
+from sample_scans import SHAPE, draw_page, image, template, write_scan
 
 from bids_app.errors import NoInputError
 from bids_app.reports.participant import build_participant_report
-from bids_app.reports.participant_figures import make_scan_figures
+from bids_app.reports.participant_figures import draw_jacobian, make_scan_figures
 from bids_app.reports.scan_outputs import find_scans
 from bids_app.reports.scan_summary import scan_summary
 
@@ -75,6 +76,27 @@ def test_without_template_and_jacobian_the_rest_is_there(tmp_path):
     (scan,) = find_scans(tmp_path, "sub-01")
     made = {path.name.split("_desc-")[1].split("_")[0] for path in make_scan_figures(scan, None)}
     assert made == KINDS - {"normalisation", "jacobian"}
+
+
+def test_volumes_are_drawn_over_that_of_the_whole_brain(tmp_path):
+    """A small and a large head of one shape look alike; what is a third smaller on one side is brown, larger purple."""
+    write_scan(tmp_path, "01")
+    (scan,) = find_scans(tmp_path, "sub-01")
+    across = np.arange(SHAPE[0])[:, None, None]
+    uneven = np.where(across < 15, 0.6, np.where(across > 25, 1.7, 1))
+
+    def picture(determinant):
+        file = tmp_path / "jacobian.nii.gz"
+        nib.save(image(np.broadcast_to(determinant, SHAPE).astype(np.float32)), file)
+        with Image.open(draw_jacobian(scan, file, template())) as drawn:
+            return np.asarray(drawn.convert("RGB")).astype(int)[:-70]  # without the colours' scale
+
+    small, large, sides = (picture(d) for d in (0.5, 2.0, 0.5 * uneven))
+    np.testing.assert_array_equal(small, large)
+    red, blue = sides[..., 0], sides[..., 2]
+    assert (red - blue > 60).sum() > 1000  # brown
+    assert (blue - red > 30).sum() > 1000  # purple
+    assert (np.abs(small[..., 0] - small[..., 2]) < 10).all()
 
 
 def test_a_second_page_has_the_same_scans(tmp_path):
