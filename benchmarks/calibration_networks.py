@@ -123,6 +123,8 @@ def train_study(cell: str, number: int, maps: dict[str, np.ndarray], device: str
 def read_trained(file: Path, cell: str, number: int, relabel: int = 0) -> tuple[Study, dict[str, float]]:
     """The study of a file of ``--train``, and the shares of variance explained and of networks given an epoch.
 
+    Explained by the network, by the linear path with its prior, and by ordinary principal components.
+
     Groups are dealt out anew within the folds where ``relabel`` is not 0: the networks were told nothing of the groups
     but how many of each a fold has.
     """
@@ -140,7 +142,8 @@ def read_trained(file: Path, cell: str, number: int, relabel: int = 0) -> tuple[
     questions = build_questions(table, design_of(scenario))
     sums = arrays["observed"], arrays["reconstructed"]
     study = build_study(table[["participant_id"]], bank.regions, questions, arrays, sums[0], sums)
-    shares = {"explained": arrays["ev_ae"].mean(), "linear": arrays["ev_linear"].mean()}
+    models = {"explained": "ev_ae", "linear": "ev_linear", "ordinary": "ev_pca"}
+    shares = {name: float(arrays[key].mean()) for name, key in models.items()}
     return study, shares | {"trained": float((arrays["epochs"] > 0).mean())}
 
 
@@ -163,8 +166,9 @@ def table(judged: list[tuple]) -> str:
 
     heads = ["separation", "beats covariates", "regions kept", "single regions", "regions found", "kept"]
     columns = [*TITLES, "planted differ", "planted kept"]
-    lines = ["| cohort, latents | variance explained | folds trained | " + " | ".join(heads) + " | studies |"]
-    lines.append("|" + "---|" * (len(heads) + 4))
+    models = ["variance explained", "by its linear path", "by ordinary components", "folds trained"]
+    lines = ["| cohort, latents | " + " | ".join([*models, *heads]) + " | studies |"]
+    lines.append("|" + "---|" * (len(models) + len(heads) + 2))
     for cell, (architecture, scenario, _) in CELLS.items():
         for again in (False, True):
             mine = [one for one in judged if one[0] == cell and (one[3] is None) == again]
@@ -173,10 +177,10 @@ def table(judged: list[tuple]) -> str:
             people = len({number for _, number, *_ in mine})
             what = f"{scenario.effect_sd:g} SD {scenario.pattern}" if scenario.effect_sd else f"SD {scenario.spread:g}"
             name = f"{' + '.join(map(str, scenario.sizes))}, {what}{', labels dealt out anew' if again else ''}"
-            explained, linear, trained = (
-                100 * np.mean([one[2][k] for one in mine]) for k in ("explained", "linear", "trained")
-            )
-            row = [f"{name}: {architecture}", f"{explained:.1f} ({linear:.1f})", f"{trained:.0f}"]
+            shares = [
+                100 * np.mean([one[2][k] for one in mine]) for k in ("explained", "linear", "ordinary", "trained")
+            ]
+            row = [f"{name}: {architecture}", *(f"{share:.0f}" for share in shares)]
             for column in columns:
                 if column not in mine[0][2]:
                     row.append("")

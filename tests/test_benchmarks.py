@@ -110,6 +110,7 @@ def trained(tmp_path, monkeypatch):
         "fold": study.fold,
         "ev_ae": 1 - study.error,
         "ev_linear": 1 - study.error,
+        "ev_pca": 1 - study.error,
         "epochs": np.zeros(40),
         "observed": study.observed,
         "reconstructed": study.reconstructed,
@@ -126,7 +127,7 @@ def test_the_file_of_a_study_is_judged_as_the_study(trained):
     np.testing.assert_allclose(read.reconstructed, study.reconstructed, rtol=1e-5)
     assert [c.y.tolist() for c in read.contrasts] == [c.y.tolist() for c in study.contrasts]
     explained = float(1 - study.error.mean())
-    assert shares == pytest.approx({"explained": explained, "linear": explained, "trained": 0})
+    assert shares == pytest.approx({"trained": 0} | dict.fromkeys(("explained", "linear", "ordinary"), explained))
     assert judge(read, number, scenario) == pytest.approx(simulate(number, scenario))
 
 
