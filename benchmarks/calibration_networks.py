@@ -150,13 +150,13 @@ def read_trained(file: Path, cell: str, number: int, relabel: int = 0) -> tuple[
 def judge_one(job: tuple) -> tuple[str, int, dict[str, float], dict[str, float] | None]:
     """What is supported of a trained study, and of the linear path of the same cohort (as labelled at first)."""
     cell, number, file, relabel = job
-    from bids_app.planning.power import judge, simulate  # not needed, and slow, where networks are trained
+    from bids_app.planning.power import judge_study, simulate  # not needed, and slow, where networks are trained
 
     warnings.simplefilter("ignore")
 
     scenario = CELLS[cell][1]
     study, shares = read_trained(file, cell, number, relabel)
-    found = judge(study, number + 100_000 * relabel, scenario) | shares
+    found = judge_study(study, number + 100_000 * relabel, scenario) | shares
     return cell, number, found, None if relabel else simulate(number, scenario)
 
 

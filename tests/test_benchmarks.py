@@ -18,7 +18,7 @@ import scale
 import session_memory
 
 from bids_app.planning.bank import Scenario, build, draw_study, load_bank
-from bids_app.planning.power import judge, simulate
+from bids_app.planning.power import judge_study, simulate
 
 
 def test_a_line_with_an_intercept_each_group_is_that_of_least_squares():
@@ -128,7 +128,7 @@ def test_the_file_of_a_study_is_judged_as_the_study(trained):
     assert [c.y.tolist() for c in read.contrasts] == [c.y.tolist() for c in study.contrasts]
     explained = float(1 - study.error.mean())
     assert shares == pytest.approx({"trained": 0} | dict.fromkeys(("explained", "linear", "ordinary"), explained))
-    assert judge(read, number, scenario) == pytest.approx(simulate(number, scenario))
+    assert judge_study(read, number, scenario) == pytest.approx(simulate(number, scenario))
 
 
 def test_labels_are_dealt_out_anew_within_folds(trained):

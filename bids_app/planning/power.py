@@ -58,10 +58,10 @@ def simulate(number: int, scenario: Scenario) -> dict[str, float]:
     """
     bank = load_bank()
     table, maps = draw_study(bank, number, scenario)
-    return judge(build(bank, scenario, table, maps, number), number, scenario)
+    return judge_study(build(bank, scenario, table, maps, number), number, scenario)
 
 
-def judge(study: Study, number: int, scenario: Scenario) -> dict[str, float]:
+def judge_study(study: Study, number: int, scenario: Scenario) -> dict[str, float]:
     """What is supported of a study, from its latents to the verdicts; returns what `simulate` returns."""
     logging.getLogger("latentatlas").setLevel(logging.ERROR)
     bank = load_bank()
