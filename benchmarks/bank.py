@@ -56,10 +56,15 @@ def pick(rng, bank: dict, pattern: str, loss: float) -> np.ndarray:
 def deviations(bank: dict) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What the coordinates of the planner's bank span.
 
+    Parameters
+    ----------
+    bank : dict
+        Of `read_bank`: N maps of V voxels, R regions.
+
     Returns
     -------
     centre : (V,) array
-        Mean smoothed map.
+        Mean smoothed map, ml of grey matter per ml, as the deviations are.
     everything : (N + 4, V) array
         Deviations of the maps from it, the loss of each of ``PATTERNS`` that lowers its regions by a standard
         deviation, and the map of standard deviations.

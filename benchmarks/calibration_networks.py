@@ -21,8 +21,10 @@ import warnings
 from multiprocessing import get_context
 from multiprocessing.pool import Pool
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from scipy import sparse
 
 from bids_app.group.study import Study, build_questions, build_study
@@ -33,16 +35,58 @@ from bids_app.model.regions import sum_regions
 from bids_app.model.volumes import Volumes
 from bids_app.planning.bank import FOLDS, Scenario, design_of, draw_study, load_bank
 
-# How often a cell's turn comes. A network can make a difference of location out of one of spread.
+
+class Cell(NamedTuple):
+    """What is trained on which cohorts.
+
+    Attributes
+    ----------
+    latents : str
+        What they are, for the table.
+    scenario : Scenario
+    often : int
+        Studies each time its turn comes.
+    plan : dict
+        Settings of the training plan.
+    relabelled : bool
+        Whether further null studies are made of its cohorts.
+    """
+
+    latents: str
+    scenario: Scenario
+    often: int
+    plan: dict[str, Any]
+    relabelled: bool = False
+
+
+NULL, WIDE = Scenario((30, 30)), Scenario((30, 30), spread=2.0)
+SCATTERED, BOTH = Scenario((30, 30), 1.2), Scenario((30, 30), 1.2, "medial-temporal")
+CONV, PRIOR = {"architecture": "conv"}, {"max_epochs": 0}
 CELLS = {
-    "conv-wide": ("conv", Scenario((30, 30), spread=2.0), 2),
-    "conv-null": ("conv", Scenario((30, 30)), 2),
-    "conv-effect": ("conv", Scenario((30, 30), 1.2), 1),
-    "residual-wide": ("residual", Scenario((30, 30), spread=2.0), 2),
-    "residual-effect": ("residual", Scenario((30, 30), 1.2), 1),
-    "residual-both": ("residual", Scenario((30, 30), 1.2, "medial-temporal"), 1),
+    # A network could make a difference of location out of one of spread.
+    "conv-wide": Cell("conv", WIDE, 2, CONV),
+    "conv-null": Cell("conv", NULL, 2, CONV, relabelled=True),
+    "conv-effect": Cell("conv", SCATTERED, 1, CONV),
+    "residual-wide": Cell("residual", WIDE, 2, {}),
+    "residual-null": Cell("residual", NULL, 1, {}, relabelled=True),
+    "residual-effect": Cell("residual", SCATTERED, 1, {}),
+    "residual-both": Cell("residual", BOTH, 1, {}),
+    "prior-effect": Cell("linear path with its prior", SCATTERED, 1, PRIOR),
+    "prior-both": Cell("linear path with its prior", BOTH, 1, PRIOR),
 }
-KEPT = ("Z", "Zf", "fold", "ev_ae", "ev_linear", "ev_pca", "epochs", "observed", "reconstructed", "coordinates")
+KEPT = (
+    "Z",
+    "Zf",
+    "fold",
+    "ev_ae",
+    "ev_linear",
+    "ev_pca",
+    "epochs",
+    "observed",
+    "reconstructed",
+    "coordinates",
+    "prior",
+)
 
 
 def prepare(bank_file: Path, out: Path) -> None:
@@ -72,31 +116,49 @@ def prepare(bank_file: Path, out: Path) -> None:
     )
 
 
-def train_one(job: tuple) -> str:
-    """One study: draw it, train its networks, write its file. Returns a line to print."""
+def train_one(job: tuple) -> tuple[str, bool]:
+    """One study: draw it, train its networks, write its file. Returns a line to print, and whether it went well."""
     cell, number, maps_file, folder, device, deadline = job
-    began, out = time.time(), folder / f"{cell}-{number:04d}.npz"
-    if began > deadline:
-        return ""
+    before, out = time.process_time(), folder / f"{cell}-{number:04d}.npz"
+    if time.time() > deadline:
+        return "", True
     logging.getLogger("latentatlas").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
     try:
         with np.load(maps_file) as maps:
             arrays = train_study(cell, number, dict(maps), device)
     except Exception:
-        return f"{out.stem}: {traceback.format_exc(limit=4)}"
+        return f"{out.stem}: {traceback.format_exc(limit=4)}", False
     half = out.with_suffix(".partial")
     with half.open("wb") as file:
         np.savez_compressed(file, **arrays)
     half.rename(out)
     explained, linear = arrays["ev_ae"].mean(), arrays["ev_linear"].mean()
-    epochs = np.unique(arrays["epochs"]).tolist()
-    return f"{out.stem}: {time.time() - began:.0f} s, explained {explained:.3f}, linear {linear:.3f}, epochs {epochs}"
+    epochs, took = np.unique(arrays["epochs"]).tolist(), time.process_time() - before
+    line = f"{out.stem}: {took:.0f} processor s, explained {explained:.3f}, linear {linear:.3f}, epochs {epochs}"
+    return line, True
 
 
 def train_study(cell: str, number: int, maps: dict[str, np.ndarray], device: str) -> dict[str, np.ndarray]:
-    """What a real run learns of a cohort: products of the networks and regional grey matter, of ``KEPT``."""
-    architecture, scenario, _ = CELLS[cell]
+    """What a real run learns of a cohort of n people.
+
+    Parameters
+    ----------
+    cell : str
+    number : int
+        Of the study.
+    maps : dict
+        Of `prepare`.
+    device : str
+
+    Returns
+    -------
+    dict
+        ``Z`` (n, K), ``Zf`` (F, n, K), and (n,) ``fold, ev_ae, ev_linear, ev_pca, epochs`` as of
+        :func:`bids_app.model.cross_fitting.collect`; ``observed, reconstructed`` (n, R), ml; ``coordinates`` (n, D)
+        of the maps; ``prior`` (F, 2), mirror weight and smoothing in mm of the linear path of every fold.
+    """
+    scenario = CELLS[cell].scenario
     bank = load_bank()
     table, coordinates = draw_study(bank, number, scenario)
     mask = maps["mask"]
@@ -105,7 +167,7 @@ def train_study(cell: str, number: int, maps: dict[str, np.ndarray], device: str
     volumes = Volumes(data.astype(np.float16), grid, table["participant_id"].tolist(), [])
     ids = table["participant_id"].to_numpy()
     fold = split_participants(ids, FOLDS, number, table["group"].tolist())
-    plan = make_plan(ids, fold, latent_dim=scenario.latent_dim, architecture=architecture)
+    plan = make_plan(ids, fold, latent_dim=scenario.latent_dim, **CELLS[cell].plan)
     every = [
         cross_fit_one(volumes, ids, fold, held, plan, seed=number, device=device, n_threads=1)
         for held in (None, *range(FOLDS))
@@ -117,6 +179,7 @@ def train_study(cell: str, number: int, maps: dict[str, np.ndarray], device: str
     models = [fitted.model for _, fitted in every[1:]]
     arrays["observed"], arrays["reconstructed"] = sum_regions(models, volumes, fold, weights)
     arrays["coordinates"] = coordinates
+    arrays["prior"] = np.array([model.linear.prior for model in models])
     return {name: arrays[name].astype(np.float32) for name in KEPT}
 
 
@@ -128,7 +191,7 @@ def read_trained(file: Path, cell: str, number: int, relabel: int = 0) -> tuple[
     Groups are dealt out anew within the folds where ``relabel`` is not 0: the networks were told nothing of the groups
     but how many of each a fold has.
     """
-    _, scenario, _ = CELLS[cell]
+    scenario = CELLS[cell].scenario
     bank = load_bank()
     table, coordinates = draw_study(bank, number, scenario)
     with np.load(file) as stored:
@@ -154,7 +217,7 @@ def judge_one(job: tuple) -> tuple[str, int, dict[str, float], dict[str, float] 
 
     warnings.simplefilter("ignore")
 
-    scenario = CELLS[cell][1]
+    scenario = CELLS[cell].scenario
     study, shares = read_trained(file, cell, number, relabel)
     found = judge_study(study, number + 100_000 * relabel, scenario) | shares
     return cell, number, found, None if relabel else simulate(number, scenario)
@@ -169,7 +232,7 @@ def table(judged: list[tuple]) -> str:
     models = ["variance explained", "by its linear path", "by ordinary components", "folds trained"]
     lines = ["| cohort, latents | " + " | ".join([*models, *heads]) + " | studies |"]
     lines.append("|" + "---|" * (len(models) + len(heads) + 2))
-    for cell, (architecture, scenario, _) in CELLS.items():
+    for cell, (latents, scenario, *_) in CELLS.items():
         for again in (False, True):
             mine = [one for one in judged if one[0] == cell and (one[3] is None) == again]
             if not mine:
@@ -180,30 +243,30 @@ def table(judged: list[tuple]) -> str:
             shares = [
                 100 * np.mean([one[2][k] for one in mine]) for k in ("explained", "linear", "ordinary", "trained")
             ]
-            row = [f"{name}: {architecture}", *(f"{share:.0f}" for share in shares)]
+            row = [f"{name}: {latents}", *(f"{share:.0f}" for share in shares)]
             for column in columns:
                 if column not in mine[0][2]:
                     row.append("")
                     continue
                 own, other = ([one[place][column] for one in mine if one[place]] for place in (2, 3))
-                is_claim = column in TITLES
-                text = mean_of(own, [one[1] for one in mine]) if is_claim else f"{100 * np.mean(own):.0f}"
-                row.append(text + (f" ({100 * np.mean(other):{'.1f' if is_claim else '.0f'}})" if other else ""))
+                digits = 1 if column in TITLES else 0
+                text = mean_of(own, [one[1] for one in mine], digits)
+                row.append(text + (f" ({100 * np.mean(other):.{digits}f})" if other else ""))
             number = f"{len(mine)} of {people} cohorts" if again else str(people)
             lines.append("| " + " | ".join([*row, number]) + " |")
     return "\n".join(lines) + "\n"
 
 
-def mean_of(values: list[float], cohort: list[int]) -> str:
-    """Percent and its standard error over cohorts; binomial where a cohort counts once."""
+def mean_of(values: list[float], cohort: list[int], digits: int) -> str:
+    """Percent and its standard error: that of means over cohorts, and binomial where values are 0 and 1, if larger."""
     from bids_app.planning.power import share_error
 
-    p, cohorts = float(np.mean(values)), len(set(cohort))
-    error = share_error(p, cohorts)
-    if len(cohort) > cohorts:
-        each = [np.mean([v for v, c in zip(values, cohort, strict=True) if c == one]) for one in set(cohort)]
-        error = float(np.std(each, ddof=1) / np.sqrt(cohorts))
-    return f"{100 * p:.1f} ± {100 * error:.1f}"
+    p = float(np.mean(values))
+    each = pd.Series(values).groupby(cohort).mean()
+    error = float(each.std() / np.sqrt(len(each))) if len(each) > 1 else 0.0
+    if set(values) <= {0.0, 1.0}:
+        error = max(error, share_error(p, len(values)))
+    return f"{100 * p:.{digits}f} ± {100 * error:.{digits}f}"
 
 
 def judge_all(args: argparse.Namespace, pool: Pool) -> None:
@@ -212,8 +275,10 @@ def judge_all(args: argparse.Namespace, pool: Pool) -> None:
     from tqdm import tqdm
 
     jobs = []
-    for cell in args.cells:
-        again = range(1, args.relabel + 1) if cell == "conv-null" else ()
+    if args.write and (lacking := [cell for cell in CELLS if not [*args.studies.glob(f"{cell}-*.npz")]]):
+        raise SystemExit(f"nothing is written: no study of {', '.join(lacking)} in {args.studies}")
+    for cell in CELLS if args.write else args.cells:
+        again = range(1, args.relabel + 1) if CELLS[cell].relabelled else ()
         for file in sorted(args.studies.glob(f"{cell}-*.npz")):
             jobs += [(cell, int(file.stem.rpartition("-")[2]), file, relabel) for relabel in (0, *again)]
     judged = list(tqdm(pool.imap_unordered(judge_one, jobs), total=len(jobs), unit="study", disable=None))
@@ -231,13 +296,17 @@ def train(args: argparse.Namespace, pool: Pool) -> None:
     deadline, jobs = time.time() + 60 * args.minutes, []
     for turn in range(args.first, args.first + args.turns):
         for cell in args.cells:
-            share = CELLS[cell][2]
+            share = CELLS[cell].often
             numbers = range(turn * share, (turn + 1) * share)
             jobs += [(cell, n, args.maps, args.studies, args.device, deadline) for n in numbers]
     jobs = [job for job in jobs if not (args.studies / f"{job[0]}-{job[1]:04d}.npz").exists()]
-    for line in pool.imap_unordered(train_one, jobs):
+    failed = 0
+    for line, ok in pool.imap_unordered(train_one, jobs):
+        failed += not ok
         if line:
             print(line, flush=True)
+    if failed:
+        raise SystemExit(f"{failed} studies failed")
 
 
 def main() -> None:
@@ -253,7 +322,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--minutes", type=float, default=np.inf, help="start no study after so long")
     parser.add_argument("--first", type=int, default=0, help="number of the first turn")
-    parser.add_argument("--relabel", type=int, default=20, help="null studies of each cohort of conv-null")
+    parser.add_argument("--relabel", type=int, default=20, help="further null studies of each cohort of the null cells")
     parser.add_argument("--write", type=Path, help="page with the marks <!-- networks --> and <!-- end -->")
     args = parser.parse_args()
     # Read by the workers, which start afresh: one thread each.

@@ -18,7 +18,7 @@ import scale
 import session_memory
 
 from bids_app.planning.bank import Scenario, build, draw_study, load_bank
-from bids_app.planning.power import judge_study, simulate
+from bids_app.planning.power import TITLES, judge_study, share_error, simulate
 
 
 def test_a_line_with_an_intercept_each_group_is_that_of_least_squares():
@@ -100,7 +100,7 @@ def test_processor_time_and_memory_of_a_session_are_seen():
 def trained(tmp_path, monkeypatch):
     """A study of 20 + 20 whose file holds the linear path in place of a network, and its number and scenario."""
     number, scenario = 7, Scenario((20, 20), 1.2)
-    monkeypatch.setitem(calibration_networks.CELLS, "linear", ("residual", scenario, 1))
+    monkeypatch.setitem(calibration_networks.CELLS, "linear", calibration_networks.Cell("linear", scenario, 1, {}))
     bank = load_bank()
     people, coordinates = draw_study(bank, number, scenario)
     study = build(bank, scenario, people, coordinates, number)
@@ -147,3 +147,45 @@ def test_a_file_of_another_cohort_is_refused(trained):
     file, number, *_ = trained
     with pytest.raises(SystemExit, match="another one"):
         calibration_networks.read_trained(file, "linear", number + 1)
+
+
+def test_errors_of_shares_are_between_cohorts_and_never_nothing():
+    none = calibration_networks.mean_of([0.0] * 40, [*range(20)] * 2, 1)
+    assert none == f"0.0 ± {100 * share_error(0, 40):.1f}"
+    clustered = calibration_networks.mean_of([1.0, 1, 1, 0, 0, 0], [1, 1, 1, 2, 2, 2], 1)
+    assert clustered == "50.0 ± 50.0"  # two cohorts that agree with themselves
+    assert calibration_networks.mean_of([0.25, 0.75, 0.5], [1, 2, 3], 0) == f"50 ± {100 * 0.25 / np.sqrt(3):.0f}"
+    assert calibration_networks.mean_of([0.5], [1], 0) == "50 ± 0"
+
+
+def test_the_table_of_networks_has_a_row_for_each_labelling():
+    found = dict.fromkeys(TITLES, 1.0) | {"explained": 0.25, "linear": 0.4, "ordinary": 0.3, "trained": 1.0}
+    other = dict.fromkeys(TITLES, 0.0)
+    judged = [("conv-null", n, found, other) for n in range(4)]
+    judged += [("conv-null", n, found, None) for n in range(4) for _ in range(3)]
+    judged += [("conv-effect", 0, found | {"planted differ": 0.5, "planted kept": 0.25}, other | {
+        "planted differ": 0.5, "planted kept": 0.75})]  # fmt: skip
+    rows = [[cell.strip() for cell in line.strip("|").split("|")]
+            for line in calibration_networks.table(judged).splitlines()]  # fmt: skip
+    assert {len(row) for row in rows} == {len(rows[0])}
+    null, again, effect = rows[2:]
+    assert null[0] == "30 + 30, SD 1: conv"
+    assert null[1:5] == ["25", "40", "30", "100"]
+    assert null[5].startswith("100.0 ± ")
+    assert null[5].endswith(" (0.0)")
+    assert again[0] == "30 + 30, SD 1, labels dealt out anew: conv"
+    assert again[-1] == "12 of 4 cohorts"
+    assert "(" not in again[5]
+    assert effect[-3:] == ["50 ± 0 (50)", "25 ± 0 (75)", "1"]
+
+
+def test_half_a_table_is_not_written(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("<!-- networks -->\nold\n<!-- end -->\n")
+    script = Path(calibration_networks.__file__)
+    done = subprocess.run(
+        [sys.executable, script, "--studies", tmp_path, "--write", page], capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert "no study of conv-wide" in done.stderr
+    assert "old" in page.read_text()

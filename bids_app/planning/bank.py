@@ -125,7 +125,21 @@ def load_bank() -> Bank:
 
 
 def draw_study(bank: Bank, number: int, scenario: Scenario) -> tuple[pd.DataFrame, np.ndarray]:
-    """The cohort of a study: one row per participant, and the coordinates of their maps (n, D)."""
+    """The cohort of a study.
+
+    Parameters
+    ----------
+    bank : Bank
+    number : int
+        Of the study; the same number is the same cohort.
+    scenario : Scenario
+
+    Returns
+    -------
+    table : DataFrame, n rows
+    maps : ndarray of shape (n, D)
+        Coordinates, in which a map is a deviation from the bank's mean map (ml per ml).
+    """
     return draw(bank, scenario, np.random.default_rng([number, *map(ord, repr(scenario))]))
 
 
@@ -178,6 +192,6 @@ def build(bank: Bank, scenario: Scenario, table: pd.DataFrame, maps: np.ndarray,
 
 
 def design_of(scenario: Scenario) -> Design:
-    """What is asked about a cohort of `draw`."""
+    """What is asked about a cohort of `draw`: its groups, with age, sex, head size and further covariates removed."""
     covariates = (*COVARIATES, *(f"covariate{number + 1}" for number in range(scenario.covariates)))
     return Design("group", (), covariates, "site" if scenario.sites > 1 else None)

@@ -62,7 +62,21 @@ def simulate(number: int, scenario: Scenario) -> dict[str, float]:
 
 
 def judge_study(study: Study, number: int, scenario: Scenario) -> dict[str, float]:
-    """What is supported of a study, from its latents to the verdicts; returns what `simulate` returns."""
+    """What is supported of a study, from its latents to the verdicts.
+
+    Parameters
+    ----------
+    study : Study
+        Of a cohort that was drawn for the scenario.
+    number : int
+        Seed of permutations and bootstraps.
+    scenario : Scenario
+
+    Returns
+    -------
+    dict
+        As of `simulate`.
+    """
     logging.getLogger("latentatlas").setLevel(logging.ERROR)
     bank = load_bank()
     settings = AnalysisSettings(PERMUTATIONS, seed=number, n_rank_samples=5, n_interval_samples=200)

@@ -133,8 +133,8 @@ def _draw_jacobian(scan: ScanOutputs, image: nib.Nifti1Image, template: Template
     inside = in_ras(on_grid(template.mask, image, order=0))[0] > 0.5 if template else data > 0
     layout = plan_layout(inside, affine, columns=7, pixel=1.0)
     figure, axes, colours = open_figure(layout, colourbar=True)
-    # The template is larger than most heads: without the overall size everything would be one colour. The logarithm
-    # makes halving and doubling equally strong colours.
+    # The template is larger than most heads: unless divided by the overall size, most would be one colour. The
+    # logarithm makes halving and doubling equally strong colours.
     overall = max(float(np.median(data[inside])), 1e-6) if inside.any() else 1.0
     logs = np.log2(np.clip(data / overall, 1e-6, None))
     norm = Normalize(-np.log2(JACOBIAN_LIMIT), np.log2(JACOBIAN_LIMIT))
@@ -148,8 +148,8 @@ def _draw_jacobian(scan: ScanOutputs, image: nib.Nifti1Image, template: Template
     ticks = [0.5, 0.71, 1.0, 1.41, 2.0]
     bar.set_ticks([np.log2(tick) for tick in ticks], labels=["½", "0.71", "1", "1.41", "2"])
     bar.set_label(
-        f"volume here / volume in the template, over its median of {overall:.2f} (log scale): brown smaller, "
-        "purple larger",
+        f"volume here / volume in the template, relative to the brain's median of {overall:.2f} (log scale): "
+        "brown smaller, purple larger",
         fontsize=9,
     )
     return save_png(figure, scan.figure("jacobian", ".png"))

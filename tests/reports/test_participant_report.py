@@ -79,7 +79,7 @@ def test_without_template_and_jacobian_the_rest_is_there(tmp_path):
 
 
 def test_volumes_are_drawn_over_that_of_the_whole_brain(tmp_path):
-    """A small and a large head of one shape look alike; what is a third smaller on one side is brown, larger purple."""
+    """A small and a large head of one shape look alike; what is smaller on one side is brown, larger purple."""
     write_scan(tmp_path, "01")
     (scan,) = find_scans(tmp_path, "sub-01")
     across = np.arange(SHAPE[0])[:, None, None]
