@@ -30,6 +30,7 @@ from scipy import sparse
 from bids_app.group.study import Study, build_questions, build_study
 from bids_app.model.cross_fitting import collect, cross_fit_one, split_participants
 from bids_app.model.grid import Grid, Sampling
+from bids_app.model.linear_model import MIRROR_WEIGHTS, SMOOTHING
 from bids_app.model.plan import make_plan
 from bids_app.model.regions import sum_regions
 from bids_app.model.volumes import Volumes
@@ -284,6 +285,10 @@ def judge_all(args: argparse.Namespace, pool: Pool) -> None:
     judged = list(tqdm(pool.imap_unordered(judge_one, jobs), total=len(jobs), unit="study", disable=None))
     text = table(judged)
     print(text)
+    priors = [np.load(file)["prior"] for file in sorted(args.studies.glob("prior-*.npz"))]
+    if priors:
+        strongest = np.mean(np.concatenate(priors) == (MIRROR_WEIGHTS[-1], SMOOTHING[-1]), axis=0)
+        print(f"folds with the strongest prior: symmetry {strongest[0]:.0%}, smoothing {strongest[1]:.0%}")
     if args.write:
         write_page(args.write, text, "networks")
 
