@@ -1,4 +1,4 @@
-"""Claims of studies whose latents come from trained networks, beside those of the linear path on the same cohorts.
+"""Claims of studies whose latents come from trained networks, beside those of principal components.
 
     python benchmarks/calibration_networks.py --train --processes 2 [--device cuda] [--minutes 9]
     python benchmarks/calibration_networks.py [--write docs/verdicts.md]
@@ -25,14 +25,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
 
 from bids_app.group.study import Study, build_questions, build_study
 from bids_app.model.cross_fitting import collect, cross_fit_one, split_participants
 from bids_app.model.grid import Grid, Sampling
 from bids_app.model.linear_model import MIRROR_WEIGHTS, SMOOTHING
 from bids_app.model.plan import make_plan
-from bids_app.model.regions import sum_regions
+from bids_app.model.regions import region_weights, sum_regions
 from bids_app.model.volumes import Volumes
 from bids_app.planning.bank import FOLDS, Scenario, design_of, draw_study, load_bank
 
@@ -92,7 +91,7 @@ KEPT = (
 
 def prepare(bank_file: Path, out: Path) -> None:
     """Write the voxels of the coordinates of ``bids_app/planning/bank.npz``, and where they lie."""
-    from bank import VOXEL_ML, deviations, read_bank, region_sums
+    from bank import deviations, read_bank, region_sums
 
     from bids_app.simulate.anatomy import load_anatomy
     from bids_app.simulate.map_dataset import map_affine
@@ -111,8 +110,7 @@ def prepare(bank_file: Path, out: Path) -> None:
         basis=basis.astype(np.float16),
         centre=centre.astype(np.float32),
         mask=bank["mask"],
-        member=bank["member"],
-        voxel_ml=VOXEL_ML,
+        labels=bank["labels"],
         affine=map_affine(load_anatomy(step=2), 4.0),
     )
 
@@ -174,9 +172,7 @@ def train_study(cell: str, number: int, maps: dict[str, np.ndarray], device: str
         for held in (None, *range(FOLDS))
     ]
     arrays = collect(every[0][0], [products for products, _ in every[1:]])
-    inside = np.flatnonzero(maps["member"] >= 0)
-    ml = np.full(len(inside), float(maps["voxel_ml"]))
-    weights = sparse.csr_array((ml, (inside, maps["member"][inside])), shape=(len(mask[mask]), len(bank.regions)))
+    weights = region_weights(grid, maps["labels"], bank.regions["index"].to_numpy())
     models = [fitted.model for _, fitted in every[1:]]
     arrays["observed"], arrays["reconstructed"] = sum_regions(models, volumes, fold, weights)
     arrays["coordinates"] = coordinates
@@ -212,12 +208,11 @@ def read_trained(file: Path, cell: str, number: int, relabel: int = 0) -> tuple[
 
 
 def judge_one(job: tuple) -> tuple[str, int, dict[str, float], dict[str, float] | None]:
-    """What is supported of a trained study, and of the linear path of the same cohort (as labelled at first)."""
+    """What is supported of a trained study, and of principal components of the same cohort (as labelled at first)."""
     cell, number, file, relabel = job
     from bids_app.planning.power import judge_study, simulate  # not needed, and slow, where networks are trained
 
     warnings.simplefilter("ignore")
-
     scenario = CELLS[cell].scenario
     study, shares = read_trained(file, cell, number, relabel)
     found = judge_study(study, number + 100_000 * relabel, scenario) | shares
@@ -225,7 +220,7 @@ def judge_one(job: tuple) -> tuple[str, int, dict[str, float], dict[str, float] 
 
 
 def table(judged: list[tuple]) -> str:
-    """Markdown: percent of studies in which a claim is supported; that of the linear path in brackets."""
+    """Markdown: percent of studies in which a claim is supported; that of principal components in brackets."""
     from bids_app.planning.power import TITLES
 
     heads = ["separation", "beats covariates", "regions kept", "single regions", "regions found", "kept"]
