@@ -23,8 +23,8 @@ import numpy as np
 import pandas as pd
 from references import VENTRICLES, dice, find_scans, fit_line, p_value, read_canonical, read_reference, scanner
 
-from bids_app.participant._grid import bounding_box
 from bids_app.simulate import planted
+from bids_app.space.boxes import bounding_box
 
 # Beginning of the AAL2 names -> DLMUSE labels, right and left.
 STRUCTURES = {

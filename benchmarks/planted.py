@@ -40,8 +40,8 @@ def plant(scan: np.ndarray, mask: np.ndarray, reference: Reference, mm: float, s
 
     Scans have the shape of the one given.
     """
-    from bids_app.participant._grid import bounding_box
     from bids_app.simulate import planted
+    from bids_app.space.boxes import bounding_box
 
     box = bounding_box(mask, 3)  # fine voxels of the whole head would take minutes
     ventricles, spared = (np.isin(reference.labels[box], ids) for ids in (VENTRICLES, DEEP_GREY))

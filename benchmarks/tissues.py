@@ -86,7 +86,7 @@ def amap(case: Case, start: np.ndarray) -> np.ndarray:
     """Grey-matter fraction by AMAP, started from the largest of the fractions ``start``."""
     import cat_surf
 
-    from bids_app.participant._grid import bounding_box
+    from bids_app.space.boxes import bounding_box
 
     inside = np.asarray(case.mask.dataobj) > 0
     box = bounding_box(inside, 3)

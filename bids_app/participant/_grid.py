@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import nibabel as nib
 import numpy as np
-from scipy import ndimage
 from scipy.interpolate import CubicSpline, make_interp_spline
 
 LONG_NECK_MM = 140.0  # in the field of view below the brain; heads have some 50 to 100
@@ -17,13 +16,6 @@ def below_the_head(brain: np.ndarray, height_mm: float) -> int:
     if filled.size == 0 or filled[0] * height_mm < LONG_NECK_MM:
         return 0
     return int(filled[0] - round(KEPT_NECK_MM / height_mm))
-
-
-def bounding_box(mask: np.ndarray, margin: int | np.ndarray = 1) -> tuple[slice, ...]:
-    """Slices round the voxels of a mask (not empty), with ``margin`` more voxels on each side where there are any."""
-    found = ndimage.find_objects(mask.view(np.uint8) if mask.dtype == bool else mask.astype(np.uint8))[0]
-    margins = np.broadcast_to(margin, mask.ndim)
-    return tuple(slice(max(0, s.start - int(m)), s.stop + int(m)) for s, m in zip(found, margins, strict=True))
 
 
 def fine_factors(zooms: np.ndarray) -> np.ndarray:

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from bids_app.participant._grid import block_mean, bounding_box, fine_factors
+from bids_app.participant._grid import block_mean, fine_factors
 from bids_app.schema.units import FWHM_TO_SIGMA
+from bids_app.space.boxes import bounding_box
 
 PURE = 0.9  # of a voxel: its intensity is that of the tissue
 TRIM = 0.1  # of white matter less the darkest: farther from the level of grey matter is a mixel that a map calls grey

@@ -19,9 +19,10 @@ import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
-from bids_app.participant._grid import block_mean, bounding_box, fine_factors
+from bids_app.participant._grid import block_mean, fine_factors
 from bids_app.participant.tissue import Tissues
 from bids_app.schema.units import MAD_TO_SD
+from bids_app.space.boxes import bounding_box
 
 TISSUES = ("csf", "gm", "wm")
 HEAD = 0.1  # of white matter: brighter is head, but for specks of noise

@@ -11,7 +11,8 @@ import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
-from bids_app.participant._grid import block_mean, bounding_box, interpolate
+from bids_app.participant._grid import block_mean, interpolate
+from bids_app.space.boxes import bounding_box
 
 WORKING_MM = 2.0  # coarse enough for noise to average out, fine enough for the shell
 SHELL_MM, LOOK_MM = 6, 5  # how deep the shell may reach, and how far further in the fluid may lie

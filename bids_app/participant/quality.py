@@ -10,7 +10,6 @@ import numpy as np
 from scipy import ndimage
 
 from bids_app.participant._ants import total_volume, voxel_volume
-from bids_app.participant._grid import bounding_box
 from bids_app.participant.agreement import MARGIN_MM, measure_agreement
 from bids_app.participant.image_quality import measure_image
 from bids_app.participant.modulate import Modulated
@@ -18,6 +17,7 @@ from bids_app.participant.tissue import Tissues
 from bids_app.schema.limits import NEVER, RULES
 from bids_app.schema.units import MAD_TO_SD
 from bids_app.space.asymmetry import measure_sides
+from bids_app.space.boxes import bounding_box
 from bids_app.space.templates import Template
 
 

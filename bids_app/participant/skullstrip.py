@@ -13,8 +13,9 @@ from scipy import ndimage
 
 from bids_app.errors import ScanError
 from bids_app.participant._ants import image_like, voxel_volume
-from bids_app.participant._grid import below_the_head, block_mean, bounding_box, coarse_affine, interpolate
+from bids_app.participant._grid import below_the_head, block_mean, coarse_affine, interpolate
 from bids_app.participant.membranes import trim_membranes
+from bids_app.space.boxes import bounding_box
 
 logger = logging.getLogger("latentatlas")
 

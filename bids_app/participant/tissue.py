@@ -14,9 +14,10 @@ import numpy as np
 
 from bids_app.errors import ScanError
 from bids_app.participant._ants import image_like
-from bids_app.participant._grid import block_mean, bounding_box
+from bids_app.participant._grid import block_mean
 from bids_app.participant.hypointensities import give_back
 from bids_app.participant.partial_volume import WM, Mixture, Priors, Settings, in_place
+from bids_app.space.boxes import bounding_box
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from the template's own contrast.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import nibabel as nib
@@ -14,7 +15,8 @@ import numpy as np
 from scipy import ndimage
 
 from bids_app.space.aal import bundled_aal2
-from bids_app.space.colin27 import sample_labels
+from bids_app.space.boxes import bounding_box
+from bids_app.space.colin27 import load_displacement, sample_labels
 
 # Structure -> how many of AAL and its mirror image must agree, and by how many mm that is still too wide: AAL draws the
 # thalamus too narrow, the putamen and the caudate too wide.
@@ -72,9 +74,11 @@ class _Regions:
     @classmethod
     def on(cls, shape: tuple[int, ...], affine: np.ndarray) -> _Regions:
         labels, table, _ = bundled_aal2()
-        mirrored = np.diag([-1.0, 1, 1, 1]) @ affine
-        sides = sample_labels(labels, shape, affine), sample_labels(labels, shape, mirrored)
-        return cls(sides, dict(zip(table["name"], table["index"], strict=True)))
+        mirror = np.diag([-1.0, 1, 1, 1]) @ affine
+        load_displacement()  # once, for both
+        with ThreadPoolExecutor(2) as pool:
+            drawn, mirrored = pool.map(lambda grid: sample_labels(labels, shape, grid), (affine, mirror))
+        return cls((drawn, mirrored), dict(zip(table["name"], table["index"], strict=True)))
 
     def both(self, name: str) -> list[int]:
         """Labels of a structure, left and right."""
@@ -111,7 +115,8 @@ def _ventricle_walls(
 def _depth(mask: np.ndarray, zooms: np.ndarray) -> np.ndarray:
     """Way from every voxel of a mask to the nearest one outside, mm; measured in the mask's bounding box only."""
     depth = np.zeros(mask.shape)
-    for box in _box(mask, 1):
+    if mask.any():
+        box = bounding_box(mask)
         depth[box] = ndimage.distance_transform_edt(mask[box], sampling=zooms)
     return depth
 
@@ -119,12 +124,7 @@ def _depth(mask: np.ndarray, zooms: np.ndarray) -> np.ndarray:
 def _within(mask: np.ndarray, mm: float, zooms: np.ndarray) -> np.ndarray:
     """Voxels less than ``mm`` away from a mask."""
     near = np.zeros(mask.shape, bool)
-    for box in _box(mask, int(np.ceil(mm / zooms.min()))):
+    if mask.any():
+        box = bounding_box(mask, int(np.ceil(mm / zooms.min())))
         near[box] = ndimage.distance_transform_edt(~mask[box], sampling=zooms) < mm
     return near
-
-
-def _box(mask: np.ndarray, margin: int) -> list[tuple[slice, ...]]:
-    """Bounding box of a mask with so many more voxels on every side; none of an empty mask."""
-    found = ndimage.find_objects(mask.astype(np.uint8))
-    return [tuple(slice(max(0, s.start - margin), s.stop + margin) for s in box) for box in found]

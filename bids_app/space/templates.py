@@ -14,10 +14,13 @@ from numpy.typing import DTypeLike
 from scipy import ndimage
 
 from bids_app.errors import ConfigError
+from bids_app.space.boxes import bounding_box
 from bids_app.space.deep_grey import deep_grey
 from bids_app.space.template_sources import BUNDLED, load_bundled, load_templateflow, parse_name
 
 from ..schema.units import FWHM_TO_SIGMA
+
+BLUR_REACH = 4.0  # standard deviations
 
 
 @dataclass(frozen=True)
@@ -232,7 +235,11 @@ def _to_grid(data: np.ndarray, source: np.ndarray, target: np.ndarray, shape: tu
     new = np.linalg.norm(target[:3, :3], axis=0)
     sigma = np.sqrt(np.maximum(new**2 - old**2, 0)) * FWHM_TO_SIGMA / old
     if np.any(sigma > 0):
-        data = ndimage.gaussian_filter(data, sigma, mode="constant")
+        # What lies around the brain is empty, and more than half of a template.
+        box = bounding_box(data != 0, np.ceil(BLUR_REACH * sigma).astype(int))
+        blurred = np.zeros_like(data)
+        blurred[box] = ndimage.gaussian_filter(data[box], sigma, mode="constant", truncate=BLUR_REACH)
+        data = blurred
     matrix = np.linalg.inv(source) @ target
     if np.allclose(matrix, np.eye(4), atol=1e-6) and tuple(shape) == data.shape:
         return data

@@ -38,7 +38,7 @@ def test_a_known_shrinkage_is_found_and_repeats_exactly(moved, tmp_path):
 
     inside = np.asarray(template.mask.dataobj) > 0
     inner = ndimage.binary_erosion(inside, iterations=3)
-    determinant = transforms.jacobian(template.t1w, runs[0].forward, tmp_path).get_fdata()
+    determinant = transforms.jacobian(template.t1w, runs[0].forward).get_fdata()
     assert determinant[inner].mean() == pytest.approx(0.9**3, rel=0.05)
     warped = transforms.warp(mask, template.t1w, runs[0].forward, "nearest").get_fdata() > 0
     assert 2 * (warped & inside).sum() / (warped.sum() + inside.sum()) > 0.97

@@ -7,8 +7,8 @@ from scipy import ndimage
 
 from bids_app.participant import bias, inputs, normalize, skullstrip, tissue, transforms
 from bids_app.participant._ants import image_like
-from bids_app.participant._grid import bounding_box
 from bids_app.simulate import planted
+from bids_app.space.boxes import bounding_box
 from bids_app.space.templates import get_template
 
 pytestmark = pytest.mark.real

@@ -13,9 +13,9 @@ import numpy as np
 
 from bids_app.errors import ScanError
 from bids_app.participant._ants import image_like, scratch, to_ants
-from bids_app.participant._grid import bounding_box
 from bids_app.participant.hypointensities import give_back
 from bids_app.participant.tissue import Tissues
+from bids_app.space.boxes import bounding_box
 
 PRIOR_WEIGHT = 0.25
 FIELD = "[0.2,1x1x1]"  # strength of the random field, its neighbourhood in voxels
