@@ -7,8 +7,9 @@ through the program's own brain mask, bias correction and registration; then its
 widened, its closed sulci opened, its white matter darkened, noise added and contrast taken away, and the tissues are
 measured again: with the same priors, or with ``--register`` after a registration of the changed scan.
 
-Slopes are measured change over planted change in ml; the others are the change of grey and white matter in percent,
-where there should be none.
+Slopes are measured change over planted change in ml; others are the change of grey and white matter in percent, where
+there should be none. The last scan is painted anew on the same anatomy, so that its volumes are known: the ratio is
+that of grey matter.
 """
 
 from __future__ import annotations
@@ -28,11 +29,15 @@ from tqdm import tqdm
 
 @dataclass(frozen=True)
 class Case:
-    """A changed scan, and the planted change of fluid, grey and white matter in ml; None where nothing is lost."""
+    """A changed scan, and the planted change of fluid, grey and white matter in ml; None where nothing is lost.
+
+    ``volumes`` are those that a painted scan holds.
+    """
 
     name: str
     scan: np.ndarray
-    change: np.ndarray | None
+    change: np.ndarray | None = None
+    volumes: np.ndarray | None = None
 
 
 def plant(scan: np.ndarray, mask: np.ndarray, reference: Reference, mm: float, seed: int = 1):
@@ -74,7 +79,9 @@ def plant(scan: np.ndarray, mask: np.ndarray, reference: Reference, mm: float, s
         "noise of 3 %": brain.scan + noise,
         "contrast 20 % lower": 0.8 * brain.scan + 0.2 * white * mask,
     }
-    return made + [Case(name, whole(changed), None) for name, changed in kept.items()], brain
+    made += [Case(name, whole(changed)) for name, changed in kept.items()]
+    anew, voxels = planted.painted(brain, noise=0.03, texture=0.15, seed=seed)
+    return [*made, Case("painted anew", whole(anew), volumes=voxels * brain.mm**3 * planted.FINE**3 / 1000)], brain
 
 
 def measure(scan: Scan, work: Path, again: bool) -> dict:
@@ -104,7 +111,12 @@ def measure(scan: Scan, work: Path, again: bool) -> dict:
     before, results = volumes(corrected, priors), {}
     for number, case in enumerate(cases):
         image = image_like(case.scan, corrected)
-        change = volumes(image, priors_of(image, str(number)) if again else priors) - before
+        found = volumes(image, priors_of(image, str(number)) if again else priors)
+        if case.volumes is not None:
+            grey_white = (found / case.volumes)[1:]
+            results[case.name] = {"ratio": grey_white[0], "white %": 100 * (grey_white[1] - 1)}
+            continue
+        change = found - before
         planned = np.zeros(3) if case.change is None else case.change
         grey = {"%": 100 * change[1] / before[1]} if case.change is None else {"slope": change[1] / planned[1]}
         results[case.name] = grey | {"white %": 100 * (change[2] - planned[2]) / before[2]}

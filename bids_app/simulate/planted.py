@@ -1,5 +1,7 @@
 """Plant a known change into a real scan: thinner cortex, wider ventricles, opened sulci, darker white matter.
 
+Or paint its anatomy anew, in intensities that are known as well.
+
 The truth is never a tissue map of this program. A segmentation from elsewhere says where grey and white matter lie, the
 scan's own brightness how much of them a place at a border holds. What is planted is worked out on voxels a third as
 wide, so that a border moves by less than a voxel, and averaged back.
@@ -145,6 +147,35 @@ def darker_white_matter(brain: FineBrain, share: float, band_mm: float | None = 
     if band_mm is not None:
         where &= ndimage.distance_transform_edt(brain.tissue != GREY) * brain.mm <= band_mm
     return brain.scan - np.float32(share * brain.contrast) * _coarse(where)
+
+
+def painted(brain: FineBrain, noise: float, texture: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """A scan of this anatomy whose tissues are known: each has its one intensity, shared voxels the mean.
+
+    Parameters
+    ----------
+    brain : FineBrain
+    noise : float
+        Standard deviation, as a share of the intensity of white matter.
+    texture : float
+        Standard deviation of a smooth unevenness (7 voxels) of grey and of white matter, as a share of their contrast.
+    seed : int
+
+    Returns
+    -------
+    scan : (X, Y, Z) float32 array
+    volumes : (3,) array
+        Fluid, grey and white matter in voxels.
+    """
+    rng = np.random.default_rng(seed)
+    shares = [_coarse((brain.tissue == tissue).astype(np.float32)) for tissue in (FLUID, GREY, WHITE)]
+    inside = sum(shares) > 0
+    scan = sum(share * mean for share, mean in zip(shares, brain.means, strict=True))
+    for tissue in (GREY, WHITE):
+        uneven = ndimage.gaussian_filter(rng.normal(size=scan.shape), 3.0)
+        scan = scan + shares[tissue] * uneven * (texture * brain.contrast / uneven.std())
+    scan = scan + rng.normal(0, noise * brain.means[WHITE], scan.shape) * inside
+    return scan.astype(np.float32), np.array([share.sum(dtype=np.float64) for share in shares])
 
 
 def _fine(volume: np.ndarray) -> np.ndarray:
