@@ -47,15 +47,12 @@ class Settings:
         FWHM over which a tissue's mean intensity is averaged. That of white matter follows a rim under the cortex that
         is darker than the rest, as in old brains, which would otherwise pass for grey matter.
     wm_darker : float
-        White matter is locally darker than its mean by no more than this share of the span between fluid and white
-        matter; what is darker is another tissue, or a lesion.
-    gm_darkest : float
-        Grey matter is nowhere darker than this share of the way from fluid to white matter (0.53 to 0.62 in 35 heads).
-        Where little cortex is left, its mixels with fluid would otherwise take over its class.
+        White matter is locally darker than its mean by no more than this share of the contrast; what is darker is
+        another tissue, or a lesion.
     sd_floor, sd_gm, sd_deep : float
         Smallest standard deviation of a tissue (of fluid and white matter), and those of grey matter, which are fixed
-        so that mixels rather than a wide class explain intermediate intensities. In units of the same span: a scan of
-        less contrast is then measured alike, and a class that drifts towards fluid does not widen as it goes.
+        so that mixels rather than a wide class explain intermediate intensities. In units of the contrast between white
+        and grey matter: a scan of less contrast is then measured alike.
     """
 
     levels: int = 3
@@ -64,15 +61,14 @@ class Settings:
     )
     gamma: float = 0.7
     epsilon: float = 0.03
-    beta: float = 1.5
+    beta: float = 2.0
     gm_local_mm: float = 20.0
     wm_local_mm: float = 4.0
     deep_local_mm: float = 12.0
-    wm_darker: float = 0.13
-    gm_darkest: float = 0.5
-    sd_floor: float = 0.086
-    sd_gm: float = 0.086
-    sd_deep: float = 0.069
+    wm_darker: float = 0.3
+    sd_floor: float = 0.2
+    sd_gm: float = 0.2
+    sd_deep: float = 0.16
     iterations: int = 12
     fine_iterations: int = 3
     coarse_mm: float = 2.0
@@ -208,17 +204,13 @@ class Mixture:
         return log_p
 
     @property
-    def span(self) -> float:
-        """From fluid to white matter, in units of the white-matter intensity; usually 0.6 to 0.8."""
-        return float(np.clip(self.mean[WM] - self.mean[CSF], 0.25, 0.95))
-
-    @property
-    def _darkest_grey(self) -> float:
-        return float(self.mean[CSF] + self.settings.gm_darkest * self.span)
+    def contrast(self) -> float:
+        """Between white and grey matter, in units of the white-matter intensity; usually 0.25."""
+        return float(np.clip(self.mean[WM] - self.mean[GM], 0.1, 0.4))
 
     def _update_classes(self) -> None:
         s = self.settings
-        span = self.span
+        contrast = self.contrast
         for state in (CSF, GM, WM, DEEP):
             weight = self.pure[state]
             total = float(weight.sum(dtype=np.float64))
@@ -226,10 +218,9 @@ class Mixture:
                 continue
             self.mean[state] = float(weight @ (self.y - self.offset[state])) / total
             residual = self.y - self.offset[state] - np.float32(self.mean[state])
-            floor = span * (s.sd_deep if state == DEEP else s.sd_floor)
+            floor = contrast * (s.sd_deep if state == DEEP else s.sd_floor)
             self.sd[state] = max(float(np.sqrt(weight @ residual**2 / total)), floor)
-        self.mean[GM] = max(self.mean[GM], self._darkest_grey)
-        self.sd[GM] = span * s.sd_gm
+        self.sd[GM] = contrast * s.sd_gm
 
     def _update_offsets(self) -> None:
         s = self.settings
@@ -239,8 +230,8 @@ class Mixture:
             pair = [weight * (self.y - np.float32(self.mean[state])), weight]
             top, bottom = (ndimage.gaussian_filter(self.volume(x), sigma, mode="constant", truncate=3) for x in pair)
             self.offset[state] = (top / (bottom + pull))[self.inside]
-        for state, level in ((GM, self._darkest_grey), (WM, self.mean[WM] - s.wm_darker * self.span)):
-            np.maximum(self.offset[state], np.float32(level - self.mean[state]), out=self.offset[state])
+        darker = np.float32(s.wm_darker * self.contrast)
+        np.maximum(self.offset[WM], -darker, out=self.offset[WM])
 
     def start_from(self, coarse: Mixture, factors: np.ndarray) -> None:
         """Take over classes, local means and neighbourhood from a mixture on blocks of voxels."""
