@@ -55,7 +55,7 @@ def ours(path: Path, template, work: Path, sloppy: bool, threads: int):
     priors = transforms.warp_priors(template, corrected, found)
     tissues = tissue.segment(corrected, brain.mask, *priors, sloppy=sloppy)
     clock.lap("tissues")
-    modulated = modulate.modulate(tissues.gm, found.forward, template)
+    modulated = modulate.modulate(tissues.gm, found, template, work)
     modulate.smooth(modulated.gm, 8.0)
     clock.lap("modulation, smoothing")
     warped = transforms.warp(brain.mask, template.t1w, found.forward, "nearest")

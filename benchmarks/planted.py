@@ -81,7 +81,7 @@ def plant(scan: np.ndarray, mask: np.ndarray, reference: Reference, mm: float, s
     }
     made += [Case(name, whole(changed)) for name, changed in kept.items()]
     anew, voxels = planted.painted(brain, noise=0.03, texture=0.15, seed=seed)
-    return [*made, Case("painted anew", whole(anew), volumes=voxels * brain.mm**3 * planted.FINE**3 / 1000)], brain
+    return [*made, Case("painted anew", whole(anew), volumes=voxels * ml)], brain
 
 
 def measure(scan: Scan, work: Path, again: bool) -> dict:

@@ -36,7 +36,7 @@ def main() -> None:
     corrected, _ = bias.correct_bias(scan, mask)
     with tempfile.TemporaryDirectory() as folder:
         found = normalize.register(corrected, mask, template, folder)
-        field = transforms.displacement(template.t1w, found.forward)
+        field = transforms.displacement(template.t1w, found.forward, folder)
     smooth = ndimage.gaussian_filter(field, (0.35 * EVERY,) * 3 + (0,))[::EVERY, ::EVERY, ::EVERY]
     affine = template.affine.copy()
     affine[:3, :3] *= EVERY

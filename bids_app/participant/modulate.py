@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from os import PathLike
 
 import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
 from bids_app.participant._ants import image_like
-from bids_app.participant.transforms import Transform, jacobian, warp
+from bids_app.participant.transforms import Transforms, jacobian, warp
 from bids_app.schema.units import FWHM_TO_SIGMA
 from bids_app.space.templates import Template
 
@@ -30,7 +31,9 @@ class Modulated:
     jacobian: nib.Nifti1Image
 
 
-def modulate(gm_native: nib.Nifti1Image, forward: Transform, template: Template) -> Modulated:
+def modulate(
+    gm_native: nib.Nifti1Image, transforms: Transforms, template: Template, work_dir: str | PathLike[str]
+) -> Modulated:
     """Warp grey matter to the template and multiply by the Jacobian determinant (Good et al. 2001).
 
     The determinant is that of the whole transform, affine included, so that the sum of the map times the voxel volume
@@ -41,20 +44,21 @@ def modulate(gm_native: nib.Nifti1Image, forward: Transform, template: Template)
     ----------
     gm_native : Nifti1Image
         GM probabilities, native space.
-    forward : path-like, or what :func:`.transforms.read_transform` has made of it
-        ``Transforms.forward``.
+    transforms : Transforms
     template : Template
+    work_dir : path-like
+        For the temporary displacement field.
 
     Returns
     -------
     Modulated
     """
-    determinant = jacobian(template.t1w, forward)
+    determinant = jacobian(template.t1w, transforms.forward, work_dir)
     zooms = np.asarray(gm_native.header.get_zooms()[:3], dtype=float)
     # A box as wide as the template voxel has its variance (r^2 - z^2) / 12; a Gaussian of that variance has no lobes.
     sigma = np.sqrt(np.maximum(template.resolution**2 - zooms**2, 0) / 12) / zooms
     data = ndimage.gaussian_filter(np.asarray(gm_native.dataobj, dtype=np.float32), sigma, mode="constant")
-    warped = warp(image_like(data, gm_native), template.t1w, forward)
+    warped = warp(image_like(data, gm_native), template.t1w, transforms.forward)
     volume = np.asarray(warped.dataobj) * np.clip(np.asarray(determinant.dataobj), 0, None)
     return Modulated(image_like(volume, template.t1w), determinant)
 

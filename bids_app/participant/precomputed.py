@@ -103,7 +103,9 @@ def _on_grid(template: Template, shape: tuple[int, ...], affine: bytes) -> tuple
     return found[0], found[1]
 
 
-def modulate_map(probability: nib.Nifti1Image, transform: str | PathLike[str]) -> nib.Nifti1Image:
+def modulate_map(
+    probability: nib.Nifti1Image, transform: str | PathLike[str], work_dir: str | PathLike[str]
+) -> nib.Nifti1Image:
     """Multiply a warped probability map by the Jacobian determinant of the transform that warped it (Good et al. 2001).
 
     Parameters
@@ -112,11 +114,13 @@ def modulate_map(probability: nib.Nifti1Image, transform: str | PathLike[str]) -
         Warped grey-matter probability, unmodulated.
     transform : path-like
         Composite native-to-template transform (ITK HDF5), affine included.
+    work_dir : path-like
+        For temporary files.
 
     Returns
     -------
     Nifti1Image
         Native grey-matter volume per template volume.
     """
-    determinant = jacobian(probability, transform)
+    determinant = jacobian(probability, transform, work_dir)
     return image_like(np.asarray(probability.dataobj) * np.asarray(determinant.dataobj), probability)

@@ -11,16 +11,12 @@ import nibabel as nib
 import numpy as np
 
 from bids_app.errors import ScanError
-from bids_app.participant._ants import LPS, from_ants, image_like, plain, to_ants
+from bids_app.participant._ants import from_ants, image_like, plain, scratch, to_ants
 from bids_app.space.boxes import bounding_box
 from bids_app.space.templates import Template
 
 CUT_MARGIN_MM = 5.0
-INTERPOLATION = {"linear": "linear", "nearest": "nearestneighbor", "label": "genericlabel", "spline": "bspline"}
-FAR_MM = 512.0  # from the middle of a head: nothing of it lies there
-
-#: A composite transform: its file, or an ANTsTransform.
-Transform = str | PathLike[str] | Any
+INTERPOLATION = {"linear": "linear", "nearest": "nearestNeighbor", "label": "genericLabel", "spline": "bSpline"}
 
 
 @dataclass(frozen=True)
@@ -95,23 +91,15 @@ def _write_single(source: Path, target: Path) -> None:
                 )
 
 
-def read_transform(path: str | PathLike[str]) -> Any:
-    """Read a transform file once, for several images (an ANTsTransform)."""
-    import ants
-
-    with plain(path) as name:
-        return ants.read_transform(str(name))
-
-
 def warp(
-    image: nib.Nifti1Image, reference: nib.Nifti1Image, transform: Transform, interpolation: str = "linear"
+    image: nib.Nifti1Image, reference: nib.Nifti1Image, transform: str | PathLike[str], interpolation: str = "linear"
 ) -> nib.Nifti1Image:
-    """Resample ``image`` on the grid of ``reference`` through a composite transform.
+    """Resample ``image`` on the grid of ``reference`` through a composite transform file.
 
     Parameters
     ----------
     image, reference : Nifti1Image
-    transform : path-like, or what :func:`read_transform` has made of it
+    transform : path-like
         ``Transforms.forward`` for native -> template, ``Transforms.inverse`` for template -> native.
     interpolation : {"linear", "nearest", "label", "spline"}
 
@@ -119,21 +107,25 @@ def warp(
     -------
     Nifti1Image, float32, zero outside the image.
     """
-    found = _opened(transform).apply_to_image(to_ants(image), to_ants(reference), INTERPOLATION[interpolation])
-    return from_ants(found, like=reference)
+    import ants
 
-
-def _opened(transform: Transform) -> Any:
-    return read_transform(transform) if isinstance(transform, str | PathLike) else transform
+    with plain(transform) as name:
+        warped = ants.apply_transforms(
+            to_ants(reference),
+            to_ants(image),
+            [str(name)],
+            interpolator=INTERPOLATION[interpolation],
+            singleprecision=True,
+        )
+    return from_ants(warped, like=reference)
 
 
 def warp_priors(
     template: Template, native: nib.Nifti1Image, transforms: Transforms
 ) -> tuple[nib.Nifti1Image, nib.Nifti1Image, nib.Nifti1Image, nib.Nifti1Image | None]:
     """The template's GM, WM, CSF and deep-grey priors (None where it has no deep prior) on the grid of ``native``."""
-    inverse = read_transform(transforms.inverse)
-    gm, wm, csf = (warp(getattr(template, key), native, inverse) for key in ("gm", "wm", "csf"))
-    deep = None if template.deep is None else warp(template.deep, native, inverse)
+    gm, wm, csf = (warp(getattr(template, key), native, transforms.inverse) for key in ("gm", "wm", "csf"))
+    deep = None if template.deep is None else warp(template.deep, native, transforms.inverse)
     return gm, wm, csf, deep
 
 
@@ -155,7 +147,9 @@ def whole(part: nib.Nifti1Image, like: nib.Nifti1Image) -> nib.Nifti1Image:
     return image_like(data, like, data.dtype)
 
 
-def jacobian(reference: nib.Nifti1Image, transform: Transform) -> nib.Nifti1Image:
+def jacobian(
+    reference: nib.Nifti1Image, transform: str | PathLike[str], work_dir: str | PathLike[str]
+) -> nib.Nifti1Image:
     """Jacobian determinant of the whole transform (affine included) at every voxel of ``reference``.
 
     The composite maps each point x of the reference to phi(x) in the moving image; the determinant of d phi / d x,
@@ -165,33 +159,30 @@ def jacobian(reference: nib.Nifti1Image, transform: Transform) -> nib.Nifti1Imag
     ----------
     reference : Nifti1Image
         The template grid.
-    transform : path-like, or what :func:`read_transform` has made of it
+    transform : path-like
         ``Transforms.forward``.
+    work_dir : path-like
+        For the temporary displacement field.
 
     Returns
     -------
     Nifti1Image, float32, unitless
     """
-    return image_like(displacement_jacobian(displacement(reference, transform), reference.affine), reference)
+    return image_like(displacement_jacobian(displacement(reference, transform, work_dir), reference.affine), reference)
 
 
-def displacement(reference: nib.Nifti1Image, transform: Transform) -> np.ndarray:
-    """Displacement phi(x) - x of the whole transform at every voxel of ``reference``: (X, Y, Z, 3), mm, RAS.
+def displacement(
+    reference: nib.Nifti1Image, transform: str | PathLike[str], work_dir: str | PathLike[str]
+) -> np.ndarray:
+    """Displacement phi(x) - x of the whole transform at every voxel of ``reference``: (X, Y, Z, 3), mm, RAS."""
+    import ants
 
-    A coordinate is linear, so that interpolation between the corners of a cube gives it exactly: an image that holds it
-    there, warped like any other, holds phi.
-    """
-    transform, index = _opened(transform), np.ogrid[tuple(map(slice, reference.shape))]
-    middle = nib.affines.apply_affine(reference.affine, (np.asarray(reference.shape) - 1) / 2)
-    centre = LPS @ transform.apply_to_point(LPS @ middle)  # single precision, so counted from near by
-    cube = nib.affines.from_matvec(2 * FAR_MM * np.eye(3), centre - FAR_MM)
-    field = np.empty((*reference.shape, 3), np.float32)
-    for axis, row in enumerate(reference.affine[:3]):
-        corners = FAR_MM * (2 * np.indices((2, 2, 2))[axis] - 1)
-        phi = warp(nib.Nifti1Image(corners.astype(np.float32), cube), reference, transform)
-        here = sum(step * i for step, i in zip(row, index, strict=False)) + row[3]
-        field[..., axis] = np.asarray(phi.dataobj) - (here - centre[axis])
-    return field
+    grid = to_ants(reference)
+    with scratch(work_dir) as folder, plain(transform) as name:
+        field_file = ants.apply_transforms(grid, grid, [str(name)], compose=str(folder / "phi_"), singleprecision=True)
+        image: Any = nib.load(field_file)
+        field = np.squeeze(np.asarray(image.dataobj, dtype=np.float32))
+    return field * np.array([-1, -1, 1], dtype=np.float32)  # ITK's are LPS
 
 
 def displacement_jacobian(field: np.ndarray, affine: np.ndarray) -> np.ndarray:

@@ -7,7 +7,6 @@ from the template's own contrast.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import nibabel as nib
@@ -16,7 +15,7 @@ from scipy import ndimage
 
 from bids_app.space.aal import bundled_aal2
 from bids_app.space.boxes import bounding_box
-from bids_app.space.colin27 import load_displacement, sample_labels
+from bids_app.space.colin27 import sample_labels
 
 # Structure -> how many of AAL and its mirror image must agree, and by how many mm that is still too wide: AAL draws the
 # thalamus too narrow, the putamen and the caudate too wide.
@@ -74,11 +73,9 @@ class _Regions:
     @classmethod
     def on(cls, shape: tuple[int, ...], affine: np.ndarray) -> _Regions:
         labels, table, _ = bundled_aal2()
-        mirror = np.diag([-1.0, 1, 1, 1]) @ affine
-        load_displacement()  # once, for both
-        with ThreadPoolExecutor(2) as pool:
-            drawn, mirrored = pool.map(lambda grid: sample_labels(labels, shape, grid), (affine, mirror))
-        return cls((drawn, mirrored), dict(zip(table["name"], table["index"], strict=True)))
+        mirrored = np.diag([-1.0, 1, 1, 1]) @ affine
+        sides = sample_labels(labels, shape, affine), sample_labels(labels, shape, mirrored)
+        return cls(sides, dict(zip(table["name"], table["index"], strict=True)))
 
     def both(self, name: str) -> list[int]:
         """Labels of a structure, left and right."""

@@ -16,7 +16,7 @@ def grey_matter(t1w, template, work, strip="auto"):
     corrected, field = bias.correct_bias(t1w, brain.mask)
     found = normalize.register(corrected, brain.mask, template, work)
     tissues = tissue.segment(corrected, brain.mask, *transforms.warp_priors(template, corrected, found))
-    return brain, corrected, field, tissues, found, modulate.modulate(tissues.gm, found.forward, template)
+    return brain, corrected, field, tissues, found, modulate.modulate(tissues.gm, found, template, work)
 
 
 def regional(template, *maps) -> tuple[np.ndarray, np.ndarray]:

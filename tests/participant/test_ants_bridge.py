@@ -70,9 +70,10 @@ def test_ants_works_in_folders_of_any_name(tmp_path, name):
     (folder / "sub").mkdir(parents=True)
     transform = folder / "sub" / "shift.mat"
     ants.write_transform(ants.new_ants_transform(parameters=[1, 0, 0, 0, 1, 0, 0, 0, 1, 2.0, 0, 0]), str(transform))
-    field = displacement(image, transform)
-    np.testing.assert_allclose(field[..., 0], -2, atol=1e-4)
-    assert [p.name for p in folder.iterdir()] == ["sub"]
+    field = displacement(image, transform, folder / "work")
+    np.testing.assert_allclose(field[..., 0], -2, atol=1e-5)
+    assert sorted(p.name for p in folder.iterdir()) == ["sub", "work"]
+    assert list((folder / "work").iterdir()) == []
     with plain(transform) as link:
         assert link.read_bytes() == transform.read_bytes()
     assert transform.exists()

@@ -8,7 +8,15 @@ from scipy import ndimage
 from bids_app.participant._ants import image_like, to_ants
 from bids_app.participant._grid import block_mean, coarse_affine, interpolate
 from bids_app.participant.modulate import modulate, smooth
-from bids_app.participant.transforms import displacement, displacement_jacobian, in_mask, jacobian, warp, whole
+from bids_app.participant.transforms import (
+    Transforms,
+    displacement,
+    displacement_jacobian,
+    in_mask,
+    jacobian,
+    warp,
+    whole,
+)
 from bids_app.space.templates import Template
 
 
@@ -65,7 +73,7 @@ def test_jacobian_of_an_affine_field_on_an_oblique_grid():
 def test_jacobian_of_an_affine_transform_file(tmp_path):
     matrix = np.array([[1.2, 0.1, 0], [0, 0.9, -0.05], [0.02, 0, 1.1]])
     path = affine_file(tmp_path / "affine.mat", matrix, [3, -2, 1])
-    determinant = jacobian(grid(), path).get_fdata()
+    determinant = jacobian(grid(), path, tmp_path).get_fdata()
     np.testing.assert_allclose(determinant, np.linalg.det(matrix), rtol=1e-3)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["affine.mat"]
 
@@ -78,7 +86,7 @@ def test_a_displacement_is_that_of_the_file_wherever_the_grid_lies(tmp_path):
         there = nib.Nifti1Image(np.zeros(image.shape, np.float32), affine)
         u = np.random.default_rng(1).normal(0, 5, (*image.shape, 3))
         path = field_file(tmp_path / f"{origin}.nii.gz", there, u)
-        np.testing.assert_allclose(displacement(there, path), u, atol=5e-4)
+        np.testing.assert_allclose(displacement(there, path, tmp_path), u, atol=5e-4)
 
 
 def test_affine_modulation_gives_the_native_volume(tmp_path):
@@ -89,7 +97,7 @@ def test_affine_modulation_gives_the_native_volume(tmp_path):
     path = affine_file(tmp_path / "affine.mat", matrix, [2, 1, -3])
     for zoom, shape in ((2.0, (48, 50, 46)), (1.5, (66, 66, 66)), (3.0, (34, 34, 34))):
         template = template_on(grid(shape, zoom))
-        result = modulate(gm, path, template)
+        result = modulate(gm, Transforms(path, path), template, tmp_path)
         ratio = result.gm.get_fdata().sum() * zoom**3 / (gm.get_fdata().sum() * 8)
         assert ratio == pytest.approx(1, abs=0.002)
 
@@ -102,7 +110,7 @@ def test_diffeomorphic_modulation_gives_the_native_volume(tmp_path):
     u = 3.0 * np.stack([np.sin(x[..., 1] / 9), np.cos(x[..., 2] / 8), np.sin(x[..., 0] / 10)], -1)
     u += 2.0 * np.stack([np.sin(x[..., 0] / 7), np.sin(x[..., 1] / 7), np.sin(x[..., 2] / 7)], -1)
     path = field_file(tmp_path / "warp.nii.gz", native, u)
-    result = modulate(gm, path, template_on(native))
+    result = modulate(gm, Transforms(path, path), template_on(native), tmp_path)
     determinant = result.jacobian.get_fdata()
     assert determinant.min() > 0
     assert determinant.max() / determinant.min() > 2  # it does deform

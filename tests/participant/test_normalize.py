@@ -38,7 +38,7 @@ def test_a_known_shrinkage_is_found_and_repeats_exactly(moved, tmp_path):
 
     inside = np.asarray(template.mask.dataobj) > 0
     inner = ndimage.binary_erosion(inside, iterations=3)
-    determinant = transforms.jacobian(template.t1w, runs[0].forward).get_fdata()
+    determinant = transforms.jacobian(template.t1w, runs[0].forward, tmp_path).get_fdata()
     assert determinant[inner].mean() == pytest.approx(0.9**3, rel=0.05)
     warped = transforms.warp(mask, template.t1w, runs[0].forward, "nearest").get_fdata() > 0
     assert 2 * (warped & inside).sum() / (warped.sum() + inside.sum()) > 0.97
@@ -67,8 +67,8 @@ def test_an_affine_and_a_field_become_one_file_for_either_direction(tmp_path):
     warp = transforms.Warp(tmp_path / "warp.nii", tmp_path / "inverse.nii")
     found = transforms.write_composites(tmp_path / "affine.mat", warp, tmp_path)
     assert not list(tmp_path.glob("*_double.h5"))
-    there = transforms.displacement(template.t1w, found.forward)
-    back = transforms.displacement(template.t1w, found.inverse)
+    there = transforms.displacement(template.t1w, found.forward, tmp_path)
+    back = transforms.displacement(template.t1w, found.inverse, tmp_path)
     points = nib.affines.apply_affine(template.affine, np.moveaxis(np.indices(template.shape), 0, -1))
     np.testing.assert_allclose(points + there, nib.affines.apply_affine(affine, points + shift), atol=1e-3)
     # Where the affine leads out of the field nothing is added: compared in the middle only.
@@ -101,9 +101,9 @@ def test_the_whole_match_repeats_exactly_keeps_quiet_and_comes_back(moved, tmp_p
     template, scan, mask = moved
     found, again = (normalize.register(scan, mask, template, tmp_path / name) for name in ("first", "with space"))
     assert capfd.readouterr().out == ""
-    there = transforms.displacement(template.t1w, found.forward)
-    np.testing.assert_array_equal(there, transforms.displacement(template.t1w, again.forward))
-    back = transforms.displacement(scan, found.inverse)
+    there = transforms.displacement(template.t1w, found.forward, tmp_path)
+    np.testing.assert_array_equal(there, transforms.displacement(template.t1w, again.forward, tmp_path))
+    back = transforms.displacement(scan, found.inverse, tmp_path)
     inside = np.argwhere(ndimage.binary_erosion(np.asarray(template.mask.dataobj) > 0, iterations=2))
     start = nib.affines.apply_affine(template.affine, inside)
     end = start + there[tuple(inside.T)]

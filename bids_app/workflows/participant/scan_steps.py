@@ -109,20 +109,21 @@ def modulate(
     wm: Path,
     csf: Path,
     forward: Path,
+    inverse: Path,
     template: str,
     resolution: float,
     smoothing_fwhm: float,
 ) -> dict[str, Any]:
     """Bring everything to the template, and scale grey matter by the Jacobian."""
     from ...participant import modulate as science
-    from ...participant.transforms import read_transform, warp
+    from ...participant.transforms import Transforms, warp
     from ...space.templates import get_template
 
-    target, transform = get_template(template, resolution), read_transform(forward)
-    found = science.modulate(_load(gm), transform, target)
+    target = get_template(template, resolution)
+    found = science.modulate(_load(gm), Transforms(forward, inverse), target, work_dir=folder)
     native = {"t1w_std": corrected, "gm_std": gm, "wm_std": wm, "csf_std": csf}
-    images = {k: warp(_load(v), target.t1w, transform) for k, v in native.items()}
-    images["mask_std"] = warp(_load(mask), target.t1w, transform, interpolation="nearest")
+    images = {k: warp(_load(v), target.t1w, forward) for k, v in native.items()}
+    images["mask_std"] = warp(_load(mask), target.t1w, forward, interpolation="nearest")
     images |= {"modulated": found.gm, "jacobian": found.jacobian}
     if smoothing_fwhm > 0:
         images["smoothed"] = science.smooth(found.gm, smoothing_fwhm)
@@ -304,7 +305,7 @@ def adopt(
 
     found = load_map(image, modulated=is_modulated)
     if not is_modulated and transform is not None:
-        found, is_modulated = modulate_map(found, transform), True
+        found, is_modulated = modulate_map(found, transform, folder), True
     told = {KEY, "QualityLimits", "JacobianRange", *(column.name for column in QUALITY_COLUMNS)}
     sidecar = read_quality(image)
     facts = {key: value for key, value in sidecar.items() if key in told}
