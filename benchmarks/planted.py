@@ -63,7 +63,7 @@ def plant(scan: np.ndarray, mask: np.ndarray, reference: Reference, mm: float, s
     lost = {
         "cortex 0.7 mm thinner": thin(0.7),
         "cortex 1.3, ventricles 2 mm": thin(1.34) | planted.wider_ventricles(brain, 2.0),
-        "closed sulci opened": planted.opened_sulci(brain),
+        "closed sulci opened": planted.opened_sulci(brain, spared),
     }
     made = []
     for name, voxels in lost.items():

@@ -6,6 +6,10 @@ tissues' means, which vary slowly over the brain; its prior probability comes fr
 the tissue round about (a Potts-like field in mean-field form). The tissue maps are expected fractions, so they are
 soft where tissues share a voxel and nowhere else. A voxel shared by cortex and fluid counts by its physical share:
 counting it as more would put a seam of fixed width round the cortex, which grows with every sulcus that opens.
+
+Where cortex is thin, the voxels it shares with fluid outnumber the pure ones, and the mean of grey matter would drift
+towards fluid from one iteration to the next. It is therefore tied to an anchor, an intensity of the voxels where the
+template has cortex and no neighbour is fluid.
 """
 
 from __future__ import annotations
@@ -43,6 +47,12 @@ class Settings:
         Template priors enter as (prior + epsilon) ** gamma: registration is not exact, so they are relaxed.
     beta : float
         Strength of the neighbourhood.
+    anchor_weight, anchor_percentile : float
+        Weight of the anchor in the mean of grey matter, beside the mean of the class's own voxels, and which percentile
+        it is: somewhat below the median, because voxels away from fluid share more with white matter. On painted heads,
+        whose grey matter is known, this one finds it.
+    fluid_below : float
+        A neighbour is fluid if its intensity is below this share of the way from fluid to white matter.
     gm_local_mm, wm_local_mm, deep_local_mm : float
         FWHM over which a tissue's mean intensity is averaged. That of white matter follows a rim under the cortex that
         is darker than the rest, as in old brains, which would otherwise pass for grey matter.
@@ -62,6 +72,9 @@ class Settings:
     gamma: float = 0.7
     epsilon: float = 0.03
     beta: float = 2.0
+    anchor_weight: float = 0.5
+    anchor_percentile: float = 40.0
+    fluid_below: float = 0.15
     gm_local_mm: float = 20.0
     wm_local_mm: float = 4.0
     deep_local_mm: float = 12.0
@@ -96,6 +109,8 @@ class Mixture:
         Expected fractions of CSF, GM and WM.
     mean, sd : (4,) array
         Intensity of the tissues, with deep grey matter at ``DEEP``.
+    anchor : float
+        Intensity of grey matter away from fluid.
     offset : (4, V) float32 array
         Local differences from ``mean``.
     around : (3, V) float32 array, or None before there is one
@@ -123,10 +138,13 @@ class Mixture:
         self.fractions, self.pairs = _states(settings)
         # All mixels of a pair have the same prior, so it is kept once.
         self.prior_of = [CSF, GM, WM, DEEP, *(4 + list(settings.mixing).index(pair) for pair in self.pairs)]
-        self.log_prior = self._log_prior(priors, np.clip(deep[inside], 0, 1))
-        self.mean = np.array(
-            [self._first_mean(priors[CSF] > 0.6, 25, 0.4), self._first_mean(priors[GM] > 0.7, 50, 0.75), 1.0, 0.93]
-        )
+        deep = np.clip(deep[inside], 0, 1)
+        self.log_prior = self._log_prior(priors, deep)
+        fluid = self._first_mean(priors[CSF] > 0.6, 25, 0.4)
+        cortex = (priors[GM] > 0.7) & (deep < 0.05)
+        away = self._darkest_neighbour(data) > fluid + settings.fluid_below * (1 - fluid)
+        self.anchor = self._first_mean(cortex & away, settings.anchor_percentile, self._first_mean(cortex, 50, 0.75))
+        self.mean = np.array([fluid, self.anchor, 1.0, 0.93])
         self.sd = np.array([0.1, 0.08, 0.05, 0.05])
         self.offset = np.zeros((4, self.y.size), np.float32)
         self.around = None
@@ -136,6 +154,11 @@ class Mixture:
 
     def _first_mean(self, where: np.ndarray, percentile: float, default: float) -> float:
         return float(np.percentile(self.y[where], percentile)) if np.count_nonzero(where) > 50 else default
+
+    def _darkest_neighbour(self, data: np.ndarray) -> np.ndarray:
+        """Lowest intensity of a voxel and its six neighbours; outside the mask is fluid."""
+        cross = ndimage.generate_binary_structure(3, 1)
+        return ndimage.minimum_filter(np.where(self.inside, data, 0), footprint=cross)[self.inside]
 
     def _log_prior(self, priors: np.ndarray, deep: np.ndarray) -> np.ndarray:
         s = self.settings
@@ -220,7 +243,8 @@ class Mixture:
             residual = self.y - self.offset[state] - np.float32(self.mean[state])
             floor = contrast * (s.sd_deep if state == DEEP else s.sd_floor)
             self.sd[state] = max(float(np.sqrt(weight @ residual**2 / total)), floor)
-        self.sd[GM] = contrast * s.sd_gm
+        self.mean[GM] += s.anchor_weight * (self.anchor - self.mean[GM])
+        self.sd[GM] = self.contrast * s.sd_gm
 
     def _update_offsets(self) -> None:
         s = self.settings
@@ -235,7 +259,7 @@ class Mixture:
 
     def start_from(self, coarse: Mixture, factors: np.ndarray) -> None:
         """Take over classes, local means and neighbourhood from a mixture on blocks of voxels."""
-        self.mean, self.sd = coarse.mean.copy(), coarse.sd.copy()
+        self.mean, self.sd, self.anchor = coarse.mean.copy(), coarse.sd.copy(), coarse.anchor
         shape = self.inside.shape
         nearest = ndimage.distance_transform_edt(~coarse.inside, return_distances=False, return_indices=True)
         for state in (GM, WM, DEEP):

@@ -95,7 +95,7 @@ def thinner_cortex(brain: FineBrain, mm: float, spared: np.ndarray | None = None
     """Fine voxels of cortex within ``mm`` of the fluid about it, but where ``spared`` (X, Y, Z) is true."""
     outer = (brain.tissue == FLUID) & ~ndimage.binary_dilation(brain.ventricles, iterations=2)
     lost = (brain.tissue == GREY) & (ndimage.distance_transform_edt(~outer) * brain.mm <= mm + 0.01)
-    return lost if spared is None else lost & ~(_smooth(spared) > 0.5)
+    return _but(lost, spared)
 
 
 def wider_ventricles(brain: FineBrain, mm: float) -> np.ndarray:
@@ -104,12 +104,15 @@ def wider_ventricles(brain: FineBrain, mm: float) -> np.ndarray:
     return near & np.isin(brain.tissue, (GREY, WHITE))
 
 
-def opened_sulci(brain: FineBrain) -> np.ndarray:
-    """Fine voxels of closed sulci: where two banks of cortex meet and the scan shows no fluid between them."""
+def opened_sulci(brain: FineBrain, spared: np.ndarray | None = None) -> np.ndarray:
+    """Fine voxels of closed sulci: where two banks of cortex meet and the scan shows no fluid between them.
+
+    None where ``spared`` (X, Y, Z) is true: deep grey matter is thick, and has a ridge like two banks of cortex.
+    """
     to_white = ndimage.distance_transform_edt(brain.tissue != WHITE) * brain.mm
     to_fluid = ndimage.distance_transform_edt(brain.tissue != FLUID) * brain.mm
     ridge = ndimage.laplace(ndimage.gaussian_filter(to_white, 1.0)) / brain.mm**2 < -0.6
-    return ridge & (brain.tissue == GREY) & (to_white > 1.6) & (to_fluid > 1.5)
+    return _but(ridge & (brain.tissue == GREY) & (to_white > 1.6) & (to_fluid > 1.5), spared)
 
 
 def fill_with_fluid(brain: FineBrain, lost: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -176,6 +179,10 @@ def painted(brain: FineBrain, noise: float, texture: float, seed: int) -> tuple[
         scan = scan + shares[tissue] * uneven * (texture * brain.contrast / uneven.std())
     scan = scan + rng.normal(0, noise * brain.means[WHITE], scan.shape) * inside
     return scan.astype(np.float32), np.array([share.sum(dtype=np.float64) for share in shares])
+
+
+def _but(where: np.ndarray, spared: np.ndarray | None) -> np.ndarray:
+    return where if spared is None else where & ~(_smooth(spared) > 0.5)
 
 
 def _fine(volume: np.ndarray) -> np.ndarray:

@@ -59,29 +59,29 @@ def test_thinner_cortex_is_measured_in_full(head, mm, ventricles):
     assert change[1] < -0.05 * before[1]  # something was planted
     measured = volumes(scan) - before
     assert measured[1] / change[1] == pytest.approx(1, abs=0.15)
-    assert measured[2] - change[2] == pytest.approx(0, abs=0.01 * before[2])
+    assert measured[2] - change[2] == pytest.approx(0, abs=0.015 * before[2])
 
 
-def test_opened_sulci_are_measured_in_full(head):
-    brain, _, _, volumes, before = head
-    scan, change = planted.fill_with_fluid(brain, planted.opened_sulci(brain))
-    assert (volumes(scan) - before)[1] / change[1] == pytest.approx(1, abs=0.15)
+@pytest.mark.parametrize(("which", "at_least"), [("head", 0.85), ("old_head", 0.6)])
+def test_opened_sulci_are_measured(request, which, at_least):
+    brain, spared, _, volumes, before = request.getfixturevalue(which)
+    lost = planted.opened_sulci(brain, spared)
+    assert not lost[planted._smooth(spared) > 0.5].any()
+    scan, change = planted.fill_with_fluid(brain, lost)
+    assert change[1] < -0.03 * before[1]
+    assert at_least < (volumes(scan) - before)[1] / change[1] < 1.15
 
 
-@pytest.mark.parametrize(
-    ("mm", "ventricles", "at_least"),
-    [
-        (0.7, 0.0, 0.65),
-        # Where little cortex is left, its mixels with fluid take over the class of grey matter (docs/methods.md).
-        pytest.param(1.34, 2.0, 0.65, marks=pytest.mark.xfail(strict=True, reason="the class of grey matter drifts")),
-    ],
-)
-def test_most_of_what_an_old_head_loses_further_is_measured(old_head, mm, ventricles, at_least):
+@pytest.mark.parametrize(("mm", "ventricles"), [(0.7, 0.0), (1.34, 2.0)])
+def test_what_an_old_head_loses_further_is_measured(old_head, mm, ventricles):
+    """Half of the cortex is lost in the second case; 0.2 to 0.4 of it were measured when the class could drift."""
     brain, spared, _, volumes, before = old_head
     lost = planted.thinner_cortex(brain, mm, spared) | planted.wider_ventricles(brain, ventricles)
     scan, change = planted.fill_with_fluid(brain, lost)
     assert change[1] < -0.08 * before[1]
-    assert at_least < (volumes(scan) - before)[1] / change[1] < 1.15
+    measured = volumes(scan) - before
+    assert measured[1] / change[1] == pytest.approx(1, abs=0.15)
+    assert measured[2] - change[2] == pytest.approx(0, abs=0.03 * before[2])
 
 
 def test_the_level_is_that_of_a_scan_painted_anew(head, old_head):

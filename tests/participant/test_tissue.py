@@ -102,17 +102,20 @@ def test_no_template_white_matter_in_the_mask_is_an_error(phantom):
         segment(phantom.scan, nothing, *phantom.priors)
 
 
-@pytest.mark.parametrize("thinner_mm", [1.0, 2.0])
+@pytest.mark.parametrize("thinner_mm", [1.0, 2.0, 4.0, 5.5])
 def test_thinner_cortex_under_wider_fluid_is_measured_in_full(phantom, thinner_mm):
-    """Cortex that lost a seventh and more at its outer border, in the same skull, with the unchanged priors."""
+    """Cortex that lost a seventh or more at its outer border, in the same skull, with the unchanged priors.
+
+    Of the 8 mm, 2.5 are left at the end, little more than a voxel: most of what is left shares one with fluid.
+    """
     wm, gm, csf, _ = phantom.shells([30, 38 - thinner_mm, 46], phantom.inside.shape, phantom.zoom)
     noise = np.random.default_rng(4).normal(0, 15, gm.shape)
     scan = phantom.image((np.tensordot(phantom.means, np.stack([csf, gm, wm]), 1) * 500 + noise) * phantom.inside)
     before, after = fractions_of(phantom), fractions_of(phantom, scan)
     planted = np.log(gm[phantom.inside].sum() / phantom.fractions[1][phantom.inside].sum())
     assert planted < -0.13
-    assert np.log(after[1].sum() / before[1].sum()) / planted == pytest.approx(1, abs=0.07)  # 0.86 with heavy mixels
-    assert after[2].sum() == pytest.approx(before[2].sum(), rel=0.01)
+    assert np.log(after[1].sum() / before[1].sum()) / planted == pytest.approx(1, abs=0.08)  # 0.86 with heavy mixels
+    assert after[2].sum() == pytest.approx(before[2].sum(), rel=0.01 if thinner_mm < 5 else 0.02)
 
 
 @pytest.mark.parametrize("darker", [0.05, 0.10])
