@@ -66,7 +66,6 @@ def test_thinner_cortex_is_measured_in_full(head, mm, ventricles):
 def test_opened_sulci_are_measured(request, which, at_least):
     brain, spared, _, volumes, before = request.getfixturevalue(which)
     lost = planted.opened_sulci(brain, spared)
-    assert not lost[planted._smooth(spared) > 0.5].any()
     scan, change = planted.fill_with_fluid(brain, lost)
     assert change[1] < -0.03 * before[1]
     assert at_least < (volumes(scan) - before)[1] / change[1] < 1.15
