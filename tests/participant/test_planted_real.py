@@ -106,8 +106,8 @@ def test_thin_cortex_of_other_contrasts_is_measured(old_head, grey, at_least):
     brain, spared, _, volumes, _ = old_head
     lost = planted.thinner_cortex(brain, 1.34, spared) | planted.wider_ventricles(brain, 2.0)
     found, true = [], []
-    for tissue in (brain.tissue, np.where(lost, planted.FLUID, brain.tissue).astype(np.uint8)):
-        head = replace(brain, tissue=tissue, means=brain.means[planted.WHITE] * np.array([0.2, grey, 1.0]))
+    for kept in (brain.tissue, np.where(lost, planted.FLUID, brain.tissue).astype(np.uint8)):
+        head = replace(brain, tissue=kept, means=brain.means[planted.WHITE] * np.array([0.2, grey, 1.0]))
         scan, inside = planted.painted(head, noise=0.04, texture=0.15, seed=1)
         found.append(volumes(scan))
         true.append(inside)

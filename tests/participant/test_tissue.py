@@ -118,6 +118,17 @@ def test_thinner_cortex_under_wider_fluid_is_measured_in_full(phantom, thinner_m
     assert after[2].sum() == pytest.approx(before[2].sum(), rel=0.01 if thinner_mm < 5 else 0.02)
 
 
+@pytest.mark.parametrize("grey", [0.55, 0.65, 0.75])
+def test_grey_matter_keeps_its_mean_where_cortex_is_thin(phantom, grey):
+    """Of 8 mm of cortex 3 are left, at any contrast: the class would drift half-way to fluid."""
+    wm, gm, csf, _ = phantom.shells([30, 33, 46], phantom.inside.shape, phantom.zoom)
+    noise = np.random.default_rng(4).normal(0, 0.03, gm.shape)
+    data = (0.25 * csf + grey * gm + wm + noise) * phantom.inside
+    priors = [np.asarray(p.dataobj, dtype=np.float32) for p in phantom.priors]
+    _, stats = segment_arrays(data, phantom.inside, priors, np.zeros_like(data), np.full(3, phantom.zoom))
+    assert stats["ClassMeans"][1] == pytest.approx(grey, abs=0.03)
+
+
 @pytest.mark.parametrize("darker", [0.05, 0.10])
 def test_darker_white_matter_is_no_loss(phantom, darker):
     """White matter darker by a part of its contrast to grey, everywhere or as a band under the cortex."""
