@@ -64,4 +64,6 @@ def test_its_model_encodes_another_cohort_and_a_single_scan(trained, tmp_path):
     assert scan.error == pytest.approx(row["mean_squared_error"], rel=1e-3)
     assert 1 - scan.explained_variance == pytest.approx(row["error"], rel=1e-3)
     latents = pd.read_csv(out / "phenotype" / "latents.tsv", sep="\t").set_index("participant_id")
-    assert scan.latents == pytest.approx(latents.loc["sub-01"].filter(like="latent_").to_numpy(float), abs=1e-3)
+    expected = latents.loc["sub-01"].filter(like="latent_").to_numpy(float)
+    # The group level keeps maps in half precision, one part in 2,000; what a network makes of it differs by processor.
+    assert scan.latents == pytest.approx(expected, abs=1e-3 * np.abs(expected).max())
