@@ -9,10 +9,6 @@ from bids_app.participant._ants import image_like, to_ants
 from bids_app.participant._grid import below_the_head, block_mean, coarse_affine, interpolate
 
 WORKING_MM = 4.0  # a bias field is smooth: N4 sees the scan at this resolution
-# From coarse splines to fine ones. The finest do not converge: their number decides how far the field goes, and they
-# make up for what is left out before them.
-ITERATIONS = (20, 20, 50)
-SLOPPY_ITERATIONS = (30, 20)
 
 
 def correct_bias(
@@ -57,7 +53,7 @@ def correct_bias(
         to_ants(nib.Nifti1Image(low * brain, affine)),
         mask=to_ants(nib.Nifti1Image(brain.astype(np.float32), affine)),
         shrink_factor=1,
-        convergence={"iters": list(SLOPPY_ITERATIONS if sloppy else ITERATIONS), "tol": 1e-7},
+        convergence={"iters": [30, 20] if sloppy else [50, 50, 50], "tol": 1e-7},
         return_bias_field=True,
     ).numpy()
     log_low = np.log(np.clip(estimate, 1e-3, 1e3))
