@@ -187,7 +187,7 @@ def planted_cases(name: str, image, mask, priors, reference) -> list[Case]:
     whole_ml = np.count_nonzero(brain.tissue == GREY) * brain.mm**3 / 1000
     found = [Case(name, image, mask, priors)]
     for case in cases:
-        if case.change is not None:
+        if case.change is not None and case.whole is None:
             change = float(np.log1p(case.change[1] / whole_ml))
             found.append(Case(name, image_like(case.scan, image), mask, priors, change))
     return found

@@ -102,6 +102,8 @@ class Mixture:
     zooms : (3,) array
         Voxel size in mm.
     settings : Settings
+    guess : bool
+        Find first classes in the intensities; false where :meth:`start_from` brings them.
 
     Attributes
     ----------
@@ -127,6 +129,7 @@ class Mixture:
         deep: np.ndarray,
         zooms: np.ndarray,
         settings: Settings,
+        guess: bool = True,
     ) -> None:
         self.inside, self.zooms, self.settings = inside, np.asarray(zooms, dtype=float), settings
         self.y = np.ascontiguousarray(data[inside], dtype=np.float32)
@@ -140,17 +143,22 @@ class Mixture:
         self.prior_of = [CSF, GM, WM, DEEP, *(4 + list(settings.mixing).index(pair) for pair in self.pairs)]
         deep = np.clip(deep[inside], 0, 1)
         self.log_prior = self._log_prior(priors, deep)
-        fluid = self._first_mean(priors[CSF] > 0.6, 25, 0.4)
-        cortex = (priors[GM] > 0.7) & (deep < 0.05)
-        away = self._darkest_neighbour(data) > fluid + settings.fluid_below * (1 - fluid)
-        self.anchor = self._first_mean(cortex & away, settings.anchor_percentile, self._first_mean(cortex, 50, 0.75))
-        self.mean = np.array([fluid, self.anchor, 1.0, 0.93])
-        self.sd = np.array([0.1, 0.08, 0.05, 0.05])
+        if guess:
+            self._guess_classes(data, priors, deep)
         self.offset = np.zeros((4, self.y.size), np.float32)
         self.around = None
         # Of the posterior only what is needed later is kept: the four pure states, and the expected fractions.
         self.pure = np.zeros((4, self.y.size), np.float32)
         self.share = np.zeros((3, self.y.size), np.float32)
+
+    def _guess_classes(self, data: np.ndarray, priors: np.ndarray, deep: np.ndarray) -> None:
+        s = self.settings
+        fluid = self._first_mean(priors[CSF] > 0.6, 25, 0.4)
+        cortex = (priors[GM] > 0.7) & (deep < 0.05)
+        away = self._darkest_neighbour(data) > fluid + s.fluid_below * (1 - fluid)
+        self.anchor = self._first_mean(cortex & away, s.anchor_percentile, self._first_mean(cortex, 50, 0.75))
+        self.mean = np.array([fluid, self.anchor, 1.0, 0.93])
+        self.sd = np.array([0.1, 0.08, 0.05, 0.05])
 
     def _first_mean(self, where: np.ndarray, percentile: float, default: float) -> float:
         return float(np.percentile(self.y[where], percentile)) if np.count_nonzero(where) > 50 else default

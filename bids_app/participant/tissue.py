@@ -139,7 +139,7 @@ def segment_arrays(
             settings,
         )
         coarse.run(settings.iterations)
-        mixture = Mixture(data, inside, priors, deep, zooms, settings)
+        mixture = Mixture(data, inside, priors, deep, zooms, settings, guess=False)
         del data
         mixture.start_from(coarse, factors)
         mixture.run(settings.fine_iterations, keep_offsets=True)
