@@ -33,8 +33,8 @@ from tqdm import tqdm
 class Case:
     """A changed scan, and the planted change of fluid, grey and white matter in ml; None where nothing is lost.
 
-    ``volumes`` are those that a painted scan holds. ``whole`` names the painted scan from which this one differs; without
-    it, that is the scan as it is.
+    ``volumes`` are those that a painted scan holds. ``whole`` names the painted scan from which this one differs;
+    without it, that is the scan as it is.
     """
 
     name: str

@@ -97,6 +97,20 @@ def test_the_level_is_that_of_a_scan_painted_anew(head, old_head):
     assert abs(np.log(grey[1] / grey[0])) < 0.02
 
 
+def test_thinner_cortex_is_measured_alike_in_young_and_old(head, old_head):
+    """Painted heads, whole and thinned: how much was lost does not depend on how a border's brightness is read."""
+    found = []
+    for brain, spared, _, volumes, _ in (head, old_head):
+        lost = planted.thinner_cortex(brain, 0.7, spared)
+        thinned = replace(brain, tissue=np.where(lost, planted.FLUID, brain.tissue).astype(np.uint8))
+        (scan, whole), (thin, left) = (planted.painted(b, noise=0.03, texture=0.15, seed=1) for b in (brain, thinned))
+        assert left[1] < 0.95 * whole[1]  # something was planted
+        found.append((volumes(thin) - volumes(scan))[1] / (left - whole)[1])
+    assert min(found) > 0.85
+    assert max(found) < 1.05
+    assert abs(found[1] - found[0]) < 0.06
+
+
 @pytest.mark.parametrize(("grey", "at_least"), [(0.48, 0.45), (0.57, 0.65), (0.75, 0.85)])
 def test_thin_cortex_of_other_contrasts_is_measured(old_head, grey, at_least):
     """The old head painted in the contrasts of other scanners, before and after half of its cortex is lost.
