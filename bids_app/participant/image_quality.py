@@ -23,6 +23,7 @@ from bids_app.participant._grid import block_mean, fine_factors
 from bids_app.participant.tissue import Tissues
 from bids_app.schema.units import MAD_TO_SD
 from bids_app.space.boxes import bounding_box
+from bids_app.space.distances import edge_distance
 
 TISSUES = ("csf", "gm", "wm")
 HEAD = 0.1  # of white matter: brighter is head, but for specks of noise
@@ -138,7 +139,7 @@ def find_air(data: np.ndarray, inside: np.ndarray, zooms: np.ndarray, white: flo
     air = np.zeros(data.shape, bool)
     # On blocks of up to 1 mm, a block with head in it being head: distances take 20 bytes a voxel.
     factors = fine_factors(zooms)
-    far = ndimage.distance_transform_edt(block_mean(head, factors) == 0, sampling=zooms * factors) > AIR_MM
+    far = edge_distance(block_mean(head, factors) == 0, zooms * factors) > AIR_MM
     for axis, factor in enumerate(factors):
         far = np.repeat(far, factor, axis=axis)
     air[upper] = far[tuple(slice(n) for n in head.shape)]

@@ -16,6 +16,7 @@ from bids_app.participant._ants import image_like, voxel_volume
 from bids_app.participant._grid import below_the_head, block_mean, coarse_affine, interpolate
 from bids_app.participant.membranes import trim_membranes
 from bids_app.space.boxes import bounding_box
+from bids_app.space.distances import edge_distance
 
 logger = logging.getLogger("latentatlas")
 
@@ -101,7 +102,7 @@ def extract_brain(t1w: nib.Nifti1Image, mode: str = "auto", n_threads: int = 1, 
     # itself is no use here: on a stripped scan it may go through empty space.
     mask = support(t1w, brain)
     box = bounding_box(mask | brain)
-    away = ndimage.distance_transform_edt(~brain[box], sampling=t1w.header.get_zooms()[:3])
+    away = edge_distance(~brain[box], t1w.header.get_zooms()[:3])
     beyond = mask[box] & (away > NECK_MM)
     if np.count_nonzero(beyond) > NECK_SHARE * np.count_nonzero(mask):
         mask[box] &= ~beyond
@@ -118,7 +119,7 @@ def background_share(t1w: nib.Nifti1Image, brain: np.ndarray) -> float:
     zooms = t1w.header.get_zooms()[:3]
     box = bounding_box(brain, np.ceil(SHELL_MM[1] / np.asarray(zooms)).astype(int))
     background, brain = _is_background(np.asarray(t1w.dataobj))[box], brain[box]
-    distance = ndimage.distance_transform_edt(~brain, sampling=zooms)
+    distance = edge_distance(~brain, zooms)
     shell = (distance > SHELL_MM[0]) & (distance < SHELL_MM[1])
     if not shell.any():
         return 0.0
@@ -140,10 +141,10 @@ def missing_share(t1w: nib.Nifti1Image, brain: np.ndarray) -> float:
     zooms = t1w.header.get_zooms()[:3]
     box = bounding_box(brain)
     empty, outside = (brain & _is_background(np.asarray(t1w.dataobj), EMPTY))[box], ~brain[box]
-    far = ndimage.distance_transform_edt(empty, sampling=zooms) > MISSING_MM
+    far = edge_distance(empty, zooms) > MISSING_MM
     if not far.any():
         return 0.0
-    hole = empty & (ndimage.distance_transform_edt(~far, sampling=zooms) <= MISSING_MM)
+    hole = empty & (edge_distance(~far, zooms) <= MISSING_MM)
     open_hole = ndimage.binary_propagation(hole & ndimage.binary_dilation(outside), mask=hole)
     return float(np.count_nonzero(open_hole) / np.count_nonzero(brain))
 

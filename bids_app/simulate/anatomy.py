@@ -14,6 +14,7 @@ import torch
 from scipy import ndimage
 
 from ..space.atlas_loaders import load_atlas
+from ..space.distances import edge_distance
 from ..space.template_sources import BUNDLED
 from ..space.templates import get_template
 from .fields import smooth_noise
@@ -89,7 +90,7 @@ def load_anatomy(step: int = 1, atlas: str = "AAL2") -> Anatomy:
     white = np.median(t1w[priors[1] > 0.95])
     texture = t1w / white - np.tensordot(np.array(TYPICAL_T1, np.float32), priors, 1)
     # Only deep inside: near the surface the template's average shows blur, not anatomy.
-    inside = np.clip(ndimage.distance_transform_edt(mask) * step / 8 - 0.5, 0, 1).astype(np.float32)
+    inside = np.clip(edge_distance(mask) * step / 8 - 0.5, 0, 1).astype(np.float32)
     texture = ndimage.gaussian_filter(texture, 1.5 / step) * inside
 
     regions = load_atlas(atlas, coarse.mask)

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from ..space.distances import edge_distance
+
 FINE = 3  # fine voxels along the side of one
 BAND_MM = 2.2  # so near a border of the segmentation the scan decides where it runs
 OUTWARDS_MM = 1.0  # and so far out of it
@@ -82,7 +84,7 @@ def anatomy(
     bright, mm = _fine(scan), mm / FINE
     brain, matter = _smooth(mask) > 0.5, _smooth(grey | white) > 0.5
     is_white = _smooth(white) > _smooth(grey)
-    depth = mm * (ndimage.distance_transform_edt(matter) - ndimage.distance_transform_edt(~matter))
+    depth = mm * (edge_distance(matter) - edge_distance(~matter))
     # Half-way between fluid and grey matter runs the border.
     by_scan = (bright > (means[FLUID] + means[GREY]) / 2) & (depth > -OUTWARDS_MM)
     matter = np.where(np.abs(depth) < BAND_MM, by_scan, matter)
@@ -94,13 +96,13 @@ def anatomy(
 def thinner_cortex(brain: FineBrain, mm: float, spared: np.ndarray | None = None) -> np.ndarray:
     """Fine voxels of cortex within ``mm`` of the fluid about it, but where ``spared`` (X, Y, Z) is true."""
     outer = (brain.tissue == FLUID) & ~ndimage.binary_dilation(brain.ventricles, iterations=2)
-    lost = (brain.tissue == GREY) & (ndimage.distance_transform_edt(~outer) * brain.mm <= mm + 0.01)
+    lost = (brain.tissue == GREY) & (edge_distance(~outer) * brain.mm <= mm + 0.01)
     return _but(lost, spared)
 
 
 def wider_ventricles(brain: FineBrain, mm: float) -> np.ndarray:
     """Fine voxels of brain matter within ``mm`` of the ventricles."""
-    near = ndimage.distance_transform_edt(~brain.ventricles) * brain.mm <= mm
+    near = edge_distance(~brain.ventricles) * brain.mm <= mm
     return near & np.isin(brain.tissue, (GREY, WHITE))
 
 
@@ -109,8 +111,8 @@ def opened_sulci(brain: FineBrain, spared: np.ndarray | None = None) -> np.ndarr
 
     None where ``spared`` (X, Y, Z) is true: deep grey matter is thick, and has a ridge like two banks of cortex.
     """
-    to_white = ndimage.distance_transform_edt(brain.tissue != WHITE) * brain.mm
-    to_fluid = ndimage.distance_transform_edt(brain.tissue != FLUID) * brain.mm
+    to_white = edge_distance(brain.tissue != WHITE) * brain.mm
+    to_fluid = edge_distance(brain.tissue != FLUID) * brain.mm
     ridge = ndimage.laplace(ndimage.gaussian_filter(to_white, 1.0)) / brain.mm**2 < -0.6
     return _but(ridge & (brain.tissue == GREY) & (to_white > 1.6) & (to_fluid > 1.5), spared)
 
@@ -148,7 +150,7 @@ def darker_white_matter(brain: FineBrain, share: float, band_mm: float | None = 
     """
     where = brain.tissue == WHITE
     if band_mm is not None:
-        where &= ndimage.distance_transform_edt(brain.tissue != GREY) * brain.mm <= band_mm
+        where &= edge_distance(brain.tissue != GREY) * brain.mm <= band_mm
     return brain.scan - np.float32(share * brain.contrast) * _coarse(where)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
+from ..space.distances import edge_distance
 from .anatomy import Anatomy
 from .fields import smooth_noise
 
@@ -34,7 +35,7 @@ def make_shell(anatomy: Anatomy) -> tuple[np.ndarray, np.ndarray]:
         np.float32
     )
     brain = _brain(anatomy)
-    distance = ndimage.distance_transform_edt(~brain).astype(np.float32) * STEP
+    distance = edge_distance(~brain) * STEP
     noise = smooth_noise(SHAPE, (8, 8, 8), rng)
     mottle = smooth_noise(SHAPE, (2.5, 2.5, 2.5), rng)
 

@@ -18,6 +18,8 @@ import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
+from bids_app.space.resample import resample
+
 FIELD = Path(__file__).with_name("colin27.nii.gz")
 FINER = 2  # the field is refined by cubic splines once, and read linearly at the many points of a grid
 
@@ -51,7 +53,7 @@ def sample_labels(labels: nib.Nifti1Image, shape: tuple[int, ...], affine: np.nd
     field, field_affine = load_displacement()
     to_field = np.linalg.inv(field_affine) @ affine
     to_labels = np.linalg.inv(labels.affine)
-    moved = [ndimage.affine_transform(u, to_field, output_shape=shape, order=1, mode="nearest") for u in field]
+    moved = [resample(u, to_field, shape, mode="nearest") for u in field]
     straight = to_labels @ affine
     grid = np.ogrid[tuple(slice(n) for n in shape)]
     where = np.empty((3, *shape), np.float32)

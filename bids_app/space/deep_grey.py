@@ -16,6 +16,7 @@ from scipy import ndimage
 from bids_app.space.aal import bundled_aal2
 from bids_app.space.boxes import bounding_box
 from bids_app.space.colin27 import sample_labels
+from bids_app.space.distances import edge_distance
 
 # Structure -> how many of AAL and its mirror image must agree, and by how many mm that is still too wide: AAL draws the
 # thalamus too narrow, the putamen and the caudate too wide.
@@ -114,7 +115,7 @@ def _depth(mask: np.ndarray, zooms: np.ndarray) -> np.ndarray:
     depth = np.zeros(mask.shape)
     if mask.any():
         box = bounding_box(mask)
-        depth[box] = ndimage.distance_transform_edt(mask[box], sampling=zooms)
+        depth[box] = edge_distance(mask[box], zooms)
     return depth
 
 
@@ -123,5 +124,5 @@ def _within(mask: np.ndarray, mm: float, zooms: np.ndarray) -> np.ndarray:
     near = np.zeros(mask.shape, bool)
     if mask.any():
         box = bounding_box(mask, int(np.ceil(mm / zooms.min())))
-        near[box] = ndimage.distance_transform_edt(~mask[box], sampling=zooms) < mm
+        near[box] = edge_distance(~mask[box], zooms) < mm
     return near

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
@@ -16,6 +15,7 @@ from scipy import ndimage
 from bids_app.errors import ConfigError
 from bids_app.space.boxes import bounding_box
 from bids_app.space.deep_grey import deep_grey
+from bids_app.space.resample import resample
 from bids_app.space.template_sources import BUNDLED, load_bundled, load_templateflow, parse_name
 
 from ..schema.units import FWHM_TO_SIGMA
@@ -234,22 +234,23 @@ def _to_grid(data: np.ndarray, source: np.ndarray, target: np.ndarray, shape: tu
     old = np.linalg.norm(source[:3, :3], axis=0)
     new = np.linalg.norm(target[:3, :3], axis=0)
     sigma = np.sqrt(np.maximum(new**2 - old**2, 0)) * FWHM_TO_SIGMA / old
-    if np.any(sigma > 0):
-        # What lies around the brain is empty, and more than half of a template.
-        box = bounding_box(data != 0, np.ceil(BLUR_REACH * sigma).astype(int))
-        blurred = np.zeros_like(data)
-        blurred[box] = ndimage.gaussian_filter(data[box], sigma, mode="constant", truncate=BLUR_REACH)
-        data = blurred
     matrix = np.linalg.inv(source) @ target
     if np.allclose(matrix, np.eye(4), atol=1e-6) and tuple(shape) == data.shape:
         return data
-    linear = matrix[:3, :3]
-    with warnings.catch_warnings():
-        # The same values in half the time where axes stay what they are; SciPy warns of it, for it was once wrong.
-        warnings.filterwarnings("ignore", message="The behavior of affine_transform with a 1-D array")
-        if not np.any(linear - np.diag(np.diag(linear))):
-            linear = np.diag(linear)
-        return ndimage.affine_transform(data, linear, matrix[:3, 3], output_shape=shape, order=1, mode="constant")
+    # What lies around the brain is empty, and more than half of a template.
+    box = bounding_box(data != 0, np.ceil(BLUR_REACH * sigma).astype(int) + 1)
+    part = data[box]
+    if np.any(sigma > 0):
+        part = ndimage.gaussian_filter(part, sigma, mode="constant", truncate=BLUR_REACH)
+    start = np.array([s.start for s in box])
+    corners = np.array([*np.ndindex(2, 2, 2)]) * part.shape + start - 0.5
+    reached = nib.affines.apply_affine(np.linalg.inv(matrix), corners)
+    first = np.clip(np.floor(reached.min(0)), 0, shape).astype(int)
+    last = np.clip(np.ceil(reached.max(0)) + 1, first, shape).astype(int)
+    matrix[:3, 3] += matrix[:3, :3] @ first - start
+    found = np.zeros(shape, part.dtype)
+    found[tuple(slice(f, n) for f, n in zip(first, last, strict=True))] = resample(part, matrix, tuple(last - first))
+    return found
 
 
 def _image(data: np.ndarray, affine: np.ndarray, dtype: DTypeLike = np.float32) -> nib.Nifti1Image:

@@ -19,7 +19,7 @@ MEMORY = {
     "tissues": SEGMENTERS[0].memory,
     "modulate": (0.85, 16),
     "quality": (0.6, 26),
-    "write": (0.3, 5),
+    "write": (0.3, 6),
     "figures": (0.6, 22),
 }
 #: GB of steps that see the map alone.

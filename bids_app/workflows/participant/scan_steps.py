@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +128,7 @@ def modulate(
     images |= {"modulated": found.gm, "jacobian": found.jacobian}
     if smoothing_fwhm > 0:
         images["smoothed"] = science.smooth(found.gm, smoothing_fwhm)
-    return {k: _save(image, folder / f"{k}.nii.gz") for k, image in images.items()}
+    return _save_all(images, folder)
 
 
 @step("quality")
@@ -273,8 +274,9 @@ def write(
     anat = Path(output_dir) / scan.folder
     pictured = ScanOutputs(scan.prefix, anat, Path(output_dir) / scan.prefix.split("_")[0] / "figures")
     draw_jacobian(pictured, jacobian, template_or_none(template))
-    zipped = {kind: _zipped(path, folder) for kind, path in files.items()}
-    write_outputs(zipped, Path(output_dir), scan, labels, metadata)
+    # Work files are plain for speed, outputs compressed.
+    plain = {kind: _load(path) for kind, path in files.items() if path.suffix == ".nii"}
+    write_outputs(files | _save_all(plain, folder), Path(output_dir), scan, labels, metadata)
     copy_participants(Path(bids_dir), Path(output_dir))
     return {"written": str(folder)}
 
@@ -365,9 +367,11 @@ def figures(folder: Path, prefix: str, output_dir: str, template: str, written: 
     return {}
 
 
-def _zipped(path: Path, folder: Path) -> Path:
-    """Work files are plain for speed, outputs compressed."""
-    return path if path.suffix != ".nii" else _save(_load(path), folder / f"{path.name}.gz")
+def _save_all(images: dict[str, Any], folder: Path) -> dict[str, Path]:
+    """Compressed, two at a time: zlib leaves the interpreter to others meanwhile."""
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        paths = pool.map(lambda name: _save(images[name], folder / f"{name}.nii.gz"), images)
+        return dict(zip(images, paths, strict=True))
 
 
 def _load(path: Path) -> Any:

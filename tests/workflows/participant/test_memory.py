@@ -37,7 +37,7 @@ def test_voxels_are_read_from_the_header(tmp_path):
         ("tissues", (0.78, 3.19)),
         ("modulate", (0.89, 2.35)),
         ("quality", (0.88, 3.38)),
-        ("write", (0.12, 0.53)),
+        ("write", (0.15, 0.86)),
         ("figures", (0.67, 2.77)),
     ],
 )
