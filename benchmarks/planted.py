@@ -1,4 +1,4 @@
-"""How much of a change planted into real young heads the tissue model measures.
+"""How much of a change planted into real heads the tissue model measures.
 
     python benchmarks/planted.py DATASET [DATASET ...] [--every 1] [--register] [--work FOLDER] [--json planted.json]
 
@@ -8,10 +8,10 @@ widened, its closed sulci opened, its white matter darkened, noise added and con
 measured again: with the same priors, or with ``--register`` after a registration of the changed scan.
 
 Slopes are measured change over planted change in ml; others are the change of grey and white matter in percent, where
-there should be none. In a scan as it is, how much tissue a place at a border held is read from its brightness. The last
-scans are therefore painted anew on the same anatomy, whole and with the same losses, so that their volumes are known:
-in the contrasts of this head, and in those of a scanner that shows cortex dark. There the ratio is that of grey matter
-in the whole one.
+there should be none. How much tissue a place at a border held is uncertain in a scan:
+it is read from its brightness, or taken to be all of a voxel ("in full"). The last scans are therefore painted anew on
+the same anatomy, whole and with the same losses, so that their volumes are known: in the contrasts of this head, and in
+those of a scanner that shows cortex dark. For a whole painted scan, the ratio is measured over true grey matter.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ class Case:
 DARK_CORTEX = (0.2, 0.57)
 
 
-def plant(scan: np.ndarray, mask: np.ndarray, reference: Reference, mm: float, seed: int = 1):
+def plant(scan: np.ndarray, mask: np.ndarray, reference: Reference, mm: float, seed: int = 1, more: bool = True):
     """All planted changes of one bias-corrected head, and its anatomy on fine voxels of the brain's box.
 
-    Scans have the shape of the one given.
+    Scans have the shape of the one given. Losses in full and painted scans are among them with ``more`` only.
     """
     from bids_app.simulate import planted
     from bids_app.space.boxes import bounding_box
@@ -75,8 +75,9 @@ def plant(scan: np.ndarray, mask: np.ndarray, reference: Reference, mm: float, s
     }
     made = []
     for name, voxels in lost.items():
-        changed, change = planted.fill_with_fluid(brain, voxels)
-        made.append(Case(name, whole(changed), change * ml))
+        for kind in ("", ", in full") if more else ("",):
+            changed, change = planted.fill_with_fluid(brain, voxels, in_full=bool(kind))
+            made.append(Case(name + kind, whole(changed), change * ml))
     white = float(brain.means[planted.WHITE])
     noise = np.random.default_rng(seed).normal(0, 0.03 * white, brain.scan.shape) * mask
     kept = {
@@ -89,7 +90,7 @@ def plant(scan: np.ndarray, mask: np.ndarray, reference: Reference, mm: float, s
     }
     made += [Case(name, whole(changed)) for name, changed in kept.items()]
     dark = white * np.array([*DARK_CORTEX, 1.0])
-    for kind, means in {"painted": brain.means, "dark cortex": dark}.items():
+    for kind, means in {"painted": brain.means, "dark cortex": dark}.items() if more else ():
         # The same noise in all, so that they differ by what is lost.
         paint = partial(planted.painted, noise=0.03, texture=0.15, seed=seed)
         anew, held = paint(replace(brain, means=means))
@@ -156,11 +157,11 @@ def main() -> None:
         work = options.work or Path(folder)
         tasks = pool.map(partial(measure, work=work, again=options.register), scans)
         found = dict(zip([scan.participant for scan in scans], tqdm(tasks, total=len(scans), unit="scan"), strict=True))
-    print(f"{len(found)} scans: mean (standard deviation)\n\n{'':44}grey matter       error of white matter")
+    print(f"{len(found)} scans: mean (standard deviation)\n\n{'':47}grey matter       error of white matter")
     for name, kinds in next(iter(found.values())).items():
         grey, white = np.array([list(result[name].values()) for result in found.values()]).T
         kind = next(iter(kinds))
-        print(f"{name:44}{grey.mean():+.2f} ({grey.std():.2f}) {kind:6}  {white.mean():+.2f} ({white.std():.2f}) %")
+        print(f"{name:47}{grey.mean():+.2f} ({grey.std():.2f}) {kind:6}  {white.mean():+.2f} ({white.std():.2f}) %")
     if options.json:
         options.json.write_text(json.dumps(found, indent=2))
 

@@ -183,11 +183,11 @@ def planted_cases(name: str, image, mask, priors, reference) -> list[Case]:
     from bids_app.simulate.planted import GREY
 
     inside, mm = np.asarray(mask.dataobj) > 0, float(image.header.get_zooms()[0])
-    cases, brain = plant(np.asarray(image.dataobj), inside, reference, mm)
+    cases, brain = plant(np.asarray(image.dataobj), inside, reference, mm, more=False)
     whole_ml = np.count_nonzero(brain.tissue == GREY) * brain.mm**3 / 1000
     found = [Case(name, image, mask, priors)]
     for case in cases:
-        if case.change is not None and case.whole is None:
+        if case.change is not None:
             change = float(np.log1p(case.change[1] / whole_ml))
             found.append(Case(name, image_like(case.scan, image), mask, priors, change))
     return found

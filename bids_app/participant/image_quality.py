@@ -137,7 +137,7 @@ def find_air(data: np.ndarray, inside: np.ndarray, zooms: np.ndarray, white: flo
     # Bone is dark, but less than 20 mm thick.
     head = ndimage.binary_opening(data[upper] > HEAD * white) | inside[upper]
     air = np.zeros(data.shape, bool)
-    # On blocks of up to 1 mm, a block with head in it being head: distances take 20 bytes a voxel.
+    # On blocks of up to 1 mm, a block with head in it being head: distances take time and memory.
     factors = fine_factors(zooms)
     far = edge_distance(block_mean(head, factors) == 0, zooms * factors) > AIR_MM
     for axis, factor in enumerate(factors):

@@ -117,7 +117,7 @@ def opened_sulci(brain: FineBrain, spared: np.ndarray | None = None) -> np.ndarr
     return _but(ridge & (brain.tissue == GREY) & (to_white > 1.6) & (to_fluid > 1.5), spared)
 
 
-def fill_with_fluid(brain: FineBrain, lost: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def fill_with_fluid(brain: FineBrain, lost: np.ndarray, in_full: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Turn fine voxels into fluid.
 
     Parameters
@@ -125,19 +125,22 @@ def fill_with_fluid(brain: FineBrain, lost: np.ndarray) -> tuple[np.ndarray, np.
     brain : FineBrain
     lost : (3X, 3Y, 3Z) bool array
         Fine voxels of brain matter that become fluid.
+    in_full : bool
+        Each counts as a whole voxel of its tissue, and takes the whole contrast of that tissue to fluid with it. By
+        default a place at a border loses only what its brightness, between fluid and the tissue, says it held.
 
     Returns
     -------
     scan : (X, Y, Z) float32 array
     change : (3,) array
-        Planted change of fluid, grey and white matter in voxels of the scan. A place at a border loses only what its
-        brightness, between fluid and the tissue, says it held.
+        Planted change of fluid, grey and white matter in voxels of the scan.
     """
     fluid = float(brain.means[FLUID])
-    scan = brain.scan + _coarse(np.where(lost, np.minimum(fluid - brain.bright, 0), 0))
+    bright = brain.means[np.minimum(brain.tissue, WHITE)].astype(np.float32) if in_full else brain.bright
+    scan = brain.scan + _coarse(np.where(lost, np.minimum(fluid - bright, 0), 0))
     change = np.zeros(3)
     for tissue in (GREY, WHITE):
-        share = np.clip((brain.bright - fluid) / (brain.means[tissue] - fluid), 0, 1)
+        share = np.clip((bright - fluid) / (brain.means[tissue] - fluid), 0, 1)
         change[tissue] = -share[lost & (brain.tissue == tissue)].sum(dtype=np.float64) / FINE**3
     change[FLUID] = -change.sum()
     return scan.astype(np.float32), change

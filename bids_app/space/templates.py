@@ -237,6 +237,8 @@ def _to_grid(data: np.ndarray, source: np.ndarray, target: np.ndarray, shape: tu
     matrix = np.linalg.inv(source) @ target
     if np.allclose(matrix, np.eye(4), atol=1e-6) and tuple(shape) == data.shape:
         return data
+    if not data.any():
+        return np.zeros(shape, data.dtype)
     # What lies around the brain is empty, and more than half of a template.
     box = bounding_box(data != 0, np.ceil(BLUR_REACH * sigma).astype(int) + 1)
     part = data[box]

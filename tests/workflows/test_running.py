@@ -104,6 +104,20 @@ def test_a_long_tmpdir_has_room_for_sockets(tmp_path, length):
     assert done.stdout.split() == ["3", str(folder)], done.stderr
 
 
+def test_a_backend_of_matplotlib_that_is_not_here_stops_no_worker(tmp_path):
+    """Notebooks export theirs to the programs that they start."""
+    script = (
+        "from bids_app.workflows.engine.environment import start_workers\n"
+        "from concurrent.futures import ProcessPoolExecutor\nfrom multiprocessing import get_context\n"
+        "if __name__ == '__main__':\n"
+        "    start_workers(['bids_app.workflows.participant.preload'])\n"
+        "    print(ProcessPoolExecutor(1, mp_context=get_context('forkserver')).submit(abs, -3).result())\n"
+    )
+    (tmp_path / "script.py").write_text(script)
+    done = run([str(tmp_path / "script.py")], env={"MPLBACKEND": "module://not_here"})
+    assert done.stdout.split() == ["3"], done.stderr
+
+
 @pytest.mark.parametrize("work", ["", "work", "sub-01/x"])
 def test_a_work_folder_inside_the_dataset_is_refused(tmp_path, work, capsys):
     bids = described(tmp_path / "bids")

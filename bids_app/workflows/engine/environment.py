@@ -29,7 +29,7 @@ def prepare(config: Config, threads_per_step: int, preload: Sequence[str] = ()) 
     os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = str(threads_per_step)
     for library in ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "NUMBA"):
         os.environ[f"{library}_NUM_THREADS"] = str(threads_per_step)
-    os.environ.setdefault("MPLBACKEND", "Agg")
+    os.environ["MPLBACKEND"] = "Agg"  # that of a notebook may not be installed here
     _writable_caches(config)
     start_workers(preload)
     _configure_nipype(config)

@@ -32,8 +32,6 @@ logger = logging.getLogger("latentatlas")
 
 #: What a finished scan consists of; with --smoothing-fwhm and --model there is more.
 FINISHED = tuple(kind for kind in SCAN_FILES if kind not in ("smoothed", "recon"))
-#: Nine tenths of the second that ANTs takes to import. ANTs itself has threads and is left to the workers.
-IMPORTED_BY_ANTS = ("statsmodels.api", "sklearn.linear_model", "matplotlib.pyplot")
 
 
 def run_participant(config: Config, logs: Path) -> list[Failure]:
@@ -183,8 +181,9 @@ def _process(config: Config, sources: Sequence[Scan], logs: Path) -> list[Failur
     nprocs = config.nprocs or processors()
     threads = config.omp_nthreads or max(1, nprocs // len(todo))
     memory = config.mem or memory_limit_gb()
-    prepare(config, threads, preload=[f"{__package__}.scan_steps", *IMPORTED_BY_ANTS])
-    if not all(isinstance(s, GreyMatterMap) for s in todo):
+    computed = not all(isinstance(s, GreyMatterMap) for s in todo)
+    prepare(config, threads, preload=[f"{__package__}.{m}" for m in ("scan_steps", *["preload"] * computed)])
+    if computed:
         from ...space.templates import check_template
 
         check_template(config.template, config.grid_mm)  # what is not available stops the run here, not in each scan

@@ -42,7 +42,7 @@ ADOPTED = (
     steps.figures,
 )
 #: Steps that use all threads. ANTs and Greedy take theirs from the environment (workflows.engine.environment.prepare).
-THREADED = (steps.brain_mask, steps.bias_field, steps.normalise)
+THREADED = (steps.brain_mask, steps.bias_field, steps.normalise, steps.modulate, steps.write)
 
 
 def init_participant_wf(

@@ -114,6 +114,7 @@ def modulate(
     template: str,
     resolution: float,
     smoothing_fwhm: float,
+    n_threads: int,
 ) -> dict[str, Any]:
     """Bring everything to the template, and scale grey matter by the Jacobian."""
     from ...participant import modulate as science
@@ -128,7 +129,7 @@ def modulate(
     images |= {"modulated": found.gm, "jacobian": found.jacobian}
     if smoothing_fwhm > 0:
         images["smoothed"] = science.smooth(found.gm, smoothing_fwhm)
-    return _save_all(images, folder)
+    return _save_all(images, folder, n_threads)
 
 
 @step("quality")
@@ -222,6 +223,7 @@ def write(
     modulated: Path,
     jacobian: Path,
     template: str,
+    n_threads: int,
     smoothed: Path | None = None,
     recon: Path | None = None,
     encoded: dict[str, Any] | None = None,
@@ -276,7 +278,7 @@ def write(
     draw_jacobian(pictured, jacobian, template_or_none(template))
     # Work files are plain for speed, outputs compressed.
     plain = {kind: _load(path) for kind, path in files.items() if path.suffix == ".nii"}
-    write_outputs(files | _save_all(plain, folder), Path(output_dir), scan, labels, metadata)
+    write_outputs(files | _save_all(plain, folder, n_threads), Path(output_dir), scan, labels, metadata)
     copy_participants(Path(bids_dir), Path(output_dir))
     return {"written": str(folder)}
 
@@ -367,9 +369,9 @@ def figures(folder: Path, prefix: str, output_dir: str, template: str, written: 
     return {}
 
 
-def _save_all(images: dict[str, Any], folder: Path) -> dict[str, Path]:
-    """Compressed, two at a time: zlib leaves the interpreter to others meanwhile."""
-    with ThreadPoolExecutor(max_workers=2) as pool:
+def _save_all(images: dict[str, Any], folder: Path, n_threads: int) -> dict[str, Path]:
+    """Compressed files of images, two at a time where there are threads: memory is reserved for two."""
+    with ThreadPoolExecutor(max_workers=min(2, n_threads)) as pool:
         paths = pool.map(lambda name: _save(images[name], folder / f"{name}.nii.gz"), images)
         return dict(zip(images, paths, strict=True))
 
