@@ -110,7 +110,7 @@ def test_a_backend_of_matplotlib_that_is_not_here_stops_no_worker(tmp_path):
         "from bids_app.workflows.engine.environment import start_workers\n"
         "from concurrent.futures import ProcessPoolExecutor\nfrom multiprocessing import get_context\n"
         "if __name__ == '__main__':\n"
-        "    start_workers(['bids_app.workflows.participant.preload'])\n"
+        "    start_workers(['bids_app.workflows.participant.ants_imports'])\n"
         "    print(ProcessPoolExecutor(1, mp_context=get_context('forkserver')).submit(abs, -3).result())\n"
     )
     (tmp_path / "script.py").write_text(script)
