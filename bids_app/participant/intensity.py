@@ -111,7 +111,12 @@ def find_scale(data: np.ndarray, finite: np.ndarray | None = None) -> Scale:
     else:
         zero = lowest
     bright = high - zero
-    factor = 1.0 if BRIGHT[0] <= bright <= BRIGHT[1] else 2.0 ** round(float(np.log2(SCALED_TO / bright)))
+    factor = 1.0
+    if not BRIGHT[0] <= bright <= BRIGHT[1]:
+        # A damaged header may scale to hardly anything, or to all but infinity: nothing may overflow.
+        largest = float(np.max(np.abs(data), where=np.isfinite(data), initial=0)) + abs(zero)
+        room = min(126, int(np.floor(np.log2(np.finfo(np.float32).max) - np.log2(largest))))
+        factor = 2.0 ** min(round(float(np.log2(SCALED_TO / bright))), room)
     return Scale(zero, factor, fill if fill is not None and abs(fill - zero) > 1e-6 * span else None)
 
 

@@ -175,3 +175,13 @@ def test_voxels_without_a_value_become_air(head, tmp_path, caplog):
     np.testing.assert_allclose(
         found[..., :-6] / found[..., :-6][white].mean(), head[..., :-6] / head[..., :-6][white].mean(), atol=0.02
     )
+
+
+@pytest.mark.parametrize("scale", [1e-42, 1e-37, 1e-20, 1e30])
+def test_no_scale_makes_intensities_infinite(scale):
+    """As a damaged ``scl_slope`` may; one voxel is far brighter than all others."""
+    data = (np.random.default_rng(0).random((20, 20, 20)) * 100 * scale).astype(np.float32)
+    data[3, 3, 3] = 1e10 * min(scale * 1e20, 1.0)
+    found, scale_found = canonical(data)
+    assert np.isfinite(found).all()
+    assert np.isfinite(np.float32(scale_found.factor))
