@@ -8,10 +8,10 @@ widened, its closed sulci opened, its white matter darkened, noise added and con
 measured again: with the same priors, or with ``--register`` after a registration of the changed scan.
 
 Slopes are measured change over planted change in ml; others are the change of grey and white matter in percent, where
-there should be none. How much tissue a place at a border held is uncertain in a scan:
-it is read from its brightness, or taken to be all of a voxel ("in full"). The last scans are therefore painted anew on
-the same anatomy, whole and with the same losses, so that their volumes are known: in the contrasts of this head, and in
-those of a scanner that shows cortex dark. For a whole painted scan, the ratio is measured over true grey matter.
+there should be none. How much tissue a place at a border held is uncertain in a scan: it is read from its brightness,
+or taken to be all of a voxel ("in full"). Of the last scans the volumes are known, because they are painted on the same
+anatomy, whole and with the same losses: in the contrasts of this head, and in those of a scanner that shows cortex
+dark. For a whole painted scan, the ratio is measured over true grey matter.
 """
 
 from __future__ import annotations
@@ -90,15 +90,15 @@ def plant(scan: np.ndarray, mask: np.ndarray, reference: Reference, mm: float, s
     }
     made += [Case(name, whole(changed)) for name, changed in kept.items()]
     dark = white * np.array([*DARK_CORTEX, 1.0])
+    # The same noise in all, so that they differ by what is lost.
+    paint = partial(planted.painted, noise=0.03, texture=0.15, seed=seed)
     for kind, means in {"painted": brain.means, "dark cortex": dark}.items() if more else ():
-        # The same noise in all, so that they differ by what is lost.
-        paint = partial(planted.painted, noise=0.03, texture=0.15, seed=seed)
-        anew, held = paint(replace(brain, means=means))
-        made.append(Case(f"{kind}, whole", whole(anew), volumes=held * ml))
+        head = replace(brain, means=means)
+        picture, held = paint(head)
+        made.append(Case(f"{kind}, whole", whole(picture), volumes=held * ml))
         for name, voxels in lost.items():
-            tissue = np.where(voxels, planted.FLUID, brain.tissue).astype(np.uint8)
-            anew, left = paint(replace(brain, means=means, tissue=tissue))
-            made.append(Case(f"{kind}, {name}", whole(anew), (left - held) * ml, whole=f"{kind}, whole"))
+            picture, left = paint(planted.without(head, voxels))
+            made.append(Case(f"{kind}, {name}", whole(picture), (left - held) * ml, whole=f"{kind}, whole"))
     return made, brain
 
 

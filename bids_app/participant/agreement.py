@@ -14,7 +14,7 @@ from scipy import ndimage
 from bids_app.participant._grid import block_mean, fine_factors
 from bids_app.schema.units import FWHM_TO_SIGMA
 from bids_app.space.boxes import bounding_box
-from bids_app.space.distances import edge_distance
+from bids_app.space.distances import signed_distance
 
 PURE = 0.9  # of a voxel: its intensity is that of the tissue
 TRIM = 0.1  # of white matter less the darkest: farther from the level of grey matter is a mixel that a map calls grey
@@ -126,7 +126,7 @@ def rim_outside(data: np.ndarray, inside: np.ndarray, csf: np.ndarray, zooms: np
     fluid or cortex. Parameters as in :func:`find_levels`; where the map has pure fluid (``csf``) 4 mm and more from
     the mask's border, that is the fluid's level, since bone in a mask that is too large would darken the other one.
     """
-    distance = edge_distance(inside, zooms) - edge_distance(~inside, zooms)
+    distance = signed_distance(inside, zooms)
     rim = (distance > 0) & (distance <= max(RIM_MM, zooms.max()))
     rim[:, :, : int(ndimage.center_of_mass(inside)[2])] = False
     if not rim.any():

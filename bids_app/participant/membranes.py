@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from bids_app.participant._grid import block_mean, interpolate
 from bids_app.space.boxes import bounding_box
-from bids_app.space.distances import edge_distance
+from bids_app.space.distances import edge_distance, signed_distance
 
 WORKING_MM = 2.0  # coarse enough for noise to average out, fine enough for the shell
 SHELL_MM, LOOK_MM = 6, 5  # how deep the shell may reach, and how far further in the fluid may lie
@@ -66,8 +66,8 @@ def trim_membranes(t1w: nib.Nifti1Image, brain: np.ndarray) -> np.ndarray:
 
 def _shell(data: np.ndarray, inside: np.ndarray, zooms: np.ndarray) -> np.ndarray:
     """Voxels of the mask outside the fluid; ``data`` in units of the median brain intensity."""
-    depth = edge_distance(inside, zooms)
-    signed = depth - edge_distance(~inside, zooms)
+    signed = signed_distance(inside, zooms)
+    depth = np.maximum(signed, 0)
     inwards = np.stack(np.gradient(ndimage.gaussian_filter(signed, DIRECTION_MM / zooms), *zooms))
     where = np.nonzero(inside & (depth <= SHELL_MM))
     step = np.stack([component[where] for component in inwards])

@@ -9,12 +9,12 @@ wide, so that a border moves by less than a voxel, and averaged back.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
 
-from ..space.distances import edge_distance
+from ..space.distances import edge_distance, signed_distance
 
 FINE = 3  # fine voxels along the side of one
 BAND_MM = 2.2  # so near a border of the segmentation the scan decides where it runs
@@ -84,7 +84,7 @@ def anatomy(
     bright, mm = _fine(scan), mm / FINE
     brain, matter = _smooth(mask) > 0.5, _smooth(grey | white) > 0.5
     is_white = _smooth(white) > _smooth(grey)
-    depth = mm * (edge_distance(matter) - edge_distance(~matter))
+    depth = mm * signed_distance(matter)
     # Half-way between fluid and grey matter runs the border.
     by_scan = (bright > (means[FLUID] + means[GREY]) / 2) & (depth > -OUTWARDS_MM)
     matter = np.where(np.abs(depth) < BAND_MM, by_scan, matter)
@@ -115,6 +115,11 @@ def opened_sulci(brain: FineBrain, spared: np.ndarray | None = None) -> np.ndarr
     to_fluid = edge_distance(brain.tissue != FLUID) * brain.mm
     ridge = ndimage.laplace(ndimage.gaussian_filter(to_white, 1.0)) / brain.mm**2 < -0.6
     return _but(ridge & (brain.tissue == GREY) & (to_white > 1.6) & (to_fluid > 1.5), spared)
+
+
+def without(brain: FineBrain, lost: np.ndarray) -> FineBrain:
+    """The anatomy with fine voxels turned into fluid, to be painted; its scan stays what it was."""
+    return replace(brain, tissue=np.where(lost, FLUID, brain.tissue).astype(np.uint8))
 
 
 def fill_with_fluid(brain: FineBrain, lost: np.ndarray, in_full: bool = False) -> tuple[np.ndarray, np.ndarray]:

@@ -25,3 +25,8 @@ def edge_distance(mask: np.ndarray, zooms: Sequence[float] | np.ndarray | float 
     """
     sides = tuple(float(side) for side in np.broadcast_to(zooms, mask.ndim))
     return edt.edt(np.ascontiguousarray(mask, dtype=bool), anisotropy=sides, black_border=False, parallel=1)
+
+
+def signed_distance(mask: np.ndarray, zooms: Sequence[float] | np.ndarray | float = 1.0) -> np.ndarray:
+    """:func:`edge_distance` inside the mask, and less than zero outside it by the way to the nearest voxel inside."""
+    return edge_distance(mask, zooms) - edge_distance(~mask, zooms)

@@ -15,7 +15,7 @@ def test_distances_in_a_box_are_those_of_the_whole(corner):
     mask &= rng.random(mask.shape) < 0.9
     zooms = np.array([1.0, 1.5, 2.0])
     whole = ndimage.distance_transform_edt(mask, sampling=zooms)
-    np.testing.assert_allclose(_depth(mask, zooms), whole, rtol=1e-6)
+    np.testing.assert_array_equal(_depth(mask, zooms), whole.astype(np.float32))
     np.testing.assert_array_equal(
         _within(mask, 4.0, zooms), ndimage.distance_transform_edt(~mask, sampling=zooms) < 4.0
     )

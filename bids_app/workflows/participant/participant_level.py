@@ -182,7 +182,8 @@ def _process(config: Config, sources: Sequence[Scan], logs: Path) -> list[Failur
     threads = config.omp_nthreads or max(1, nprocs // len(todo))
     memory = config.mem or memory_limit_gb()
     computed = not all(isinstance(s, GreyMatterMap) for s in todo)
-    prepare(config, threads, preload=[f"{__package__}.{m}" for m in ("scan_steps", *["ants_imports"] * computed)])
+    modules = ("scan_steps", "ants_imports") if computed else ("scan_steps",)
+    prepare(config, threads, preload=[f"{__package__}.{module}" for module in modules])
     if computed:
         from ...space.templates import check_template
 
