@@ -84,7 +84,7 @@ test-kill: $(VENV)/.installed-dev
 
 # The scans are those of the folder named by LATENTATLAS_TEST_DATA.
 test-real: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m real
+	$(PARALLEL) -m real
 
 # Half an hour for 35 scans on two processors; a second call goes on where the first one stopped.
 REFERENCE_SETS ?= ixi10 ixi15 old10

@@ -68,6 +68,8 @@ def as_numbers(table: pd.DataFrame, name: str, file: str | Path) -> np.ndarray |
         odd = (numbers < 0) | (numbers > _OLDEST)
         # A column of which a good part lies below zero was centred on purpose.
         codes |= odd & (np.mean(odd[np.isfinite(numbers)]) < _CENTRED)
+    if name.lower() in ("sex", "gender"):
+        codes |= _no_sex(numbers)
     if codes.any():
         doubtful = [(cell, label) for cell, label, code in zip(cells, who, codes, strict=True) if code and cell]
         raise DatasetError(
@@ -122,6 +124,12 @@ def _codes(cells: Sequence[str | None], numbers: np.ndarray) -> np.ndarray:
     low, high = others.min(), others.max()
     far = (numbers > high + max(high - low, 1)) | (numbers < low - max(high - low, 1))
     return spelt & (far | ((numbers < 0) & (low >= 0)))
+
+
+def _no_sex(numbers: np.ndarray) -> np.ndarray:
+    """ISO 5218: 1 is male, 2 female, 0 not known and 9 not applicable. Beside 1 alone, 0 is a sex."""
+    known = set(numbers[np.isfinite(numbers)])
+    return (numbers == 9) | ((numbers == 0) & (2 in known)) if known <= {0, 1, 2, 9} else np.zeros(len(numbers), bool)
 
 
 def _named(cells: Sequence[tuple[str | None, str]]) -> str:

@@ -28,12 +28,16 @@ class Convolutions:
         One-sided; NaN where it cannot be tested.
     reason : str
         Why it cannot be tested; empty where it can.
+    used, folds : int
+        In how many of the folds the network was trained for an epoch.
     """
 
     n: int
     ratio: float
     p: float
     reason: str = ""
+    used: int = 0
+    folds: int = 0
 
 
 def compare_convolutions(study: Study, settings: AnalysisSettings) -> Convolutions:
@@ -77,4 +81,5 @@ def compare_convolutions(study: Study, settings: AnalysisSettings) -> Convolutio
         batch=max(1, _NUMBERS_AT_ONCE // n),
         rng=settings.seed + 401,
     )
-    return Convolutions(n, ratio, float(test.pvalue))
+    folds = [study.epochs[study.fold == fold].any() for fold in np.unique(study.fold)]
+    return Convolutions(n, ratio, float(test.pvalue), used=int(np.sum(folds)), folds=len(folds))

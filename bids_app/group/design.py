@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import pandas as pd
 
 from bids_app.errors import DatasetError
 from bids_app.group.column_values import as_levels, as_numbers
-from bids_app.schema.names import MOST_GROUPS, as_text, contrast_slug
+from bids_app.schema.names import MOST_GROUPS, as_text, contrast_slugs
 from bids_app.schema.outputs import PARTICIPANTS
 
 # Names under which reference groups and early disease go: in the pairs made by default the earlier comes second.
@@ -36,6 +36,8 @@ class Contrast:
         (first, second) for groups: y = 1 is ``labels[0]``; the levels in order for an ordinal; (name,) for a score.
     problem : str or None
         Why the question cannot be tested, in plain words; None if it can.
+    slug : str
+        What it is called in the names of files and columns; no other contrast of the study is called the same.
     """
 
     name: str
@@ -43,11 +45,7 @@ class Contrast:
     y: np.ndarray
     labels: tuple[str, ...]
     problem: str | None = None
-
-    @property
-    def slug(self) -> str:
-        """Name that is safe in file and column names."""
-        return contrast_slug(self.name)
+    slug: str = ""
 
 
 @dataclass(frozen=True)
@@ -79,6 +77,7 @@ def build_contrasts(
     group_column: str,
     contrasts: list[str] | None = None,
     *,
+    reference_group: str | None = None,
     file: str | Path = PARTICIPANTS.path,
 ) -> list[Contrast]:
     """Contrasts of a table with one row per scan.
@@ -92,6 +91,8 @@ def build_contrasts(
     contrasts : list of str, optional
         ``"AD-CN"`` (AD against CN), ``"AD-rest"``, ``"CN<MCI<AD"``, or the name of a numeric column (a score).
         Default: all pairs of groups, or the column itself if it is a score.
+    reference_group : str, optional
+        Comes second in all pairs made by default.
     file : path-like
         Named in errors.
 
@@ -114,10 +115,15 @@ def build_contrasts(
         )
     if contrasts is None:
         if len(levels) > MOST_GROUPS and (numbers := as_numbers(table, group_column, file)) is not None:
-            return [_score(group_column, numbers, table)]
-        in_order = sorted(levels, key=lambda level: (_STAGE.get(level.lower(), 5), level))
+            return _with_slugs([_score(group_column, numbers, table)])
+        in_order = sorted(levels, key=lambda level: (level != reference_group, _STAGE.get(level.lower(), 5), level))
         contrasts = [f"{b}-{a}" for a, b in combinations(in_order, 2)]
-    return [_parse(text, table, group_column, groups, levels, file) for text in contrasts]
+    return _with_slugs([_parse(text, table, group_column, groups, levels, file) for text in contrasts])
+
+
+def _with_slugs(contrasts: list[Contrast]) -> list[Contrast]:
+    slugs = contrast_slugs(contrast.name for contrast in contrasts)
+    return [replace(contrast, slug=slugs[contrast.name]) for contrast in contrasts]
 
 
 def build_covariates(

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bids_app.group.lrcp import contrast_rows
 from bids_app.group.settings import AnalysisSettings
 from bids_app.group.study import Study
+from bids_app.group.testable import contrast_rows
 from bids_app.schema.region_tables import DISEASE_AXIS
 from bids_app.stats.crossfit import residual_folds, smallest_training_set
 from bids_app.stats.linear import nuisance_basis, residualise, standardise

@@ -19,15 +19,15 @@ from bids_app.group.kept import bootstrap, explained, hold_to, kept_p, split_dif
 from bids_app.group.rows import Rows, rows_of
 from bids_app.group.settings import AnalysisSettings
 from bids_app.group.study import Study
+from bids_app.group.testable import contrast_rows, why_unanswerable
 from bids_app.schema.names import latent_names
 from bids_app.schema.region_tables import LRCP_REGIONS
 from bids_app.stats.association import Association, associate
 from bids_app.stats.crossfit import smallest_training_set
 from bids_app.stats.discriminability import discriminability
-from bids_app.stats.linear import nuisance_basis, residualise
+from bids_app.stats.linear import residualise
 
 COLUMNS = [column.name for column in LRCP_REGIONS.columns]
-_FEWEST = 6  # participants of a contrast
 
 
 @dataclass(frozen=True)
@@ -92,9 +92,8 @@ def lrcp(study: Study, settings: AnalysisSettings) -> LRCPResult:
     for number, contrast in enumerate(study.contrasts):
         rows = contrast_rows(study, contrast, complete, settings)
         if rows is None:
-            notes.append(
-                f"{contrast.name} was not tested: {contrast.problem or 'too few participants with complete data'}."
-            )
+            asked = rows_of(participants, complete, contrast.y, settings.scan_choice)
+            notes.append(f"{contrast.name} was not tested: {why_unanswerable(contrast, asked, covariates)}.")
             continue
         y, c = rows.take(contrast.y), rows.mean(covariates.matrix)
         observed, reconstructed = rows.mean(study.observed), rows.mean(study.reconstructed)
@@ -129,18 +128,6 @@ def lrcp(study: Study, settings: AnalysisSettings) -> LRCPResult:
         tables = {"n/a": pd.DataFrame(shared | {"contrast": "n/a", "r2": r2, "n": len(everyone)})}
     table = pd.concat(tables.values(), ignore_index=True).reindex(columns=COLUMNS)
     return LRCPResult(table, _profile(association, shared), notes)
-
-
-def contrast_rows(study: Study, contrast: Contrast, complete: np.ndarray, settings: AnalysisSettings) -> Rows | None:
-    """Participants of a contrast, or None where it cannot be tested: too few, constant, or told by the covariates."""
-    rows = rows_of(study.participants, complete, contrast.y, settings.scan_choice)
-    if contrast.problem or len(rows) < _FEWEST or np.ptp(rows.take(contrast.y)) == 0:
-        return None
-    y, c = rows.take(contrast.y), rows.mean(study.covariates.matrix)
-    left = residualise(y, c)
-    if left @ left < 1e-6 * len(y) * y.var() or len(y) - nuisance_basis(c, len(y)).shape[1] < 4:
-        return None
-    return rows
 
 
 def literally(association: Association, latents: np.ndarray, y: np.ndarray, kind: str, alpha: float) -> np.ndarray:

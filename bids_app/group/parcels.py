@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from bids_app.group.lrcp import contrast_rows
 from bids_app.group.settings import AnalysisSettings
 from bids_app.group.study import Study
+from bids_app.group.testable import contrast_rows
 from bids_app.model.volumes import Volumes
 from bids_app.schema.region_tables import PARCELS
 from bids_app.stats.linear import residualise

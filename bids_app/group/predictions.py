@@ -18,10 +18,10 @@ from sklearn.metrics import confusion_matrix, roc_curve
 from sklearn.model_selection import cross_val_predict
 from statsmodels.stats.proportion import proportion_confint
 
-from bids_app.group.lrcp import contrast_rows
 from bids_app.group.rows import Rows, rows_of
 from bids_app.group.settings import AnalysisSettings
 from bids_app.group.study import Study
+from bids_app.group.testable import contrast_rows
 from bids_app.schema.verdict_tables import PREDICTION_QUALITY
 from bids_app.stats.accuracy import auc_interval
 from bids_app.stats.crossfit import in_units_of_folds, residual_folds, smallest_training_set

@@ -20,9 +20,10 @@ import pandas as pd
 from bids_app.group.classify import balanced_weights
 from bids_app.group.design import Contrast
 from bids_app.group.families import share_alpha, test_levels
-from bids_app.group.rows import Rows, rows_of
+from bids_app.group.rows import Rows
 from bids_app.group.settings import AnalysisSettings
 from bids_app.group.study import Study
+from bids_app.group.testable import contrast_rows
 from bids_app.schema.region_tables import SAM_REGIONS
 from bids_app.stats.bounds import best_threshold_error, igp_excess, threshold_excess
 from bids_app.stats.crossfit import features_of_fold, fold_rows, smallest_training_set
@@ -63,10 +64,8 @@ def sam(study: Study, settings: AnalysisSettings) -> pd.DataFrame:
     asked: list[tuple[int, Contrast, Rows]] = []
     for number, contrast in enumerate(study.contrasts):
         complete = covariates.complete & np.isfinite(G).all(axis=1)
-        rows = rows_of(study.participants, complete, contrast.y, settings.scan_choice)
-        if contrast.kind != "groups" or contrast.problem or len(rows) < 6:
-            continue
-        if np.ptp(rows.take(contrast.y)) > 0 and smallest_training_set(rows.take(fold)) >= 4:
+        rows = contrast_rows(study, contrast, complete, settings) if contrast.kind == "groups" else None
+        if rows is not None and smallest_training_set(rows.take(fold)) >= 4:
             asked.append((number, contrast, rows))
     levels = share_alpha([contrast.name for _, contrast, _ in asked], settings)
     tables = [pd.DataFrame(columns=COLUMNS)]

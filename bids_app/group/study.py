@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bids_app.delimited import listed
 from bids_app.errors import ConfigError, DatasetError
 from bids_app.group.column_values import name_doubts
 from bids_app.group.design import Contrast, Covariates, build_contrasts, build_covariates, read_categories
@@ -53,6 +54,8 @@ class Design:
         ``"combat"``, or anything else for the covariate alone.
     primary : str or None
         The contrast that the study was planned for; one of those that are made.
+    reference_group : str or None
+        The second one of a pair of groups, where pairs are made by default.
     file : str
         Where the columns come from, named in errors.
     """
@@ -63,6 +66,7 @@ class Design:
     site_column: str | None = None
     harmonize: str = "covariate"
     primary: str | None = None
+    reference_group: str | None = None
     file: str = PARTICIPANTS.path
 
 
@@ -167,7 +171,8 @@ def build_questions(cohort: pd.DataFrame, design: Design) -> Questions:
     file, column, site = design.file, design.group_column, design.site_column
     contrasts: list[Contrast] = []
     if column:
-        contrasts = build_contrasts(cohort, column, list(design.contrasts) or None, file=file)
+        asked = list(design.contrasts) or None
+        contrasts = build_contrasts(cohort, column, asked, reference_group=design.reference_group, file=file)
     elif design.contrasts:
         raise DatasetError(
             "contrasts need --group-column", file=file, remedy="give the column that contains the groups"
@@ -189,6 +194,22 @@ def build_questions(cohort: pd.DataFrame, design: Design) -> Questions:
             raise ConfigError("--harmonize combat needs sites", remedy="give them with --site-column")
         sites = build_sites(cohort, site, file=file)
     return Questions(tuple(contrasts), covariates, groups, sites, preserved, blocks)
+
+
+def describe_missing(cohort: pd.DataFrame, design: Design, questions: Questions) -> str:
+    """Who takes no part in any test, and for want of what; empty where everybody is known."""
+    columns = list(dict.fromkeys([*design.covariates, *([design.site_column] if design.site_column else [])]))
+    without = cohort.loc[~questions.covariates.complete]
+    people = list(dict.fromkeys(without["participant_id"].astype(str)))
+    if not people:
+        return ""
+    known = {name: build_covariates(cohort, [name], file=design.file).complete for name in columns}
+    counts = [f"{name} in {int((~there).sum())}" for name, there in known.items() if not there.all()]
+    total = cohort["participant_id"].nunique()
+    return (
+        f"{len(people)} of {total} participants are in no test, because covariates are missing (scans without "
+        f"{', '.join(counts)}): {listed(people)}"
+    )
 
 
 def doubtful_categories(cohort: pd.DataFrame, design: Design, questions: Questions) -> list[str]:
@@ -275,7 +296,7 @@ def write_study(path: Path, study: Study) -> Path:
     words = {
         "scans": study.scans.to_dict("list"),
         "regions": study.regions[["index", "name"]].to_dict("list"),
-        "contrasts": [[c.name, c.kind, list(c.labels), c.problem] for c in study.contrasts],
+        "contrasts": [[c.name, c.kind, list(c.labels), c.problem, c.slug] for c in study.contrasts],
         "covariates": list(study.covariates.names),
         "groups": study.groups,
     }
@@ -293,8 +314,8 @@ def read_study(path: Path) -> Study:
     }
     plain: dict[str, Any] = {name: arrays.get(name) for name in _ARRAYS}
     contrasts = [
-        Contrast(name, kind, arrays[f"contrast_{number}"], tuple(labels), problem)
-        for number, (name, kind, labels, problem) in enumerate(words["contrasts"])
+        Contrast(name, kind, arrays[f"contrast_{number}"], tuple(labels), problem, slug)
+        for number, (name, kind, labels, problem, slug) in enumerate(words["contrasts"])
     ]
     matrix = arrays["covariates"]
     return Study(

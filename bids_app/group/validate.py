@@ -11,12 +11,13 @@ import pandas as pd
 from bids_app.group.claim_words import in_words
 from bids_app.group.classify import balanced_weights, classify, full_sample_margins
 from bids_app.group.convolutions import Convolutions, compare_convolutions
-from bids_app.group.design import Contrast, Covariates
+from bids_app.group.design import Contrast
 from bids_app.group.explain import ErrorRelation
 from bids_app.group.families import adjust, share_alpha
 from bids_app.group.rows import Rows, rows_of
 from bids_app.group.settings import AnalysisSettings
 from bids_app.group.study import Study
+from bids_app.group.testable import why_not_testable
 from bids_app.schema.claims import (
     CONVOLUTIONS,
     DISPERSION,
@@ -33,7 +34,7 @@ from bids_app.schema.labels import KEPT, LOST, NOT_CARRIED, PARTLY
 from bids_app.schema.verdict_tables import VALIDATION
 from bids_app.stats.accuracy import auc_interval
 from bids_app.stats.bounds import held_out_bound, igp_excess, pac_bayes_gibbs, pac_bayes_published, vapnik_excess
-from bids_app.stats.crossfit import CrossFitTest, out_of_fold_r2, smallest_p, smallest_training_set
+from bids_app.stats.crossfit import CrossFitTest, out_of_fold_r2
 from bids_app.stats.discriminability import concordance
 from bids_app.stats.dispersion import dispersion_ratio
 from bids_app.stats.linear import residualise
@@ -81,8 +82,11 @@ def validate(
     testable = [contrast.name for contrast in study.contrasts if _of(sam_regions, contrast) is not None]
     levels = share_alpha(testable, settings)
     for contrast in study.contrasts:
-        table += _lrcp_rows(lrcp_regions, contrast, alpha)
-        table += _sam_rows(sam_regions, contrast, alpha, levels)
+        rows = _people(study, study.regional.full, contrast, settings)
+        problem = why_not_testable(contrast, rows, study.covariates, study.fold, alpha, study.blocks)
+        reason = problem or "too few participants with complete data"
+        table += _lrcp_rows(lrcp_regions, contrast, alpha, reason)
+        table += _sam_rows(sam_regions, contrast, alpha, levels, reason)
     if relation is not None:
         table += _error_rows(relation, alpha)
     table.append(_convolutions_row(compare_convolutions(study, settings), alpha))
@@ -126,35 +130,6 @@ def _separation_rows(study: Study, settings: AnalysisSettings) -> list[dict[str,
     return table
 
 
-def why_not_testable(
-    contrast: Contrast,
-    rows: Rows,
-    covariates: Covariates,
-    fold: np.ndarray,
-    alpha: float,
-    blocks: np.ndarray | None = None,
-) -> str | None:
-    """The reason in plain words, or None: too few, constant, or confounded with the covariates or the sites."""
-    if contrast.problem:
-        return contrast.problem
-    y, c = rows.take(contrast.y), rows.mean(covariates.matrix)
-    if len(y) < 6 or np.ptp(y) == 0:
-        return "too few participants with complete data in each group" if len(y) else "no participant has complete data"
-    if (left := smallest_training_set(rows.take(fold))) < 4:
-        return f"the cross-validation folds leave only {left} participants for training"
-    if (residualise(y, c) ** 2).sum() < 1e-6 * ((y - y.mean()) ** 2).sum():
-        return "the covariates determine the contrast completely (confounded)"
-    if contrast.kind != "score":
-        least = smallest_p(y, rows.take(blocks))
-        if least >= alpha:
-            sizes = " and ".join(str(int((y == v).sum())) for v in np.unique(y))
-            within = "" if blocks is None else ", exchanged within their sites,"
-            return f"with {sizes} participants{within} even a perfect separation would have p = {least:.2g}"
-    if len(y) - np.linalg.matrix_rank(np.column_stack([np.ones(len(y)), c])) < 4:
-        return "too many covariates for so few participants"
-    return None
-
-
 def _prediction(tested: CrossFitTest, y: np.ndarray, c: np.ndarray, kind: str, level: float) -> dict[str, Any]:
     """What there is to say of the out-of-fold ridge prediction, whose p is the permutation's."""
     guess, truth = tested.prediction, tested.response
@@ -167,7 +142,8 @@ def _prediction(tested: CrossFitTest, y: np.ndarray, c: np.ndarray, kind: str, l
     if c.shape[1]:
         share = 1 - (residualise(y, c) ** 2).sum() / ((y - y.mean()) ** 2).sum()
         note += f"; the covariates explain {100 * share:.0f} % of the contrast"
-    return dict(zip(("auc", "auc_low", "auc_high"), area, strict=True)) | {"sample": HELD_OUT, "note": note}
+    error = {} if kind == "groups" else {"error": 1 - r2, "chance": 1.0}
+    return dict(zip(("auc", "auc_low", "auc_high"), area, strict=True)) | error | {"sample": HELD_OUT, "note": note}
 
 
 def _two_groups(
@@ -219,11 +195,11 @@ def _sar_row(method: str, result: SarResult, sample: str) -> dict[str, Any]:
     return {"method": method, **numbers, "sample": sample, "strict": False, "note": note}
 
 
-def _lrcp_rows(regions: pd.DataFrame | None, contrast: Contrast, alpha: float) -> list[dict[str, Any]]:
+def _lrcp_rows(regions: pd.DataFrame | None, contrast: Contrast, alpha: float, reason: str) -> list[dict[str, Any]]:
     claim = REGIONS_KEPT
     mine = _of(regions, contrast)
     if mine is None or "p_fwe" not in mine or mine["p_fwe"].isna().all():
-        return [] if regions is None else [_row(claim, "not testable", contrast, alpha=alpha, note=_reason(contrast))]
+        return [] if regions is None else [_row(claim, "not testable", contrast, alpha=alpha, note=reason)]
     p = float(mine["p_fwe"].min())
     counts = mine["label"].value_counts()
     known = [f"{counts.get(label, 0)} {label}" for label in (KEPT, PARTLY, LOST, NOT_CARRIED)]
@@ -233,14 +209,14 @@ def _lrcp_rows(regions: pd.DataFrame | None, contrast: Contrast, alpha: float) -
 
 
 def _sam_rows(
-    regions: pd.DataFrame | None, contrast: Contrast, alpha: float, levels: Mapping[str, float]
+    regions: pd.DataFrame | None, contrast: Contrast, alpha: float, levels: Mapping[str, float], reason: str
 ) -> list[dict[str, Any]]:
     if regions is None or contrast.kind != "groups":
         return []
     claim = SINGLE_REGIONS
     mine = _of(regions, contrast)
     if mine is None:
-        return [_row(claim, "not testable", contrast, alpha=alpha, note=_reason(contrast))]
+        return [_row(claim, "not testable", contrast, alpha=alpha, note=reason)]
     common = {"n": int(mine["n"].iloc[0]), "alpha": levels[contrast.name]}
     out = []
     for suffix, method, sample in (("", "sam (igp)", HELD_OUT), ("_strict", "sam (strict)", IN_SAMPLE)):
@@ -300,8 +276,9 @@ def _people(study: Study, x: np.ndarray, contrast: Contrast, settings: AnalysisS
 def _convolutions_row(found: Convolutions, alpha: float) -> dict[str, Any]:
     if found.reason:
         return _row(CONVOLUTIONS, "not testable", None, n=found.n, alpha=alpha, note=found.reason)
-    note = f"error of unseen maps {found.ratio:.3f} times the linear model's; signs flipped by participant"
-    return _row(CONVOLUTIONS, "permutation", None, n=found.n, p=found.p, alpha=alpha, sample=HELD_OUT, note=note)
+    note = f"{found.used} of {found.folds} folds use convolutions; signs flipped by participant"
+    test = {"error": found.ratio, "chance": 1.0, "p": found.p, "sample": HELD_OUT, "note": note}
+    return _row(CONVOLUTIONS, "permutation", None, n=found.n, alpha=alpha, **test)
 
 
 def _of(regions: pd.DataFrame | None, contrast: Contrast) -> pd.DataFrame | None:
@@ -309,10 +286,6 @@ def _of(regions: pd.DataFrame | None, contrast: Contrast) -> pd.DataFrame | None
         return None
     mine = regions[regions["contrast"] == contrast.name]
     return mine if len(mine) else None
-
-
-def _reason(contrast: Contrast) -> str:
-    return contrast.problem or "too few participants with complete data"
 
 
 def _row(claim: Claim, method: str, contrast: Contrast | None, **values: Any) -> dict[str, Any]:

@@ -15,10 +15,10 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage, stats
 
-from bids_app.group.lrcp import contrast_rows
 from bids_app.group.rows import Rows
 from bids_app.group.settings import AnalysisSettings
 from bids_app.group.study import Study
+from bids_app.group.testable import contrast_rows
 from bids_app.model.volumes import Volumes
 from bids_app.schema.methods import TFCE_PERMUTATIONS
 from bids_app.stats.association import associate, permuted_correlations

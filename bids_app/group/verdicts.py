@@ -63,12 +63,13 @@ def verdicts(
     for claim, rows in validation.groupby("claim", sort=False):
         name, claim_id = rows["contrast"].iloc[0], rows["claim_id"].iloc[0]
         grade, number, by, n = grade_claim(rows)
+        why = by if grade == claims.NOT_TESTABLE.name else None
         detail = _detail(claim_id, by_name.get(name), lrcp_regions, sam_regions)
         without = "" if claim_id in claims.UNADJUSTED else removed
         sentence = _sentence(str(claim), grade, rows, detail, without)
         out.append(_verdict(claim, grade, number, sentence, by, name, n, claim_id))
         if claim_id == claims.SEPARATION.id and name in by_name:
-            out.append(_beats_covariates(by_name[name], grade, baselines, bool(covariate_names)))
+            out.append(_beats_covariates(by_name[name], grade, why, baselines, bool(covariate_names)))
     return pd.DataFrame(out, columns=COLUMNS)
 
 
@@ -95,13 +96,15 @@ def grade_claim(rows: pd.DataFrame) -> tuple[str, float, str, float]:
 
 
 def _beats_covariates(
-    contrast: Contrast, separation: str, baselines: pd.DataFrame, any_covariates: bool
+    contrast: Contrast, separation: str, why: str | None, baselines: pd.DataFrame, any_covariates: bool
 ) -> dict[str, Any]:
     claim, claim_id = in_words(claims.BEATS_COVARIATES, contrast), claims.BEATS_COVARIATES.id
     mine = baselines[(baselines["contrast"] == contrast.name) & (baselines["features"] == NESTED)]
     if not any_covariates:
         reason = "no covariates were specified"
-    elif separation == claims.NOT_TESTABLE.name or not len(mine) or pd.isna(mine["gain_p"].iloc[0]):
+    elif why:
+        reason = _lower(why)
+    elif not len(mine) or pd.isna(mine["gain_p"].iloc[0]):
         reason = "the two could not be compared in these folds"
     else:
         reason = None
@@ -139,11 +142,14 @@ def _sentence(claim: str, grade: str, rows: pd.DataFrame, detail: str, removed: 
     tested = _tested("permutation p", test)
     if test["claim_id"] == claims.ERROR_EXPLAINED.id:
         tested = f"out-of-fold R2 {1 - test['error']:.2f}, {tested} for the linear relation"
+    elif test["claim_id"] == claims.CONVOLUTIONS.id:
+        used = str(test["note"]).split("; ")[0]
+        tested = f"error of unseen maps {test['error']:.3f} times the linear model's, {tested}; {used}"
     elif not pd.isna(test["auc_low"]):
         interval = f"{_level(rows['alpha'].min())} interval {test['auc_low']:.2f} to {test['auc_high']:.2f}"
         tested = f"out-of-fold AUC {test['auc']:.2f}, {interval}, {tested}"
     elif not pd.isna(test["auc"]):
-        tested = f"out-of-fold c-index {test['auc']:.2f}, {tested}"
+        tested = f"out-of-fold R2 {1 - test['error']:.2f}, c-index {test['auc']:.2f}, {tested}"
     facts, said = [tested, *_remarks(test["note"])], ""
     bounds = rows[rows["bound"].notna() & rows["method"].isin(ERRORS)]
     for row in bounds.to_dict("records"):

@@ -31,7 +31,10 @@ def plotly_script() -> str:
 
 
 def projection_explorer(
-    scans: pd.DataFrame, projections: pd.DataFrame, first_columns: Sequence[str] = ()
+    scans: pd.DataFrame,
+    projections: pd.DataFrame,
+    first_columns: Sequence[str] = (),
+    supervisors: Sequence[str] = (),
 ) -> str | None:
     """Scatter plot whose view and colour can be chosen, with the participant on hover.
 
@@ -43,6 +46,8 @@ def projection_explorer(
         ``phenotype/projections.tsv``; names the coordinates.
     first_columns : sequence of str
         Columns to offer first as colours.
+    supervisors : sequence of str
+        Contrasts of the supervised projections, in the order of their coordinates.
 
     Returns
     -------
@@ -50,7 +55,7 @@ def projection_explorer(
         HTML; None without any pair of coordinates.
     """
     coordinates = [column for column in projections.columns if column not in IDENTIFIERS]
-    views = _views(coordinates)
+    views = _views(coordinates, supervisors)
     if not views:
         return None
     others = [c for c in scans.columns if c not in IDENTIFIERS and c not in coordinates and not c.startswith("latent_")]
@@ -109,16 +114,18 @@ def profile_heat_map(profile: pd.DataFrame) -> str:
     )
 
 
-def _views(coordinates: Sequence[str]) -> list[dict[str, Any]]:
+def _views(coordinates: Sequence[str], supervisors: Sequence[str]) -> list[dict[str, Any]]:
     """Pairs (and triples) of the coordinates that belong to one method and, for supervised ones, one contrast."""
     families: dict[str, list[str]] = {}
     for name in coordinates:
         match = _COORDINATE.match(name)
         if match:
             families.setdefault(name[: -len(match.group(2)) - 1], []).append(name)
+    supervised = dict(zip((family for family in families if family.split("_")[0] == "pls"), supervisors, strict=False))
     views = []
     for family, names in families.items():
         method, _, rest = family.partition("_")
+        rest = supervised.get(family, rest)
         title = PROJECTION_TITLES.get(method, method) + (f", {rest}" if rest else "")
         label = dict(zip(names, (f"{title} {i + 1}" for i in range(len(names))), strict=True))
         choices = [] if method.endswith("3d") else list(combinations(range(len(names)), 2))

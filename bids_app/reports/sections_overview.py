@@ -78,7 +78,9 @@ def cohort(results: GroupResults) -> Iterator[Item]:
         return
     groups = results.groups_of(scans)
     who = f"{results.n_scans} scans of {results.n_participants} participants"
-    yield item("cohortTable", html_table(_cohort_table(scans, groups), caption=who))
+    asked = [*(results.summary.get("covariates") or []), results.summary.get("site_column")]
+    covariates = [name for name in dict.fromkeys(asked) if name in scans]
+    yield item("cohortTable", html_table(_cohort_table(scans, groups, covariates), caption=who))
     if "age" in scans and (figure := charts.age_figure(scans, groups)) is not None:
         yield item("age", figure)
     left_out = results.summary.get("left_out") or []
@@ -88,6 +90,8 @@ def cohort(results: GroupResults) -> Iterator[Item]:
         yield item("leftOut", html_table(table, caption=f"Excluded: {len(table)}", max_height=many, sortable=many))
     quality = results.table(QUALITY)
     if quality is not None:
+        keys = [column for column in IDENTIFIERS if column in quality and column in scans]
+        quality = quality.merge(scans[keys], on=keys)  # not the maps that proved unusable later
         outliers = quality_outliers(quality)
         said = f"{len(outliers)} of {len(quality)} scans should be inspected"
         content = f"<p>None of the {len(quality)} scans stands out.</p>"
@@ -186,13 +190,17 @@ def _count(value: Any) -> str:
     return "–" if pd.isna(value) else f"{int(value)}"
 
 
-def _cohort_table(scans: pd.DataFrame, groups: list[str]) -> pd.DataFrame:
-    rows = []
+def _cohort_table(scans: pd.DataFrame, groups: list[str], covariates: list[str]) -> pd.DataFrame:
+    rows, complete = [], scans[covariates].notna().all(axis=1)
     sex = next((column for column in ("sex", "gender", "Sex", "Gender") if column in scans), None)
     for name in dict.fromkeys(groups):
         part = scans[np.asarray(groups) == name]
         people = part["participant_id"].nunique() if "participant_id" in part else len(part)
-        row = {"group": name, "participants": int(people), "scans": len(part)}
+        row: dict[str, Any] = {"group": name, "participants": int(people)}
+        if not complete.all():
+            tested = part.loc[complete[part.index], "participant_id"]
+            row["of them with all covariates (in the tests)"] = tested.nunique()
+        row["scans"] = len(part)
         if "age" in scans:
             row["age, years: mean ± SD (range)"] = _spread(numeric(part, "age"))
         if sex:

@@ -29,10 +29,10 @@ def projections(results: GroupResults) -> Iterator[Item]:
     if table is None:
         return
     first = [column for column in (results.group_column, "error") if column]
-    explorer = projection_explorer(results.scans, table, first)
+    quality = results.table(PROJECTION_QUALITY)
+    explorer = projection_explorer(results.scans, table, first, _supervisors(quality))
     if explorer is not None:
         yield item("explorer", explorer, n=len(table), embeddings=NAMES)
-    quality = results.table(PROJECTION_QUALITY)
     seeds = results.table(PROJECTION_SEEDS)
     if seeds is not None:
         keys = [column for column in IDENTIFIERS if column in seeds and column in results.scans]
@@ -44,6 +44,13 @@ def projections(results: GroupResults) -> Iterator[Item]:
         headers = PROJECTION_QUALITY.headers(quality)
         shown = quality.assign(method=quality["method"].map(lambda m: PROJECTION_TITLES.get(m, m)))
         yield item("projectionQuality", html_table(shown, headers=headers, sortable=True, max_height=len(shown) > 14))
+
+
+def _supervisors(quality: pd.DataFrame | None) -> list[str]:
+    """Contrasts of the supervised projections, in the order of their coordinates."""
+    if quality is None:
+        return []
+    return quality.loc[quality["method"] == "pls", "contrast"].astype(str).tolist()
 
 
 def seeds_figure(seeds: pd.DataFrame, disparities: dict[str, float]) -> Figure:

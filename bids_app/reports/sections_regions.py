@@ -16,7 +16,6 @@ from ..bids.files import read_json
 from ..bids.tables import IDENTIFIERS
 from ..schema.claims import ALPHA, ERROR_EXPLAINED
 from ..schema.labels import DIFFERING, KEPT, LABELS, LOST, MEANINGS, PARTLY
-from ..schema.names import contrast_slug
 from ..schema.outputs import VBM_LOGP, VBM_T, VBM_T_SIDECAR, VBM_TFCE
 from ..schema.region_tables import (
     DISEASE_AXIS,
@@ -273,12 +272,13 @@ def voxels(results: GroupResults) -> Iterator[Item]:
     table = results.table(VBM_PEAKS)
     for i, path in enumerate(VBM_T.find(results.output_dir)):
         slug = VBM_T.label(path)
-        contrast = next((name for name in results.contrasts() if contrast_slug(name) == slug), slug)
+        sidecar = read_json(VBM_T_SIDECAR.at(results.output_dir, contrast=slug))
+        contrast = sidecar.get("Contrast", slug)
         image: Any = nib.load(path)
         beside: Any = nib.load(VBM_LOGP.at(results.output_dir, contrast=slug))
         logp = np.asanyarray(beside.dataobj)
         significant = logp >= -np.log10(ALPHA)
-        least = read_json(VBM_T_SIDECAR.at(results.output_dir, contrast=slug)).get("DrawnFrom")
+        least = sidecar.get("DrawnFrom")
         if least is None:  # an output of a version that wrote no sidecar
             least = float(np.abs(np.asanyarray(image.dataobj)[significant]).min(initial=np.inf))
             least = least if np.isfinite(least) else 3.3

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -40,26 +39,35 @@ def grouping(column: pd.Series | None) -> pd.Series | None:
     return pd.Series(as_text(column), column.index, dtype=object)
 
 
-def contrast_slug(name: str) -> str:
-    """Name of a contrast that is safe in file and column names."""
-    text = name.replace("<", "Lt").replace(" ", "")
-    return "".join(c if c.isalnum() else "-" for c in text).strip("-") or "contrast"
+def contrast_slugs(names: Iterable[str]) -> dict[str, str]:
+    """What each contrast is called in the names of files and columns."""
+    words = str.maketrans({"<": "Lt", "+": "plus", " ": ""})
+    plain = {name: "".join(c if c.isalnum() else "-" for c in name.translate(words)).strip("-") for name in names}
+    return _numbered({name: slug or "contrast" for name, slug in plain.items()})
 
 
 def group_slugs(groups: Iterable[str]) -> dict[str, str]:
-    """What each group is called in file names.
-
-    Signs become words, whatever else is no letter or digit a hyphen; names that then are the same are numbered.
-    """
+    """What each group is called in file names: signs become words, whatever else is no letter or digit a hyphen."""
     words = {"+": "plus", "<": "below", ">": "above", "≤": "upto", "≥": "from"}
-    found: dict[str, str] = {}
-    taken: Counter[str] = Counter()
-    for group in sorted(set(groups)):
+    found = {}
+    for group in groups:
         name = re.sub(r"-$", "minus", group.strip())
-        name = re.sub(r"[\W_]+", "-", "".join(words.get(letter, letter) for letter in name))
-        taken[name.lower()] += 1
-        number = taken[name.lower()]
-        found[group] = f"{name}{f'-{number}' if number > 1 else ''}"
+        found[group] = re.sub(r"[\W_]+", "-", "".join(words.get(letter, letter) for letter in name))
+    return _numbered(found)
+
+
+def _numbered(slugs: Mapping[str, str]) -> dict[str, str]:
+    """Those that are the same, whatever their case, told apart by a number, in alphabetical order of their names."""
+    found: dict[str, str] = {}
+    taken: set[str] = set()
+    for name in sorted(slugs):
+        slug = slugs[name]
+        number = 1
+        while slug.lower() in taken:
+            number += 1
+            slug = f"{slugs[name]}-{number}"
+        taken.add(slug.lower())
+        found[name] = slug
     return found
 
 

@@ -161,7 +161,7 @@ SAM_MAP = Output("group/sam_<contrast>.nii.gz", "Distance of SAM's bound below c
 VBM_T = Output("group/vbm_<contrast>_t.nii.gz", "t at each voxel of the smoothed maps, covariates removed")
 VBM_T_SIDECAR = Output(
     "group/vbm_<contrast>_t.json",
-    "Its sidecar: `DegreesOfFreedom`, and `DrawnFrom`, the |t| above which the page draws it: the smallest "
+    "Its sidecar: `Contrast`, `DegreesOfFreedom`, and `DrawnFrom`, the |t| above which the page draws it: the smallest "
     "significant value, or the value for an uncorrected p of .001 if none is significant",
 )
 VBM_LOGP = Output(

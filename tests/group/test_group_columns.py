@@ -43,6 +43,19 @@ def test_codes_for_a_missing_value_are_named(code):
 
 
 @pytest.mark.parametrize(
+    ("cells", "codes"),
+    [("129", "9"), ("1120", "0"), ("01019", "9"), ("0011", ""), ("1122", ""), ("013", "")],
+)
+def test_codes_of_sex_for_a_missing_value_are_named(cells, codes):
+    table = people(list(cells), "sex")
+    if codes:
+        with pytest.raises(DatasetError, match=f"codes for missing values: '{codes}'"):
+            as_numbers(table, "sex", "x")
+    else:
+        np.testing.assert_array_equal(as_numbers(table, "sex", "x"), [float(cell) for cell in cells])
+
+
+@pytest.mark.parametrize(
     ("name", "cells"),
     [
         ("age", [*AGES, "99"]),  # somebody is 99 years old

@@ -75,6 +75,9 @@ def test_the_grade_follows_the_errors(cohort_maker, gain, grade):
     assert rows["method"].tolist() == ["permutation"]
     assert "removed" not in verdict["sentence"]  # no covariate was
     assert (rows["p"].item() < 0.05) is (grade == SUPPORTED)
+    said = f"{rows['error'].item():.3f} times the linear model's"
+    assert said in verdict["sentence"]  # a gain may be sure and tiny
+    assert "4 of 5 folds use convolutions" in verdict["sentence"]
     if gain < 0:
         assert rows["p"].item() > 0.95
 

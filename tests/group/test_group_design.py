@@ -1,5 +1,7 @@
 """Contrasts, covariates and the collapse of repeated scans."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -52,6 +54,26 @@ def test_group_names_may_hold_hyphens(table):
     table["dx"] = table["dx"].replace({"CN": "non-case", "AD": "A-D"})
     (found,) = build_contrasts(table, "dx", ["A-D-non-case"])
     assert found.labels == ("A-D", "non-case")
+
+
+@pytest.mark.parametrize(
+    "names", [("MCI+", "MCI-", "CN"), ("A/B", "A B", "A?B"), ("x", "X", "x-2"), ("PD+/PD-", "PD-/PD+", "hc")]
+)
+def test_contrasts_of_similar_names_have_files_of_their_own(table, names):
+    table["dx"] = np.repeat(names, [4, 4, 5])
+    pairs = build_contrasts(table, "dx")
+    asked = [contrast.name for contrast in pairs]
+    slugs = {contrast.name: contrast.slug for contrast in pairs}
+    assert len({slug.lower() for slug in slugs.values()}) == len(pairs) == 3
+    assert all(re.fullmatch(r"[\w-]+", slug) for slug in slugs.values())
+    again = build_contrasts(table, "dx", asked[::-1])  # in another order of the options
+    assert {contrast.name: contrast.slug for contrast in again} == slugs
+
+
+def test_the_reference_group_comes_second(table):
+    table["dx"] = ["Kontrolle"] * 4 + ["Frühe Demenz"] * 4 + ["CN"] * 5
+    named = [c.name for c in build_contrasts(table, "dx", reference_group="Kontrolle")]
+    assert named == ["CN-Kontrolle", "Frühe Demenz-Kontrolle", "Frühe Demenz-CN"]
 
 
 def test_a_numeric_column_is_a_score_unless_it_has_few_values(table):

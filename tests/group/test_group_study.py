@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from bids_app.errors import ConfigError, DatasetError
-from bids_app.group.study import Design, build_questions, build_study, read_study, write_study
+from bids_app.group.study import Design, build_questions, build_study, describe_missing, read_study, write_study
 from bids_app.stats.combat import fit_combat
 
 DESIGN = Design("dx", ("AD-CN", "CN<AD", "age"), ("sex", "site"), "site", "combat")
@@ -45,8 +45,8 @@ def test_a_file_brings_back_the_whole_study(cohort, scans, tmp_path):
             np.testing.assert_array_equal(one, other)
     for name in ("fold", "error", "participants", "observed", "reconstructed", "error_linear", "epochs"):
         np.testing.assert_array_equal(getattr(read, name), getattr(made, name))
-    assert [(c.name, c.kind, c.labels, c.problem) for c in read.contrasts] == [
-        (c.name, c.kind, c.labels, c.problem) for c in made.contrasts
+    assert [(c.name, c.kind, c.labels, c.problem, c.slug) for c in read.contrasts] == [
+        (c.name, c.kind, c.labels, c.problem, c.slug) for c in made.contrasts
     ]
     np.testing.assert_array_equal([c.y for c in read.contrasts], [c.y for c in made.contrasts])
     assert read.covariates.names == made.covariates.names == ("sex[M]", "site[b]")
@@ -102,6 +102,15 @@ def test_latents_components_and_regions_are_harmonised_without_the_held_out_scan
         assert features.cross_fitted is features.by_fold
     assert study.raw_latents.full is cohort.Z
     assert study.raw_latents.by_fold is cohort.Zf
+
+
+def test_who_is_in_no_test_is_told_before_the_training(scans):
+    said = describe_missing(scans, DESIGN, build_questions(scans, DESIGN))
+    assert said.startswith("2 of 90 participants are in no test")
+    assert "sex in 1, site in 1" in said
+    assert f"{scans['participant_id'][3]}, {scans['participant_id'][4]}" in said
+    complete = scans.drop(index=[3, 4]).reset_index(drop=True)
+    assert describe_missing(complete, DESIGN, build_questions(complete, DESIGN)) == ""
 
 
 @pytest.mark.parametrize("harmonize", ["covariate", "combat"])

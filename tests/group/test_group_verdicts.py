@@ -127,6 +127,10 @@ def test_not_testable_says_why(cohort_maker, why):
     assert said in graded["sentence"].iloc[0]
     assert pd.isna(graded["deciding_number"].iloc[0])
     assert graded["verdict"].isin([NOT_TESTABLE, NOT_SUPPORTED]).all()
+    if why == "alias":  # whatever is asked of a contrast that the covariates tell, and for this reason
+        about = graded[graded["contrast"] == "AD-CN"]
+        assert (about["verdict"] == NOT_TESTABLE).all()
+        assert about["sentence"].str.contains("confounded").all()
 
 
 def rows(p=0.01, error=0.2, chance=0.5, strict_bound=0.6, published=0.4, alpha=0.05, auc=0.8):
@@ -208,6 +212,17 @@ def test_scores_and_orders_use_sar(cohort_maker):
     assert "The latent space follows the order CN<AD" in set(graded["claim"])
     assert compared["balanced_accuracy"].isna().all()
     assert set(compared["delta_of"].dropna()) == set(compared["gain_of"].dropna()) == {"R2"}
+    for name in ("age", "CN<AD"):  # the sentence has what the p value is of
+        row = validation[(validation["contrast"] == name) & (validation["method"] == "permutation")].iloc[0]
+        sentence = graded[(graded["contrast"] == name) & (graded["claim_id"] == "separation")]["sentence"].item()
+        assert f"out-of-fold R2 {1 - row['error']:.2f}, c-index {row['auc']:.2f}" in sentence
+        assert f"R2 = {1 - row['error']:.3f}" in row["note"]
+
+
+@pytest.mark.parametrize(("r2", "grade"), [(0.1, SUPPORTED), (-0.1, NOT_SUPPORTED)])
+def test_an_order_that_is_predicted_worse_than_by_its_mean_is_not_supported(r2, grade):
+    table = rows(auc=0.6).iloc[2:]
+    assert grade_claim(table.assign(error=1 - r2, chance=1.0))[0] == grade
 
 
 @pytest.mark.slow

@@ -12,12 +12,15 @@ import pandas as pd
 import pytest
 from changed_cohort import change, enlarge, keep
 
+from bids_app.bids.files import write_json
 from bids_app.bids.tables import read_tsv, write_tsv
 from bids_app.errors import NoInputError
 from bids_app.reports.group import PARTS, build_group_report
 from bids_app.reports.group_results import read_group_results
+from bids_app.reports.interactive import _views
 from bids_app.reports.reconstructions import epochs_figure, epochs_shown, error_figure
 from bids_app.reports.region_charts import split_figure
+from bids_app.reports.sections_overview import cohort as cohort_section
 from bids_app.reports.sections_overview import quality_outliers
 from bids_app.reports.sections_regions import split_values, voxels
 from bids_app.schema.claims import GRADES, OVERALL
@@ -318,6 +321,35 @@ def test_cluster_enhancement_is_told_beside_the_voxels_where_it_was_run(own_coho
         enhanced.flat[:count] = 1.31  # p of .049
         nib.Nifti1Image(enhanced, image.affine).to_filename(beside.with_name("vbm_AD-CN_tfce_logp.nii.gz"))
         assert said in "".join(map(str, voxels(read_group_results(own_cohort))))
+
+
+def test_voxelwise_maps_go_by_their_contrasts_whatever_their_files_are_called(own_cohort):
+    folder = own_cohort / "group"
+    for suffix in ("_t.nii.gz", "_t.json", "_logp.nii.gz"):
+        shutil.copy(folder / f"vbm_AD-CN{suffix}", folder / f"vbm_AD--CN{suffix}")
+    for slug, contrast in (("AD-CN", "AD+-CN"), ("AD--CN", "AD--CN")):
+        sidecar = folder / f"vbm_{slug}_t.json"
+        write_json(sidecar, {**json.loads(sidecar.read_text()), "Contrast": contrast})
+    titles = [item.title for item in voxels(read_group_results(own_cohort)) if item.desc.startswith("vbm")]
+    assert any("AD+-CN" in title for title in titles)
+    assert any("AD--CN" in title for title in titles)
+
+
+def test_supervised_projections_are_named_after_their_contrasts():
+    coordinates = ["pca_1", "pca_2", "pls_1", "pls_2", "pls_MCI--CN_1", "pls_MCI--CN_2"]
+    titles = [view["title"] for view in _views(coordinates, ["MCI+-CN", "MCI--CN"])]
+    assert titles == ["PCA: 1 and 2", "PLS (supervised), MCI+-CN: 1 and 2", "PLS (supervised), MCI--CN: 1 and 2"]
+    assert _views(coordinates[:4], [])[1]["title"] == "PLS (supervised): 1 and 2"
+
+
+def test_the_cohort_says_how_many_are_in_the_tests(own_cohort):
+    said = "of them with all covariates (in the tests)"
+    results = read_group_results(own_cohort)
+    assert said not in str(next(iter(cohort_section(results))))
+    change(own_cohort / "phenotype" / "cohort.tsv", age=lambda ages: [None, None, *ages[2:]])
+    results = read_group_results(own_cohort)
+    results.summary["covariates"] = ["age"]
+    assert said in str(next(iter(cohort_section(results))))
 
 
 def test_differences_are_drawn_as_kept_and_lost_and_those_that_are_not_there_pale():

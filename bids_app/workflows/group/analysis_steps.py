@@ -255,8 +255,8 @@ def vbm(
         tests = compute(cohort, settings, volumes, follow(bar))
     for test in tests:
         volumes.grid.to_image(test.t).to_filename(VBM_T.at(out, contrast=test.slug))
-        facts = {"Description": VBM_T.description, "DegreesOfFreedom": test.df, "DrawnFrom": threshold(test)}
-        write_json(VBM_T_SIDECAR.at(out, contrast=test.slug), facts)
+        facts = {"Description": VBM_T.description, "Contrast": test.contrast, "DegreesOfFreedom": test.df}
+        write_json(VBM_T_SIDECAR.at(out, contrast=test.slug), {**facts, "DrawnFrom": threshold(test)})
         volumes.grid.to_image(-np.log10(test.p_fwe)).to_filename(VBM_LOGP.at(out, contrast=test.slug))
     peaks = [find_peaks(test, volumes, at) for test in tests]
     columns = [column.name for column in region_tables.VBM_PEAKS.columns]

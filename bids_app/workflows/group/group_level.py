@@ -22,9 +22,12 @@ from ...bids.visits import order_visits
 from ...config import Config
 from ...errors import DatasetError, NoInputError, ScanError
 from ...group.design import read_categories
-from ...group.study import Design, build_questions, doubtful_categories
+from ...group.rows import rows_of
+from ...group.study import Design, build_questions, describe_missing, doubtful_categories
+from ...group.testable import why_unanswerable
 from ...participant.precomputed import load_map
 from ...schema.atlases import named
+from ...schema.catalogue import TABLES
 from ...schema.measures import QUALITY_COLUMNS
 from ...schema.outputs import (
     ATLAS,
@@ -45,7 +48,7 @@ from ..engine.locks import claim, lock_folders, refuse
 from ..given_maps import check_derivatives, nothing_left, wanted_maps
 from ..judged_maps import judge_map
 from ..methods_text import write_citation
-from .group_summary import MapFacts, read_inputs, summarise
+from .group_summary import MapFacts, name_left_out, read_inputs, summarise
 
 logger = logging.getLogger("latentatlas")
 
@@ -87,7 +90,7 @@ def _analyse(config: Config, logs: Path) -> list[Failure]:
     for failure in lost:
         logger.warning("%s cannot be used: %s", failure.where, failure.message.splitlines()[0])
     maps, quality, left_out = _trusted(found)
-    left_out += [_left_out(item.name, item.reason.splitlines()[0]) for item in unusable]
+    left_out += [name_left_out(item.name, item.reason.splitlines()[0]) for item in unusable]
     if not maps:
         reasons = [Unusable(str(entry["participant_id"]), str(entry["reason"])) for entry in left_out]
         raise nothing_left(reasons, config.output_dir)
@@ -190,17 +193,12 @@ def _trusted(maps: list[GreyMatterMap]) -> tuple[list[GreyMatterMap], list[dict[
                 facts |= {"QualityVerdict": "fail", "QualityReasons": [error.problem]}
         if facts.get("QualityVerdict") == "fail":
             reason = "; ".join(facts.get("QualityReasons", [])) or "failed the quality gate"
-            left_out.append(_left_out(item.prefix, reason))
+            left_out.append(name_left_out(item.prefix, reason))
             logger.warning("%s is excluded: %s", item.prefix, reason)
         else:
             kept.append(item)
             sidecars.append(facts)
     return kept, sidecars, left_out
-
-
-def _left_out(prefix: str, reason: str) -> dict[str, Any]:
-    named = dict(part.split("-", 1) for part in prefix.split("_") if "-" in part)
-    return {"participant_id": f"sub-{named.get('sub', prefix)}", "session_id": named.get("ses"), "reason": reason}
 
 
 def _cohort(config: Config, maps: Sequence[GreyMatterMap], quality: Sequence[dict[str, Any]]) -> pd.DataFrame:
@@ -226,6 +224,7 @@ def _design(config: Config) -> Design:
         site_column=config.site_column,
         harmonize=config.harmonize,
         primary=config.primary,
+        reference_group=config.reference_group,
         file=str(PARTICIPANTS.at(config.bids_dir)),
     )
 
@@ -241,9 +240,12 @@ def _check(config: Config, maps: Sequence[GreyMatterMap], table: pd.DataFrame, d
     questions = build_questions(table, design)
     for doubt in doubtful_categories(table, design, questions):
         logger.warning(doubt)
+    if missing := describe_missing(table, design, questions):
+        logger.warning("%s", missing)
     for contrast in questions.contrasts:
-        if contrast.problem:
-            logger.warning("%s is not testable: %s", contrast.name, contrast.problem)
+        rows = rows_of(table["participant_id"].to_numpy(), questions.covariates.complete, contrast.y)
+        if reason := why_unanswerable(contrast, rows, questions.covariates):
+            logger.warning("%s is not testable: %s", contrast.name, reason)
     if config.reference_group:
         column = design.group_column
         known = sorted({name for name in read_categories(table, column, design.file) if name}) if column else []
@@ -353,7 +355,10 @@ def _publish(work: Path, finished: set[str], output_dir: Path, *, complete: bool
         atlases = [
             path for one in (ATLAS, ATLAS_REGIONS, ATLAS_SIDECAR, ATLAS_DESCRIPTION) for path in one.find(output_dir)
         ]
-        for stale in (*(output_dir / GROUP).rglob("*"), *atlases):
+        # And the tables of scans that this run has not made, such as the distances from a reference group.
+        scans = [output_dir / table.path for table in TABLES if not table.path.startswith(f"{GROUP}/")]
+        tables = [file for path in scans for file in (path, path.with_suffix(".json"))]
+        for stale in (*(output_dir / GROUP).rglob("*"), *atlases, *tables):
             if stale.is_file() and stale not in written and FIGURES not in stale.parts:
                 stale.unlink()
 

@@ -59,6 +59,12 @@ class MapFacts:
     warnings: Sequence[str] = ()
 
 
+def name_left_out(prefix: str, reason: str) -> dict[str, Any]:
+    """A scan that is not analysed, by the entities of its name."""
+    named = dict(part.split("-", 1) for part in prefix.split("_") if "-" in part)
+    return {"participant_id": f"sub-{named.get('sub', prefix)}", "session_id": named.get("ses"), "reason": reason}
+
+
 def read_inputs(finished: Mapping[str, Finished]) -> dict[str, Any]:
     """The summary's inputs from the outputs of the steps that ended well; None for those of the others.
 
@@ -102,7 +108,7 @@ def summarise(  # noqa: PLR0913 - the outputs of steps by their names (INPUTS)
     kept = read_tsv(Path(cohort)) if cohort else maps.table
     groups = grouping(kept.get(config.group_column))
     order = [f"The scans of a participant are ordered by {maps.visits}."] if maps.visits else []
-    unusable = [{"participant_id": Path(path).name, "reason": why} for path, why in rejected or []]
+    unusable = [name_left_out(Path(path).name, why) for path, why in rejected or []]
     return {
         "n_scans": len(kept),
         "n_participants": kept["participant_id"].nunique(),

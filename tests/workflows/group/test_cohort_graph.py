@@ -32,6 +32,19 @@ def test_the_labels_of_another_atlas_are_dropped(tmp_path):
         assert {path.read_text() for path in out.rglob("*atlas-*")} == kept
 
 
+def test_tables_of_scans_that_a_run_has_not_made_are_dropped(tmp_path):
+    """Distances from a reference group that this run was not given would be read as its own."""
+    work, out = tmp_path / "work", tmp_path / "out"
+    names = ("deviations.tsv", "deviations.json", "latents.tsv", "questionnaire.tsv")
+    for place, files in ((out, names), (work / "latents" / "out", ["latents.tsv"])):
+        for file in files:
+            (place / "phenotype").mkdir(parents=True, exist_ok=True)
+            (place / "phenotype" / file).write_text("x")
+    for complete, kept in ((False, set(names)), (True, {"latents.tsv", "questionnaire.tsv"})):
+        _publish(work, {"latents"}, out, complete=complete)
+        assert {path.name for path in (out / "phenotype").iterdir()} == kept
+
+
 def test_models_of_folds_that_are_gone_are_dropped_with_the_model(tmp_path):
     """Ten folds, then five, and a later step failed: with the old models beside it no scan could be encoded."""
     work, out = tmp_path / "work", tmp_path / "out"

@@ -47,7 +47,7 @@ def test_maps_that_could_not_be_used_are_named_beside_those_that_the_gate_failed
     made = summarise(config(tmp_path), facts(), **given)
     assert (made["n_scans"], made["n_participants"]) == (3, 2)
     assert [one["reason"] for one in made["left_out"]] == ["half is missing", "it is empty"]
-    assert made["left_out"][1]["participant_id"] == "sub-3_map.nii.gz"
+    assert (made["left_out"][1]["participant_id"], made["left_out"][1]["session_id"]) == ("sub-3", None)
 
 
 def test_what_each_contrast_leaves_out_and_what_comes_before_any_number(tmp_path):
