@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import math
 import os
 import stat
@@ -11,6 +12,8 @@ from pathlib import Path
 _POINTERS = (b"/annex/objects/", b"version https://git-lfs", b"../.git/annex/objects", b".git/annex/objects")
 _FETCH = "fetch its content (datalad get, git annex get, git lfs pull), or exclude it"
 
+
+_BLOCK = 2**22  # bytes
 
 #: No scan, map or atlas has more; a damaged header may well say so, and the memory would be gone before the error.
 MOST_VOXELS = 2**30
@@ -26,6 +29,27 @@ def check_size(shape: Sequence[int]) -> None:
     """
     if math.prod(int(n) for n in shape) > MOST_VOXELS or any(int(n) < 1 for n in shape):
         raise ValueError(f"its header says {' x '.join(map(str, shape))} voxels")
+
+
+def check_compression(path: Path) -> None:
+    """Refuse a gzip file whose content is not what was compressed.
+
+    Whoever reads an image stops after its last voxel, before the checksum: flipped bits would be other intensities.
+
+    Raises
+    ------
+    Exception
+        Of gzip and zlib: the file is damaged. What follows after the compressed data is left alone.
+    """
+    if not path.name.endswith(".gz"):
+        return
+    try:
+        with gzip.open(path) as file:
+            while file.read(_BLOCK):
+                pass
+    except gzip.BadGzipFile as error:
+        if "Not a gzipped file" not in str(error):
+            raise
 
 
 def missing_content(path: Path) -> tuple[str, str] | None:

@@ -100,7 +100,11 @@ def write_outputs(
 
 
 def finished(output_dir: Path, scan: Scan, kinds: list[str], fingerprint: str, **labels: str) -> bool:
-    """Whether all outputs of a scan are there and were made with the same options from a file of the same content."""
+    """Whether all outputs of a scan are there and were made with the same options from a file of the same content.
+
+    Maps of other options may lie beside them, but images in the scan's own space and transforms have no place for two
+    sets of options: those of the last run are there.
+    """
     paths = {kind: output_path(output_dir, scan, kind, **labels) for kind in kinds}
     if not all(p.exists() for p in paths.values()):
         return False
@@ -108,6 +112,8 @@ def finished(output_dir: Path, scan: Scan, kinds: list[str], fingerprint: str, *
     facts = read_sidecar(stamped)
     told = facts.get("SourceFile")
     if facts.get("Fingerprint") != fingerprint or not isinstance(told, dict) or not unchanged(scan.path, told):
+        return False
+    if "gm" in paths and read_sidecar(paths["gm"]).get("Fingerprint", fingerprint) != fingerprint:
         return False
     now = describe_source(scan.path)
     if now["Time"] != told.get("Time"):

@@ -11,7 +11,7 @@ import nibabel as nib
 import numpy as np
 from nibabel.processing import resample_from_to
 
-from bids_app.content import check_size, missing_content
+from bids_app.content import check_compression, check_size, missing_content
 from bids_app.errors import ScanError, one_line
 from bids_app.participant.intensity import Scale, canonical
 from bids_app.participant.orientation import open_image, read_affine, read_qform
@@ -20,6 +20,7 @@ logger = logging.getLogger("latentatlas")
 
 MIN_EXTENT, MAX_EXTENT = 80.0, 600.0  # mm; a head is about 150 x 200 x 180
 MAX_VOXEL = 6.0  # mm; nothing can be segmented beyond
+SAME_SIZE = 0.01  # relative difference of voxel sizes that is a matter of rounding
 
 
 def load_t1w(path: str | PathLike[str]) -> nib.Nifti1Image:
@@ -48,8 +49,9 @@ class T1w(NamedTuple):
 def read_t1w(path: str | PathLike[str]) -> T1w:
     """Load a T1w image as 3D float32 in RAS order, air at zero.
 
-    Trailing axes of length one are dropped, single NaN or infinite voxels become zero, an sform with shear is
-    replaced by the qform (or the image resampled on an orthogonal grid). An offset of the intensities is taken away
+    Trailing axes of length one are dropped, single NaN or infinite voxels become zero, an sform with shear, or with
+    other voxel sizes than the qform, is replaced by the qform (without one, a sheared image is resampled on an
+    orthogonal grid). An offset of the intensities is taken away
     (:func:`bids_app.participant.intensity.canonical`); a scan without one keeps its values.
 
     Parameters
@@ -76,6 +78,7 @@ def read_t1w(path: str | PathLike[str]) -> T1w:
             raise TypeError("its values are complex, and it is unknown which part is the image")
         with np.errstate(all="ignore"):
             data = np.asarray(source.dataobj, dtype=np.float32)
+        check_compression(path)
     except Exception as error:  # nibabel, gzip and zlib each raise their own kinds for damage
         raise ScanError(
             f"The image cannot be read; it is damaged, truncated or not NIfTI ({one_line(error)}).",
@@ -147,14 +150,18 @@ def _with_usable_affine(data: np.ndarray, source: Any, path: Path) -> tuple[nib.
         logger.warning("%s: the header does not say which side is left.", path.name)
     affine = _in_mm(affine, source, data.shape, path)
     image = nib.Nifti1Image(data, affine)
-    if shear(affine) < 1e-3:
-        return image, uncertain
     qform = read_qform(source)
-    if qform is not None:
-        logger.warning("%s: the sform has shear; the qform is used.", path.name)
-        return nib.Nifti1Image(data, _in_mm(qform, source, data.shape, path)), uncertain
+    scanner = None if qform is None else _in_mm(qform, source, data.shape, path)
+    stretched = scanner is not None and not np.allclose(_edges(affine), _edges(scanner), rtol=SAME_SIZE, atol=0)
+    if shear(affine) < 1e-3 and not stretched:
+        return image, uncertain
+    if scanner is not None:
+        # An affine registration to a template, kept in the sform, would change every volume.
+        why = f"voxels of {_by(_edges(affine))} mm, not {_by(_edges(scanner))} mm" if stretched else "shear"
+        logger.warning("%s: the sform has %s; the qform is used.", path.name, why)
+        return nib.Nifti1Image(data, scanner), uncertain
     logger.warning("%s: the affine has shear; the image was resampled on an orthogonal grid.", path.name)
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    spacing = _edges(affine)
     return resample_from_to(image, nib.spaces.vox2out_vox(image, [float(spacing.min())] * 3), order=1), uncertain
 
 
@@ -162,7 +169,7 @@ def _in_mm(affine: np.ndarray, source: Any, shape: tuple[int, ...], path: Path) 
     """The affine in mm, where the header says that it is in metres or micrometres, and a head fits in then only."""
     code = int(source.header["xyzt_units"]) & 7 if "xyzt_units" in source.header else 0
     factor, units = {1: (1000.0, "metres"), 3: (0.001, "micrometres")}.get(code, (1.0, "mm"))
-    extent = np.linalg.norm(affine[:3, :3], axis=0) * shape
+    extent = _edges(affine) * shape
     if factor == 1.0 or (extent.min() >= MIN_EXTENT and extent.max() <= MAX_EXTENT):
         return affine
     logger.warning("%s: the header is in %s, and was read accordingly.", path.name, units)
@@ -171,8 +178,13 @@ def _in_mm(affine: np.ndarray, source: Any, shape: tuple[int, ...], path: Path) 
 
 def shear(affine: np.ndarray) -> float:
     """Largest cosine between two axes of an affine: zero for an orthogonal grid."""
-    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    axes = affine[:3, :3] / _edges(affine)
     return float(np.max(np.abs(axes.T @ axes - np.eye(3))))
+
+
+def _edges(affine: np.ndarray) -> np.ndarray:
+    """Voxel size of an affine (3,)."""
+    return np.linalg.norm(affine[:3, :3], axis=0)
 
 
 def _check_grid(image: nib.Nifti1Image, path: Path) -> None:

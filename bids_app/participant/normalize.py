@@ -17,6 +17,7 @@ from bids_app.participant._ants import image_like, scratch, to_ants
 from bids_app.participant._grid import block_average
 from bids_app.participant.segmenters import Segment, segmenter
 from bids_app.participant.transforms import Transforms, Warp, warp_priors, write_composites
+from bids_app.participant.upright import check_upright
 from bids_app.schema.segmenters import SEGMENTERS
 from bids_app.space.templates import Template, get_template
 
@@ -81,7 +82,7 @@ def register(
     Raises
     ------
     ScanError
-        The registration failed.
+        The registration failed, or the scan fits the template better when it is turned.
     """
     from ants.config import set_ants_deterministic
 
@@ -117,6 +118,7 @@ def _align(
         fixed, moving, "antsRegistrationSyNQuick[a]", outprefix=str(folder / "affine_"), singleprecision=True
     )["fwdtransforms"][0]
     fixed, moving = (to_ants(block_average(image, ALIGN_MM)) for image in (target, brain))
+    check_upright(fixed, moving, affine)
     return Path(affine), _greedy([(fixed, moving, 1)], [affine], settings, str(folder / "coarse_"), seed)
 
 

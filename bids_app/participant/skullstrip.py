@@ -25,6 +25,10 @@ STRIPPED_SHARE = 0.9  # of that shell is background in a stripped scan; 0.1 to 0
 FAINT = 0.08  # of the bright tissue's intensity: resampling leaves a halo round a stripped brain, denoising a haze
 EMPTY = 0.02  # the same for a hole in the brain: fluid may be dark, too, but not as dark as what was cut out
 MISSING_MM = 3.0  # a hole this far from anything is no sulcus, however tight the stripping
+VOID_MM = 4.0  # radius of zeros that are no part of a head
+SAMPLED_MM = 2.0  # for their area, no more voxels than these are looked at
+BESIDE_MM = 3.0  # so far from a cut the outline of the brain may end
+WIDE_MM = 300.0  # a field of view beyond which empty space is taken off before the network looks
 NECK_MM = 3.0  # beyond the outline that the network sees
 NECK_SHARE = 0.02  # of what the stripping left; less is a matter of where to draw the outline
 NETWORK_MM = 1.0  # it works on 256 voxels across the brain, and takes the nearest ones of a scan
@@ -149,14 +153,48 @@ def missing_share(t1w: nib.Nifti1Image, brain: np.ndarray) -> float:
     return float(np.count_nonzero(open_hole) / np.count_nonzero(brain))
 
 
-def cut_area(mask: nib.Nifti1Image) -> float:
-    """Area of the brain on the faces of the field of view, cm2: 0 where the scan holds all of it.
+def cut_area(mask: nib.Nifti1Image, head: nib.Nifti1Image | None = None) -> float:
+    """Area of the brain where the scan ends, cm2: 0 where it holds all of it.
 
     A few cm2 are a medulla that goes on below; more is brain that was not measured.
+
+    Parameters
+    ----------
+    mask : Nifti1Image
+        Brain mask. It may touch the faces of the field of view.
+    head : Nifti1Image, optional
+        Scan of a whole head, which may also end within them: a part was set to zero, by defacing for instance.
     """
     inside, zooms = np.asarray(mask.dataobj) > 0, np.asarray(mask.header.get_zooms()[:3], dtype=float)
     faces = (np.count_nonzero(np.take(inside, [0, -1], axis=axis)) * zooms.prod() / zooms[axis] for axis in range(3))
-    return float(sum(faces)) / 100
+    return float(sum(faces)) / 100 + (0.0 if head is None else _area_on_nothing(head, inside))
+
+
+def _area_on_nothing(head: nib.Nifti1Image, brain: np.ndarray) -> float:
+    """Area of what is bright in and about a brain and borders on zeros, cm2.
+
+    Only zeros as wide as a ball count that go on to the border of the scan as wide: round a whole brain there are
+    fluid, bone, which may be zero, and scalp, whatever fills the air.
+    """
+    zooms = np.asarray(head.header.get_zooms()[:3], dtype=float)
+    steps = np.maximum(1, np.floor(SAMPLED_MM / zooms + 0.01)).astype(int)
+    some = tuple(slice(None, None, int(step)) for step in steps)
+    data, brain, zooms = np.asarray(head.dataobj)[some], brain[some], zooms * steps
+    zeros = data == 0
+    wide = edge_distance(zeros, zooms) > VOID_MM
+    rim = np.ones_like(wide)
+    rim[1:-1, 1:-1, 1:-1] = False
+    outside = ndimage.binary_propagation(wide & rim, mask=wide)
+    if not outside.any():
+        return 0.0
+    void = zeros & (edge_distance(~outside, zooms) <= VOID_MM)
+    bright = (data > np.median(data[brain]) / 2) & (edge_distance(~brain, zooms) <= BESIDE_MM)
+    area = 0.0
+    for axis in range(3):
+        tissue, nothing = np.moveaxis(bright, axis, 0), np.moveaxis(void, axis, 0)
+        both = np.count_nonzero(tissue[1:] & nothing[:-1]) + np.count_nonzero(tissue[:-1] & nothing[1:])
+        area += both * zooms.prod() / zooms[axis]
+    return area / 100
 
 
 def support(t1w: nib.Nifti1Image, brain: np.ndarray | None = None) -> np.ndarray:
@@ -205,12 +243,29 @@ def _deepbet_mask(t1w: nib.Nifti1Image, n_threads: int, use_gpu: bool) -> np.nda
 
     The network sees the field of view squeezed into a cube: 200 mm of neck made brains up to 4.5 % larger.
     """
+    box = _without_padding(t1w)
+    if any(part.stop - part.start < n for part, n in zip(box, t1w.shape, strict=True)):
+        mask = np.zeros(t1w.shape, bool)
+        mask[box] = _deepbet_mask(t1w.slicer[box], n_threads, use_gpu)
+        return mask
     mask = _run_network(t1w, n_threads, use_gpu)
     start = below_the_head(mask, float(t1w.header.get_zooms()[2]))
     if start:
         mask = np.zeros_like(mask)
         mask[..., start:] = _run_network(t1w.slicer[..., start:], n_threads, use_gpu)
     return mask
+
+
+def _without_padding(t1w: nib.Nifti1Image) -> tuple[slice, ...]:
+    """The part of a scan that holds something, along axes that are longer than any head; all of it along the others."""
+    data = np.asarray(t1w.dataobj)
+    filled = data != np.median([np.median(np.take(data, [0, -1], axis=axis)) for axis in range(3)])
+    extent = np.asarray(t1w.header.get_zooms()[:3]) * data.shape
+    box = bounding_box(filled) if filled.any() else tuple(slice(0, n) for n in data.shape)
+    return tuple(
+        slice(part.start, min(part.stop, n)) if long else slice(0, n)
+        for part, n, long in zip(box, data.shape, extent > WIDE_MM, strict=True)
+    )
 
 
 def _run_network(t1w: nib.Nifti1Image, n_threads: int, use_gpu: bool) -> np.ndarray:

@@ -11,13 +11,14 @@ from typing import Any
 
 import nibabel as nib
 
-from ..bids.files import sidecar_path
+from ..bids.files import read_json, sidecar_path
 from ..bids.listing import LABEL
 from ..bids.query import SCAN_ENTITIES
 from ..schema.outputs import FIGURES, SCAN_FILES
 
 # Entities that tell two T1w scans of one participant apart: key in the file name -> name.
 ENTITIES = {"ses": "session", **{key: name for name, key in SCAN_ENTITIES.items()}}
+_ENDING = ".nii.gz"
 # Reportlets that belong to no scan.
 WHOLE_PARTICIPANT = ("_desc-methods_T1w.html", "_desc-errors_T1w.html")
 _DERIVED = re.compile(
@@ -58,14 +59,41 @@ class ScanOutputs:
         return title[:1].upper() + title[1:] if title else "T1-weighted scan"
 
     def find(self, kind: str) -> Path | None:
-        """A file of this scan (a key of :data:`.SCAN_FILES`), of any template and resolution; None if not there."""
-        known, ending = SCAN_FILES[kind], ".nii.gz"
-        for path in sorted(self.anat.glob(f"{self.prefix}_*{ending}")):
-            rest = path.name[len(self.prefix) + 1 : -len(ending)].split("_")
-            own = [part for part in rest if not part.startswith(("space-", "cohort-", "res-"))]
-            if "_".join(own) == known.stem and (len(own) < len(rest)) == known.on_template:
-                return path
-        return None
+        """A file of this scan (a key of :data:`.SCAN_FILES`); None if not there.
+
+        Of several templates and resolutions that with which the images in the scan's own space were made, else the
+        first.
+        """
+        found = self._all(kind)
+        if not found:
+            return None
+        return next((path for path in found if self._entities(path)[0] in ("", self._grid)), found[0])
+
+    def _all(self, kind: str) -> list[Path]:
+        known = SCAN_FILES[kind]
+        paths = sorted(self.anat.glob(f"{self.prefix}_*{_ENDING}"))
+        return [
+            p for p in paths if self._entities(p)[1] == known.stem and bool(self._entities(p)[0]) == known.on_template
+        ]
+
+    def _entities(self, path: Path) -> tuple[str, str]:
+        """What a file's name says of the template, and what it says else, without the scan's prefix."""
+        parts = path.name[len(self.prefix) + 1 : -len(_ENDING)].split("_")
+        of_grid = [part.startswith(("space-", "cohort-", "res-")) for part in parts]
+        grid, rest = (
+            "_".join(p for p, is_one in zip(parts, of_grid, strict=True) if is_one is want) for want in (True, False)
+        )
+        return grid, rest
+
+    @cached_property
+    def _grid(self) -> str | None:
+        """Entities of the template of the last run, where maps of several lie beside each other."""
+        maps, native = self._all("modulated"), self._all("gm")
+        if len(maps) < 2 or not native:
+            return None
+        made = read_json(sidecar_path(native[0])).get("Fingerprint")
+        same = [path for path in maps if read_json(sidecar_path(path)).get("Fingerprint") == made]
+        return self._entities(same[0])[0] if same else None
 
     @cached_property
     def modulated(self) -> Path | None:

@@ -91,7 +91,15 @@ RULES = (
         "the header does not say which side is left ({:.0f}: 1 if neither form has a code, 2 if sform and qform "
         "disagree)",
     ),
-    Rule("CutArea", 0, 5, *NEVER, "{:.0f} cm² of the brain lie at the border of the field of view (is the scan cut?)"),
+    # Of a cross-section through the middle of a brain, some 110 cm2; beyond 80 a large part is missing.
+    Rule(
+        "CutArea",
+        0,
+        5,
+        0,
+        80,
+        "{:.0f} cm² of the brain lie where the scan ends (cut, or defaced too far?)",
+    ),
     Rule(
         "MissingShare",
         0,

@@ -98,9 +98,9 @@ MEASURES = (
             "Share of the mask's rim where brain continues outside; high values suggest that the mask cuts brain "
                 "off",
             scale=(0, 1), shown_unit="of the rim"),
-    Measure("CutArea", "Brain at the border of the field of view",
-            "Area of brain on the faces of the field of view: the scan ends there, and brain beyond it is not "
-                "measured",
+    Measure("CutArea", "Brain where the scan ends",
+            "Area of brain on the faces of the field of view, and in whole heads on space that was set to zero: "
+                "the scan ends there, and brain beyond it is not measured",
             "cm2", shown_unit="cm²"),
     Measure("MissingShare", "Brain missing in the scan",
             "Share of deepbet's brain outline that is a hole at least 6 mm wide and open to the outside: brain "

@@ -10,6 +10,7 @@ from bids_app.participant._grid import below_the_head
 from bids_app.participant.bias import correct_bias
 from bids_app.participant.skullstrip import (
     STRIPPED_SHARE,
+    _without_padding,
     background_share,
     cut_area,
     extract_brain,
@@ -178,3 +179,31 @@ def test_area_of_brain_that_the_field_of_view_cuts():
     assert cut_area(image) == 0
     assert cut_area(image.slicer[:, :, :18]) == pytest.approx(20 * 20 / 100)  # the top: 10 x 2 mm by 20 x 1 mm
     assert cut_area(image.slicer[6:, :, :18]) == pytest.approx((18 * 20 + 20 * 39) / 100)
+
+
+def test_area_of_brain_on_space_that_was_set_to_zero(head):
+    """Defaced into the brain, or half of it gone: the outline ends there, and nothing about it is a hole."""
+    affine = np.diag([2.0, 2, 2, 1])
+    data, inside = np.maximum(head.data, 1), head.inside.copy()
+
+    def found(data):
+        return cut_area(nib.Nifti1Image(inside.astype(np.uint8), affine), nib.Nifti1Image(data, affine))
+
+    assert found(np.where(data < 60, 0, data)) == 0  # thresholded: zeros in the air and in bone
+    disc = np.count_nonzero(inside[:, 49] & (data[:, 49] > 250)) * 4 / 100
+    data[:, 50:], inside[:, 50:] = 0, False
+    assert 20 < disc <= found(data) < 1.5 * disc
+    inside[:, 49:] = False  # the outline ends a voxel early
+    assert 0.8 * disc < found(data) < 1.5 * disc
+
+
+@pytest.mark.parametrize(("extent", "cut"), [(420.0, True), (290.0, False)])
+def test_empty_space_about_a_head_is_taken_off_where_it_is_wider_than_any_head(head, extent, cut):
+    wide = np.pad(head.data.round().clip(1), [(0, 0), (30, round(extent / 2) - 30 - head.data.shape[1]), (0, 0)])
+    box = _without_padding(nib.Nifti1Image(wide, np.diag([2.0, 2, 2, 1])))
+    if cut:
+        assert (box[1].start, box[1].stop) == (29, 30 + head.data.shape[1] + 1)
+    else:
+        assert box[1] == slice(0, wide.shape[1])
+    assert box[0] == slice(0, wide.shape[0])
+    assert box[2] == slice(0, wide.shape[2])

@@ -68,6 +68,31 @@ def test_sform_with_shear_gives_an_orthogonal_grid(write):
     assert shear(image.affine) < 1e-3
 
 
+@pytest.mark.parametrize(("size", "used"), [(3.6, "qform"), (4.4, "qform"), (4.02, "sform")])
+def test_an_sform_that_would_change_volumes_gives_way_to_the_qform(tmp_path, told, size, used):
+    """A registration to a template that scales is kept in the sform by some programs."""
+    scaled = np.diag([size / 4, size / 4, size / 4, 1]) @ AFFINE
+    path = with_forms(tmp_path / "a.nii", scaled, AFFINE, (4, 1))
+    edge = float(read_t1w(path).image.header.get_zooms()[0])
+    assert edge == pytest.approx(size if used == "sform" else 4, rel=1e-5)
+    assert (f"voxels of {size:g} x {size:g} x {size:g} mm, not 4 x 4 x 4 mm" in told.text) is (used == "qform")
+    alone = read_t1w(with_forms(tmp_path / "b.nii", scaled, AFFINE, (4, 0)))
+    assert float(alone.image.header.get_zooms()[0]) == pytest.approx(size, rel=1e-5)
+
+
+def test_a_flipped_bit_in_compressed_data_is_found(tmp_path, write):
+    whole = bytearray(write(noise()).read_bytes())
+    late = tmp_path / "late.nii.gz"
+    for place in (-8, -5):  # the checksum: what comes before may be read without it
+        damaged = bytearray(whole)
+        damaged[place] ^= 1
+        late.write_bytes(damaged)
+        with pytest.raises(ScanError, match="damaged"):
+            load_t1w(late)
+    late.write_bytes(whole + b"something else")  # copied from a medium with blocks
+    np.testing.assert_array_equal(load_t1w(late).get_fdata(), load_t1w(write(noise())).get_fdata())
+
+
 @pytest.mark.parametrize(
     ("data", "words"),
     [

@@ -284,6 +284,8 @@ def _(tmp):
 ELSEWHERE = {
     "The registration to … failed (…).":
         "participant/test_normalize.py::test_a_field_that_is_no_number_is_an_error_of_the_scan",
+    "By the orientation in its header the head lies …: turned, it resembles the template much more (r = …, not …).":
+        "participant/test_upright.py::test_a_turned_head_is_refused_with_what_is_wrong",
     "The template's white matter hardly overlaps the brain of this scan.":
         "participant/test_tissue.py::test_no_template_white_matter_in_the_mask_is_an_error",
     "the step was killed from outside (…), most likely because memory ran out":

@@ -32,9 +32,10 @@ def brain_mask(folder: Path, t1w: Path, skull_strip: str, n_threads: int) -> dic
     """Strip the skull, or find that it was stripped."""
     from ...participant.skullstrip import cut_area, extract_brain
 
-    found = extract_brain(_load(t1w), mode=skull_strip, n_threads=n_threads)
+    scan = _load(t1w)
+    found = extract_brain(scan, mode=skull_strip, n_threads=n_threads)
     facts = {"SkullStripMethod": found.method, "SkullStripped": bool(found.input_was_stripped)}
-    facts["CutArea"] = round(cut_area(found.mask), 1)
+    facts["CutArea"] = round(cut_area(found.mask, None if found.input_was_stripped else scan), 1)
     if found.missing_share is not None:
         facts["MissingShare"] = round(found.missing_share, 4)
     return {"mask": _save(found.mask, folder / "mask.nii"), "stripping": facts}
@@ -258,6 +259,7 @@ def write(
     conformed = {key: value for key, value in conformed.items() if key not in source}
     metadata = {
         **dict.fromkeys(("gm", "wm", "csf", "gm_std", "wm_std", "csf_std"), engine),
+        "gm": {**engine, "Fingerprint": fingerprint},
         "t1w": {"SkullStripped": stripped, **conformed},
         "t1w_std": {"SkullStripped": stripped, **conformed},
         "modulated": {
