@@ -180,6 +180,21 @@ def test_a_dataset_whose_name_is_too_long(tmp_path, capsys):
     assert "is not a valid path" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("odd", ["bids", "out", "work", "link"])
+def test_a_path_that_is_not_utf8_is_refused(tmp_path, odd, capsys):
+    latin = os.fsencode(tmp_path) + b"/lat\xe4"
+    places = {name: tmp_path / name for name in ("bids", "out", "work")}
+    places["bids" if odd == "link" else odd] = Path(os.fsdecode(latin))
+    described(places["bids"])
+    if odd == "link":
+        (tmp_path / "bids").symlink_to(latin)
+        places["bids"] = tmp_path / "bids"
+    assert main([str(places["bids"]), str(places["out"]), "participant", "-w", str(places["work"])]) == 78
+    said = capsys.readouterr().err
+    assert "a folder cannot be used" in said
+    assert r"lat\xe4' cannot be written as UTF-8: rename" in said
+
+
 @pytest.mark.parametrize(
     ("name", "content", "code"),
     [
