@@ -199,9 +199,14 @@ def find_t1w(
         if covered(scan):
             known.add(scan.subject)
             continue
-        if problem := _misplaced(path, scan):
+        problem = _misplaced(path, scan)
+        # One that is misplaced may be whose its name says, or whose its folders say.
+        whose = (scan.facts, {**scan.facts, **_facts_of_folders(path)}) if problem else (scan.facts,)
+        if scan.entities.get("part") in ("phase", "real", "imag") or not any(map(filters.take, whose)):
+            continue
+        if problem:
             unusable.append(Unusable(scan.prefix, f"{problem}\n  file: {scan.path}"))
-        elif scan.entities.get("part") not in ("phase", "real", "imag") and filters.take(scan.facts):
+        else:
             scans.append(scan)
     for path, problem in odd:
         logger.warning("%s is excluded: %s", path, problem)
@@ -299,6 +304,12 @@ def _misplaced(path: PurePosixPath, scan: Scan) -> str | None:
     if folders != named:
         return f"its name has {'_'.join(named)}, but its folder {'/'.join(folders)}: it is unclear whose scan it is"
     return None
+
+
+def _facts_of_folders(path: PurePosixPath) -> dict[str, str]:
+    names = {"sub": "subject", "ses": "session"}
+    folders = (part.split("-", 1) for part in path.parts[:-1] if part.startswith(("sub-", "ses-")))
+    return {names[key]: label for key, label in folders}
 
 
 def _unique(scans: Sequence[Scan]) -> tuple[list[Scan], list[Unusable]]:

@@ -168,6 +168,19 @@ def test_what_cannot_be_used_is_named_and_the_rest_found(tmp_path, told):
     assert "._sub" not in told.text
 
 
+def test_what_a_filter_excludes_is_not_missed(tmp_path):
+    root = make(
+        tmp_path / "bids",
+        "sub-01/anat/sub-03_T1w.nii.gz",
+        "sub-01/ses-1/anat/sub-01_ses-2_T1w.nii.gz",
+        "sub-02/anat/sub-02_T1w.nii.gz",
+    )
+    file = tmp_path / "filter.json"
+    for subject, unusable in (("02", []), ("03", ["sub-03"]), ("01", ["sub-01_ses-2", "sub-03"])):
+        file.write_text(json.dumps({"t1w": {"subject": subject}}))
+        assert [item.name for item in find_t1w(root, filter_file=file).unusable] == unusable
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
