@@ -313,17 +313,19 @@ def _facts_of_folders(path: PurePosixPath) -> dict[str, str]:
 
 
 def _unique(scans: Sequence[Scan]) -> tuple[list[Scan], list[Unusable]]:
-    """Scans whose names are their own; two files that would share all outputs are nobody's first choice."""
-    groups: dict[str, list[Scan]] = defaultdict(list)
+    """Scans whose names are their own; of two files that are the same scan none is anybody's first choice."""
+    groups: dict[tuple[object, ...], list[Scan]] = defaultdict(list)
     for scan in scans:
-        groups[scan.prefix].append(scan)
+        # Zeros before an index mean nothing in BIDS: run-1 is run-01.
+        rest = tuple((name, int(v) if name in _INDICES and v.isdecimal() else v) for name, v in scan.entities.items())
+        groups[scan.subject, scan.session, rest].append(scan)
     twice = [
         Unusable(
-            prefix,
-            f"several files have this name: {', '.join(str(scan.path) for scan in group)}\n  what to do: keep one of "
-            "them, or list the others in .bidsignore",
+            group[0].prefix,
+            f"several files are this scan: {', '.join(str(scan.path) for scan in group)}\n  what to do: keep one of "
+            "them, or list the others in .bidsignore; run-1 and run-01 are the same run",
         )
-        for prefix, group in groups.items()
+        for group in groups.values()
         if len(group) > 1
     ]
     return [group[0] for group in groups.values() if len(group) == 1], twice

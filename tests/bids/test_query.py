@@ -168,6 +168,14 @@ def test_what_cannot_be_used_is_named_and_the_rest_found(tmp_path, told):
     assert "._sub" not in told.text
 
 
+def test_zeros_before_an_index_tell_no_scans_apart(tmp_path):
+    names = [f"sub-01_run-{run}_T1w.nii.gz" for run in ("01", "1", "2", "10")]
+    found = find_t1w(make(tmp_path, *(f"sub-01/anat/{name}" for name in names)))
+    assert [s.prefix for s in found.scans] == ["sub-01_run-10", "sub-01_run-2"]
+    assert [item.name for item in found.unusable] == ["sub-01_run-01"]
+    assert all(name in found.unusable[0].reason for name in names[:2])
+
+
 def test_what_a_filter_excludes_is_not_missed(tmp_path):
     root = make(
         tmp_path / "bids",

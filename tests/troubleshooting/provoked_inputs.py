@@ -335,7 +335,7 @@ def unusable_case(message, names, keep):
     DATASET[message] = provoke
 
 
-unusable_case("several files have this name", [T1W, "sub-01/anat/sub-01_T1w.nii"], 1)
+unusable_case("several files are this scan", [T1W, "sub-01/anat/sub-01_T1w.nii"], 1)
 unusable_case(
     "it is one of the … parts (chunks) of an image", [T1W.replace("_T1w", f"_chunk-{n}_T1w") for n in (1, 2)], 1
 )
