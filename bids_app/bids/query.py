@@ -182,10 +182,11 @@ def find_t1w(
         (``part-phase``) are never taken.
     """
     filters = read_filters(filter_file)
-    paths = list(list_images(root, _ANY_T1W, participants, sessions))
-    away = ignored(paths, read_bidsignore(root))
+    broken: list[PurePosixPath] = []
+    paths = list(list_images(root, _ANY_T1W, participants, sessions, broken))
+    away = ignored([*paths, *broken], read_bidsignore(root))
     if away:
-        logger.info(".bidsignore excludes %s", listed([str(path) for path in paths if path in away]))
+        logger.info(".bidsignore excludes %s", listed([str(path) for path in [*paths, *broken] if path in away]))
     scans: list[Scan] = []
     unusable: list[Unusable] = []
     odd: list[tuple[PurePosixPath, str]] = []
@@ -208,6 +209,14 @@ def find_t1w(
             unusable.append(Unusable(scan.prefix, f"{problem}\n  file: {scan.path}"))
         else:
             scans.append(scan)
+    folders = []
+    for path in (path for path in broken if path not in away):
+        facts = _facts_of_folders(path)
+        folder = Scan(root / path, facts["subject"], facts.get("session"))
+        if covered(folder):
+            known.add(folder.subject)
+        elif filters.places.take(facts):
+            folders.append(folder)
     for path, problem in odd:
         logger.warning("%s is excluded: %s", path, problem)
     scans, twice = _unique(scans)
@@ -215,6 +224,7 @@ def find_t1w(
         scans, pieces = _whole(scans)
         unusable += pieces
     scans = choose(scans, overruled=filters.named)
+    scans += folders  # a link to nowhere in place of all scans is missing content, too
     for scan in list(scans):
         if found := missing_content(scan.path):
             scans.remove(scan)
