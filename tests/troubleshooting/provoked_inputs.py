@@ -328,6 +328,13 @@ def _(tmp):
     return lambda: extract_brain(small, "skip"), lambda: lambda: extract_brain(large, "skip")
 
 
+@case(SCANS, "The mask is larger than a brain: … ml.")
+def _(tmp):
+    ball = np.linalg.norm(np.indices((40, 40, 40)) - 19.5, axis=0) < 16
+    head, brain = (nib.Nifti1Image(data, np.diag([4.0, 4, 4, 1])) for data in (HEAD, ball * HEAD))
+    return lambda: extract_brain(head, "skip"), lambda: lambda: extract_brain(brain, "skip")
+
+
 @case(SCANS, "The brain mask is empty.")
 def _(tmp):
     empty, ball = (nib.Nifti1Image((limit < HEAD).astype(np.uint8), np.eye(4)) for limit in (1e9, 100))
