@@ -7,9 +7,12 @@ answers at once.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import Field
+from threading import current_thread, main_thread
 from typing import Any
 
 from . import __version__
@@ -101,6 +104,28 @@ def _hyphened(argument: str) -> str:
     return name.replace("_", "-") + equals + value if name in known else argument
 
 
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """Let SIGTERM, which schedulers send at the end of a job's time, end this process as Ctrl-C does.
+
+    Only this process: workers and other children are started by ``exec``, which restores the default.
+    """
+    if current_thread() is not main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+
+    def interrupt(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # ``timeout`` sends it twice, and would disturb the clearing up
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+@_terminated_as_interrupted()
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)

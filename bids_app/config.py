@@ -384,6 +384,7 @@ def make_config(positional: Mapping[str, Any], given: Mapping[str, Any]) -> Conf
     try:
         paths = {name: to.path(positional[name]) for name in ("bids_dir", "output_dir")}
         paths |= {} if "work_dir" in values else {"work_dir": to.path(Config.work_dir)}
+        to.check_utf8({**paths, **values}.values())
     except ValueError as error:
         raise ConfigError(
             f"a folder cannot be used: {error}", remedy="use folders that can exist; set the work folder with -w"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import field
 from pathlib import Path
@@ -92,6 +92,20 @@ def path(text: Any) -> Path:
         raise ValueError(
             f"'{str(text)[:200]}' is not a valid path ({getattr(error, 'strerror', None) or error})"
         ) from None
+
+
+def check_utf8(values: Iterable[Any]) -> None:
+    """Refuse paths, and other texts, that the outputs cannot name: these are UTF-8. A path also by what it links to."""
+    for value in values:
+        if isinstance(value, tuple):
+            check_utf8(value)
+        names = (str(value), os.path.realpath(value)) if isinstance(value, Path) else (str(value),)
+        for name in names:
+            try:
+                name.encode()
+            except UnicodeEncodeError:
+                shown = os.fsencode(name).decode(errors="backslashreplace")
+                raise ValueError(f"'{shown}' cannot be written as UTF-8: rename this folder or file") from None
 
 
 def atlas(text: Any) -> str:

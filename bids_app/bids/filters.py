@@ -6,7 +6,7 @@ import difflib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,11 @@ class Filters:
     def named(self) -> frozenset[str]:
         """The entities that the file decides about."""
         return frozenset(self.wanted)
+
+    @property
+    def places(self) -> Filters:
+        """What the file asks of folders: of participants and sessions."""
+        return replace(self, wanted={k: v for k, v in self.wanted.items() if k in ("subject", "session")})
 
     def take(self, facts: Mapping[str, str]) -> bool:
         """Whether an image with these entities is asked for."""

@@ -25,7 +25,11 @@ _SESSION = re.compile(rf"ses-({LABEL})")
 
 
 def list_images(
-    root: Path, wanted: re.Pattern[str], participants: Sequence[str] = (), sessions: Sequence[str] = ()
+    root: Path,
+    wanted: re.Pattern[str],
+    participants: Sequence[str] = (),
+    sessions: Sequence[str] = (),
+    broken: list[PurePosixPath] | None = None,
 ) -> Iterator[PurePosixPath]:
     """Paths inside a dataset, sorted, of the files of ``sub-*/[ses-*/]`` and of ``anat`` in them that fit a pattern.
 
@@ -36,15 +40,18 @@ def list_images(
         Fits a file's name from its beginning to its end.
     participants, sessions : sequence of str
         Labels without prefix; empty for all. A folder without a session belongs to none.
+    broken : list, optional
+        Filled with the ``anat`` folders that are links to nowhere.
     """
     for subject in _folders(root, _SUBJECT, participants):
-        home = PurePosixPath(subject)
-        if not sessions:
+        whole = PurePosixPath(subject)
+        visits = [whole / session for session in _folders(root / whole, _SESSION, sessions)]
+        for home in visits if sessions else [whole, *visits]:
             yield from _files(root, home, wanted, deep=False)
             yield from _files(root, home / "anat", wanted, deep=True)
-        for session in _folders(root / home, _SESSION, sessions):
-            yield from _files(root, home / session, wanted, deep=False)
-            yield from _files(root, home / session / "anat", wanted, deep=True)
+            anat = root / home / "anat"
+            if broken is not None and anat.is_symlink() and not anat.exists():
+                broken.append(home / "anat")
 
 
 def list_participants(root: Path) -> list[str]:

@@ -182,10 +182,11 @@ def find_t1w(
         (``part-phase``) are never taken.
     """
     filters = read_filters(filter_file)
-    paths = list(list_images(root, _ANY_T1W, participants, sessions))
-    away = ignored(paths, read_bidsignore(root))
+    broken: list[PurePosixPath] = []
+    paths = list(list_images(root, _ANY_T1W, participants, sessions, broken))
+    away = ignored([*paths, *broken], read_bidsignore(root))
     if away:
-        logger.info(".bidsignore excludes %s", listed([str(path) for path in paths if path in away]))
+        logger.info(".bidsignore excludes %s", listed([str(path) for path in [*paths, *broken] if path in away]))
     scans: list[Scan] = []
     unusable: list[Unusable] = []
     odd: list[tuple[PurePosixPath, str]] = []
@@ -199,10 +200,23 @@ def find_t1w(
         if covered(scan):
             known.add(scan.subject)
             continue
-        if problem := _misplaced(path, scan):
+        problem = _misplaced(path, scan)
+        # One that is misplaced may be whose its name says, or whose its folders say.
+        whose = (scan.facts, {**scan.facts, **_facts_of_folders(path)}) if problem else (scan.facts,)
+        if scan.entities.get("part") in ("phase", "real", "imag") or not any(map(filters.take, whose)):
+            continue
+        if problem:
             unusable.append(Unusable(scan.prefix, f"{problem}\n  file: {scan.path}"))
-        elif scan.entities.get("part") not in ("phase", "real", "imag") and filters.take(scan.facts):
+        else:
             scans.append(scan)
+    folders = []
+    for path in (path for path in broken if path not in away):
+        facts = _facts_of_folders(path)
+        folder = Scan(root / path, facts["subject"], facts.get("session"))
+        if covered(folder):
+            known.add(folder.subject)
+        elif filters.places.take(facts):
+            folders.append(folder)
     for path, problem in odd:
         logger.warning("%s is excluded: %s", path, problem)
     scans, twice = _unique(scans)
@@ -210,6 +224,7 @@ def find_t1w(
         scans, pieces = _whole(scans)
         unusable += pieces
     scans = choose(scans, overruled=filters.named)
+    scans += folders  # a link to nowhere in place of all scans is missing content, too
     for scan in list(scans):
         if found := missing_content(scan.path):
             scans.remove(scan)
@@ -301,18 +316,26 @@ def _misplaced(path: PurePosixPath, scan: Scan) -> str | None:
     return None
 
 
+def _facts_of_folders(path: PurePosixPath) -> dict[str, str]:
+    names = {"sub": "subject", "ses": "session"}
+    folders = (part.split("-", 1) for part in path.parts[:-1] if part.startswith(("sub-", "ses-")))
+    return {names[key]: label for key, label in folders}
+
+
 def _unique(scans: Sequence[Scan]) -> tuple[list[Scan], list[Unusable]]:
-    """Scans whose names are their own; two files that would share all outputs are nobody's first choice."""
-    groups: dict[str, list[Scan]] = defaultdict(list)
+    """Scans whose names are their own; of two files that are the same scan none is anybody's first choice."""
+    groups: dict[tuple[object, ...], list[Scan]] = defaultdict(list)
     for scan in scans:
-        groups[scan.prefix].append(scan)
+        # Zeros before an index mean nothing in BIDS: run-1 is run-01.
+        rest = tuple((name, int(v) if name in _INDICES and v.isdecimal() else v) for name, v in scan.entities.items())
+        groups[scan.subject, scan.session, rest].append(scan)
     twice = [
         Unusable(
-            prefix,
-            f"several files have this name: {', '.join(str(scan.path) for scan in group)}\n  what to do: keep one of "
-            "them, or list the others in .bidsignore",
+            group[0].prefix,
+            f"several files are this scan: {', '.join(str(scan.path) for scan in group)}\n  what to do: keep one of "
+            "them, or list the others in .bidsignore; run-1 and run-01 are the same run",
         )
-        for prefix, group in groups.items()
+        for group in groups.values()
         if len(group) > 1
     ]
     return [group[0] for group in groups.values() if len(group) == 1], twice

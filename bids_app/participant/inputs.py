@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -71,14 +72,23 @@ def read_t1w(path: str | PathLike[str]) -> T1w:
     path = Path(path)
     if found := missing_content(path):
         raise ScanError(f"The image cannot be read: {found[0]}.", file=path, remedy=found[1])
+    _check_compression(path)
     try:
         source = open_image(path)
         check_size(source.shape)
         if np.issubdtype(source.get_data_dtype(), np.complexfloating):
             raise TypeError("its values are complex, and it is unknown which part is the image")
+        if source.get_data_dtype().names:
+            raise ScanError(
+                "The image is a colour (RGB) image: a picture of a scan, or of a result.",
+                file=path,
+                remedy="Export the T1w image itself, or exclude this scan.",
+            )
         with np.errstate(all="ignore"):
             data = np.asarray(source.dataobj, dtype=np.float32)
         check_compression(path)
+    except ScanError:
+        raise
     except Exception as error:  # nibabel, gzip and zlib each raise their own kinds for damage
         raise ScanError(
             f"The image cannot be read; it is damaged, truncated or not NIfTI ({one_line(error)}).",
@@ -111,6 +121,23 @@ def read_t1w(path: str | PathLike[str]) -> T1w:
     clean.set_sform(image.affine, code)
     clean.set_qform(image.affine, code)
     return T1w(clean, scale, uncertain)
+
+
+def _check_compression(path: Path) -> None:
+    """Refuse a file whose name and content disagree about compression: nibabel goes by the name."""
+    with suppress(OSError), path.open("rb") as file:
+        begin = file.read(nib.Nifti2Header.sizeof_hdr)
+        zipped, named = begin.startswith(b"\x1f\x8b"), path.suffix == ".gz"
+        if zipped and not named:
+            raise ScanError(
+                "The file is compressed (gzip), but its name ends in .nii.", file=path, remedy="Rename it to .nii.gz."
+            )
+        if named and any(kind.may_contain_header(begin) for kind in (nib.Nifti1Header, nib.Nifti2Header)):
+            raise ScanError(
+                "The file is not compressed, but its name ends in .nii.gz.",
+                file=path,
+                remedy="Rename it to .nii, or compress it with gzip.",
+            )
 
 
 def _check_values(data: np.ndarray, finite: np.ndarray, path: Path) -> np.ndarray:

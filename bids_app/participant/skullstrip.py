@@ -90,7 +90,7 @@ def extract_brain(t1w: nib.Nifti1Image, mode: str = "auto", n_threads: int = 1, 
     """
     if mode == "skip":
         mask = support(t1w)
-        _check_volume(mask, t1w)
+        _check_volume(mask, t1w, skipped=True)
         return BrainMask(image_like(mask, t1w, np.uint8), "support", True, 1.0)
     brain = _deepbet_mask(t1w, n_threads, use_gpu)
     _check_volume(brain, t1w)
@@ -222,12 +222,22 @@ def _is_background(data: np.ndarray, faint: float = FAINT) -> np.ndarray:
     return distance <= faint * np.percentile(distance, 98)
 
 
-def _check_volume(mask: np.ndarray, t1w: nib.Nifti1Image) -> None:
+def _check_volume(mask: np.ndarray, t1w: nib.Nifti1Image, *, skipped: bool = False) -> None:
     volume = np.count_nonzero(mask) * voxel_volume(t1w)
-    if not PLAUSIBLE_ML[0] <= volume <= PLAUSIBLE_ML[1]:
+    only_stripped = "--skull-strip skip is only for stripped scans: for a whole head use --skull-strip auto."
+    if volume < PLAUSIBLE_ML[0]:
         raise ScanError(
             f"No brain was found: the mask contains only {volume:.0f} ml.",
-            remedy="Inspect the image: is it a T1w scan of a whole head? For a stripped scan use --skull-strip skip.",
+            remedy=only_stripped
+            if skipped
+            else "Inspect the image: is it a T1w scan of a whole head? For a stripped scan use --skull-strip skip.",
+        )
+    if volume > PLAUSIBLE_ML[1]:
+        raise ScanError(
+            f"The mask is larger than a brain: {volume:.0f} ml.",
+            remedy=only_stripped
+            if skipped
+            else "Inspect the image: is it a T1w scan of one head? Check the voxel size in the header.",
         )
 
 

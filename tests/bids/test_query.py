@@ -168,6 +168,45 @@ def test_what_cannot_be_used_is_named_and_the_rest_found(tmp_path, told):
     assert "._sub" not in told.text
 
 
+def test_a_broken_link_in_place_of_a_folder_is_named(tmp_path):
+    root = make(tmp_path / "bids", "sub-01/anat/sub-01_T1w.nii.gz", "sub-03/ses-1/anat/sub-03_ses-1_T1w.nii.gz")
+    for home in ("sub-02", "sub-03/ses-2", "sub-04"):
+        (root / home).mkdir()
+        (root / home / "anat").symlink_to("nowhere")
+    (root / ".bidsignore").write_text("sub-04\n")
+    found = find_t1w(root)
+    assert [s.prefix for s in found.scans] == ["sub-01", "sub-03_ses-1"]
+    assert [item.name for item in found.unusable] == ["sub-02", "sub-03_ses-2"]
+    assert all("the link is broken" in item.reason and "/anat\n" in item.reason for item in found.unusable)
+    file = tmp_path / "filter.json"
+    for chosen, expected in (({"session": "2"}, ["sub-03_ses-2"]), ({"acq": "x"}, ["sub-02", "sub-03_ses-2"])):
+        file.write_text(json.dumps({"t1w": chosen}))
+        assert [item.name for item in find_t1w(root, filter_file=file).unusable] == expected
+    covered = find_t1w(root, participants=["02"], covered=lambda scan: scan.subject == "02")
+    assert covered.unusable == []
+
+
+def test_zeros_before_an_index_tell_no_scans_apart(tmp_path):
+    names = [f"sub-01_run-{run}_T1w.nii.gz" for run in ("01", "1", "2", "10")]
+    found = find_t1w(make(tmp_path, *(f"sub-01/anat/{name}" for name in names)))
+    assert [s.prefix for s in found.scans] == ["sub-01_run-10", "sub-01_run-2"]
+    assert [item.name for item in found.unusable] == ["sub-01_run-01"]
+    assert all(name in found.unusable[0].reason for name in names[:2])
+
+
+def test_what_a_filter_excludes_is_not_missed(tmp_path):
+    root = make(
+        tmp_path / "bids",
+        "sub-01/anat/sub-03_T1w.nii.gz",
+        "sub-01/ses-1/anat/sub-01_ses-2_T1w.nii.gz",
+        "sub-02/anat/sub-02_T1w.nii.gz",
+    )
+    file = tmp_path / "filter.json"
+    for subject, unusable in (("02", []), ("03", ["sub-03"]), ("01", ["sub-01_ses-2", "sub-03"])):
+        file.write_text(json.dumps({"t1w": {"subject": subject}}))
+        assert [item.name for item in find_t1w(root, filter_file=file).unusable] == unusable
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [

@@ -144,8 +144,19 @@ def test_skip_takes_the_scan_as_stripped_and_checks_its_volume(phantom):
     brain = extract_brain(grown, "skip")
     assert brain.input_was_stripped
     assert brain.method == "support"
-    with pytest.raises(ScanError, match="ml"):
+    with pytest.raises(ScanError, match="only"):
         extract_brain(phantom.scan, "skip")
+
+
+@pytest.mark.parametrize(("mode", "advice"), [("skip", "use --skull-strip auto"), ("force", "voxel size")])
+def test_a_mask_that_is_too_large_is_not_called_empty(phantom, monkeypatch, mode, advice):
+    large = phantom.image(np.asarray(phantom.scan.dataobj))
+    large.set_sform(np.diag([8.0, 8.0, 8.0, 1]), 1)
+    outlined(monkeypatch, phantom.inside)
+    with pytest.raises(ScanError, match="larger than a brain") as caught:
+        extract_brain(large, mode)
+    assert advice in caught.value.remedy
+    assert "use --skull-strip skip" not in caught.value.remedy
 
 
 def test_a_long_neck_changes_no_field(phantom):

@@ -224,6 +224,25 @@ def test_a_header_that_says_more_than_any_memory_holds(tmp_path):
             load_t1w(tmp_path / name)
 
 
+def test_colour_is_refused(write):
+    for channels in "RGB", "RGBA":
+        with pytest.raises(ScanError, match="colour") as caught:
+            load_t1w(write(np.zeros(SHAPE, [(channel, "u1") for channel in channels])))
+        assert "T1w image itself" in caught.value.remedy
+
+
+@pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])
+def test_a_name_that_is_wrong_about_compression_is_told(tmp_path, kind, caplog):
+    whole, packed = tmp_path / "whole.nii", tmp_path / "packed.nii.gz"
+    for path in (whole, packed):
+        nib.save(kind(noise(), np.diag([4.0, 4, 4, 1])), path)
+    for path, suffix, said in ((packed, ".nii", r"Rename it to \.nii\.gz"), (whole, ".nii.gz", r"Rename it to \.nii,")):
+        path = path.rename(tmp_path / f"scan{suffix}")
+        with pytest.raises(ScanError, match=said):
+            load_t1w(path)
+    assert not caplog.records
+
+
 def test_complex_values_are_refused(write):
     with pytest.raises(ScanError, match="complex"):
         load_t1w(write(noise().astype(np.complex64)))

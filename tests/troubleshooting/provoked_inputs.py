@@ -268,6 +268,9 @@ def image(path: Path, data=HEAD, affine=None) -> Path:
     return path
 
 
+COLOUR = np.zeros(HEAD.shape, [("R", "u1"), ("G", "u1"), ("B", "u1")])
+
+
 def scan_case(message, make):
     def provoke(tmp):
         path = tmp / "sub-01_T1w.nii.gz"
@@ -287,6 +290,10 @@ def without_a_form(path):
 for message, make in {
     "The image cannot be read: ….": lambda p: p.touch(),
     "The image cannot be read; it is damaged, truncated or not NIfTI (…).": lambda p: written(p, b"no image" * 200),
+    "The file is not compressed, but its name ends in .nii.gz.": lambda p: p.write_bytes(
+        gzip.decompress(image(p).read_bytes())
+    ),
+    "The image is a colour (RGB) image: a picture of a scan, or of a result.": lambda p: image(p, COLOUR),
     "The image has … dimensions …; a T1w image must have three.": lambda p: image(p, np.stack([HEAD, HEAD], -1)),
     "The image has no finite value.": lambda p: image(p, np.full_like(HEAD, np.nan)),
     "The image is empty: every voxel is zero.": lambda p: image(p, np.zeros_like(HEAD)),
@@ -298,6 +305,12 @@ for message, make in {
     ),
 }.items():
     scan_case(message, make)
+
+
+@case(SCANS, "The file is compressed (gzip), but its name ends in .nii.")
+def _(tmp):
+    path = image(tmp / "sub-01_T1w.nii.gz").rename(tmp / "sub-01_T1w.nii")
+    return lambda: load_t1w(path), lambda: lambda: load_t1w(path.rename(tmp / "sub-01_T1w.nii.gz"))
 
 
 @case(SCANS, "The scan contains only background.")
@@ -313,6 +326,13 @@ def _(tmp):
     ball = np.linalg.norm(np.indices((40, 40, 40)) - 19.5, axis=0)
     small, large = (nib.Nifti1Image((ball < r) * HEAD, np.diag([4.0, 4, 4, 1])) for r in (5, 16))
     return lambda: extract_brain(small, "skip"), lambda: lambda: extract_brain(large, "skip")
+
+
+@case(SCANS, "The mask is larger than a brain: … ml.")
+def _(tmp):
+    ball = np.linalg.norm(np.indices((40, 40, 40)) - 19.5, axis=0) < 16
+    head, brain = (nib.Nifti1Image(data, np.diag([4.0, 4, 4, 1])) for data in (HEAD, ball * HEAD))
+    return lambda: extract_brain(head, "skip"), lambda: lambda: extract_brain(brain, "skip")
 
 
 @case(SCANS, "The brain mask is empty.")
@@ -335,7 +355,7 @@ def unusable_case(message, names, keep):
     DATASET[message] = provoke
 
 
-unusable_case("several files have this name", [T1W, "sub-01/anat/sub-01_T1w.nii"], 1)
+unusable_case("several files are this scan", [T1W, "sub-01/anat/sub-01_T1w.nii"], 1)
 unusable_case(
     "it is one of the … parts (chunks) of an image", [T1W.replace("_T1w", f"_chunk-{n}_T1w") for n in (1, 2)], 1
 )

@@ -3,11 +3,14 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import nibabel as nib
 import nipype.pipeline.engine as pe
+import numpy as np
 import pytest
 
 from bids_app.cli import main, parse
@@ -177,6 +180,21 @@ def test_a_dataset_whose_name_is_too_long(tmp_path, capsys):
     assert "is not a valid path" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("odd", ["bids", "out", "work", "link"])
+def test_a_path_that_is_not_utf8_is_refused(tmp_path, odd, capsys):
+    latin = os.fsencode(tmp_path) + b"/lat\xe4"
+    places = {name: tmp_path / name for name in ("bids", "out", "work")}
+    places["bids" if odd == "link" else odd] = Path(os.fsdecode(latin))
+    described(places["bids"])
+    if odd == "link":
+        (tmp_path / "bids").symlink_to(latin)
+        places["bids"] = tmp_path / "bids"
+    assert main([str(places["bids"]), str(places["out"]), "participant", "-w", str(places["work"])]) == 78
+    said = capsys.readouterr().err
+    assert "a folder cannot be used" in said
+    assert r"lat\xe4' cannot be written as UTF-8: rename" in said
+
+
 @pytest.mark.parametrize(
     ("name", "content", "code"),
     [
@@ -215,6 +233,32 @@ def test_help_names_the_exit_code_of_an_interrupted_run(capsys):
     with pytest.raises(SystemExit):
         parse(["--help"])
     assert "130 interrupted" in capsys.readouterr().out
+
+
+def test_sigterm_ends_a_run_as_ctrl_c_does(tmp_path):
+    """Schedulers send it to all processes of a job, ``timeout`` twice to the first."""
+    bids, out = described(tmp_path / "bids"), tmp_path / "out"
+    (bids / "sub-01" / "anat").mkdir(parents=True)
+    head = nib.Nifti1Image(np.random.default_rng(0).normal(100, 20, (40, 40, 40)), np.diag([4.0, 4, 4, 1]))
+    nib.save(head, bids / "sub-01" / "anat" / "sub-01_T1w.nii.gz")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bids_app", bids, out, "participant", "-w", tmp_path / "w", "-v"],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    for line in process.stderr:
+        if "started" in line:
+            break
+    os.killpg(process.pid, signal.SIGTERM)
+    os.kill(process.pid, signal.SIGTERM)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 130, said
+    assert "interrupted; run the same command again to resume" in said
+    assert "Traceback" not in said
+    assert "leaked" not in said
+    assert not list(tmp_path.rglob("*.lock"))
 
 
 def test_nothing_that_wants_a_cache_is_imported_before_one_is_there():

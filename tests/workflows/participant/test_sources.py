@@ -146,7 +146,7 @@ def test_the_label_of_a_scan_may_hold_a_plus_up_to_the_names_of_its_steps(tmp_pa
     assert main([str(bids), str(tmp_path / "out"), "participant", "-w", str(tmp_path / "w"), "--nprocs", "1"]) == 1
     message = capsys.readouterr().err
     assert "FAILED sub-1+1-acq-a+b (step conform): The image cannot be read" in message
-    assert "FAILED sub-2 (step input): several files have this name" in message
+    assert "FAILED sub-2 (step input): several files are this scan" in message
 
 
 def test_another_model_in_the_same_folder_encodes_anew(tmp_path):
