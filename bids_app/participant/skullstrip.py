@@ -237,7 +237,7 @@ def _check_volume(mask: np.ndarray, t1w: nib.Nifti1Image, *, skipped: bool = Fal
             f"The mask is larger than a brain: {volume:.0f} ml.",
             remedy=only_stripped
             if skipped
-            else "Inspect the image: is it a T1w scan of one head? Check the voxel size in the header.",
+            else "Inspect the image: is it a T1w scan of one head? Check voxel size and orientation in the header.",
         )
 
 
