@@ -9,7 +9,7 @@ import pytest
 
 from bids_app.bids import source
 from bids_app.bids.anat import finished, output_path, read_sidecar
-from bids_app.bids.files import write_json
+from bids_app.bids.files import sidecar_path, write_json
 from bids_app.bids.query import Scan
 from bids_app.bids.source import describe_source, hash_content, unchanged
 
@@ -58,6 +58,12 @@ def test_a_copy_with_another_time_is_the_same_and_read_once(scan, tmp_path, monk
     monkeypatch.setattr(source, "hash_content", None)  # the next run reads no content
     assert finished(tmp_path / "out", here, ["gm_std"], "f", **labels)
     assert not finished(tmp_path / "out", here, ["gm_std"], "other", **labels)
+    # Another run has put its own images in the scan's space beside this map.
+    native = output_path(tmp_path / "out", here, "gm")
+    native.touch()
+    for made, whole in (("f", True), ("other", False), (None, True)):
+        write_json(sidecar_path(native), {} if made is None else {"Fingerprint": made})
+        assert finished(tmp_path / "out", here, ["gm", "gm_std"], "f", **labels) is whole
 
 
 def test_a_thousand_finished_scans_are_looked_at_within_seconds(scan):

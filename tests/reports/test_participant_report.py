@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from sample_scans import SHAPE, draw_page, image, template, write_scan
 
+from bids_app.bids.files import write_json
 from bids_app.errors import NoInputError
 from bids_app.reports.participant import build_participant_report
 from bids_app.reports.participant_figures import draw_jacobian, make_scan_figures
@@ -69,6 +70,26 @@ def test_reasons_cannot_become_markup(tmp_path):
     page = draw_page(tmp_path).read_text()
     assert "<script>alert(3)" not in page
     assert "&lt;script&gt;alert(3)" in page
+
+
+def test_of_two_sets_of_options_the_page_shows_the_last_one_whole(tmp_path):
+    """There is one place for images in the scan's own space: the page must not show one set beside the other."""
+    anat = tmp_path / "sub-01" / "anat"
+    anat.mkdir(parents=True)
+    for res, made in (("3", "one"), ("4", "two")):
+        for rest in ("desc-preproc_T1w", "label-GM_desc-modulated_probseg"):
+            (anat / f"sub-01_space-MNI152Lab_res-{res}_{rest}.nii.gz").touch()
+        write_json(
+            anat / f"sub-01_space-MNI152Lab_res-{res}_label-GM_desc-modulated_probseg.json", {"Fingerprint": made}
+        )
+    for made, res in ((None, "3"), ("two", "4"), ("one", "3"), ("three", "3")):
+        if made:
+            (anat / "sub-01_label-GM_probseg.nii.gz").touch()
+            write_json(anat / "sub-01_label-GM_probseg.json", {"Fingerprint": made})
+        (scan,) = find_scans(tmp_path, "01")
+        assert f"_res-{res}_" in scan.modulated.name
+        assert f"_res-{res}_" in scan.find("t1w_std").name
+        assert (scan.find("gm") is None) is (made is None)
 
 
 def test_without_template_and_jacobian_the_rest_is_there(tmp_path):
