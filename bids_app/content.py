@@ -31,7 +31,7 @@ def check_size(shape: Sequence[int]) -> None:
         raise ValueError(f"its header says {' x '.join(map(str, shape))} voxels")
 
 
-def check_compression(path: Path) -> None:
+def check_checksum(path: Path) -> None:
     """Refuse a gzip file whose content is not what was compressed.
 
     Whoever reads an image stops after its last voxel, before the checksum: flipped bits would be other intensities.

@@ -12,7 +12,7 @@ import nibabel as nib
 import numpy as np
 from nibabel.processing import resample_from_to
 
-from bids_app.content import check_compression, check_size, missing_content
+from bids_app.content import check_checksum, check_size, missing_content
 from bids_app.errors import ScanError, one_line
 from bids_app.participant.intensity import Scale, canonical
 from bids_app.participant.orientation import open_image, read_affine, read_qform
@@ -86,7 +86,7 @@ def read_t1w(path: str | PathLike[str]) -> T1w:
             )
         with np.errstate(all="ignore"):
             data = np.asarray(source.dataobj, dtype=np.float32)
-        check_compression(path)
+        check_checksum(path)
     except ScanError:
         raise
     except Exception as error:  # nibabel, gzip and zlib each raise their own kinds for damage
