@@ -198,12 +198,15 @@ def build_questions(cohort: pd.DataFrame, design: Design) -> Questions:
 
 def describe_missing(cohort: pd.DataFrame, design: Design, questions: Questions) -> str:
     """Who takes no part in any test, and for want of what; empty where everybody is known."""
-    columns = list(dict.fromkeys([*design.covariates, *([design.site_column] if design.site_column else [])]))
     without = cohort.loc[~questions.covariates.complete]
     people = list(dict.fromkeys(without["participant_id"].astype(str)))
     if not people:
         return ""
-    known = {name: build_covariates(cohort, [name], file=design.file).complete for name in columns}
+    site = () if design.site_column is None else (design.site_column,)
+    known = {
+        name: build_covariates(cohort, [name], categories=site, file=design.file).complete
+        for name in dict.fromkeys([*design.covariates, *site])
+    }
     counts = [f"{name} in {int((~there).sum())}" for name, there in known.items() if not there.all()]
     total = cohort["participant_id"].nunique()
     return (

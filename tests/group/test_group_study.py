@@ -109,6 +109,8 @@ def test_who_is_in_no_test_is_told_before_the_training(scans):
     assert said.startswith("2 of 90 participants are in no test")
     assert "sex in 1, site in 1" in said
     assert f"{scans['participant_id'][3]}, {scans['participant_id'][4]}" in said
+    numbered = scans.assign(site=scans["site"].map({"a": 1, "b": 999}))  # a number that no other column may have
+    assert "site in 1" in describe_missing(numbered, DESIGN, build_questions(numbered, DESIGN))
     complete = scans.drop(index=[3, 4]).reset_index(drop=True)
     assert describe_missing(complete, DESIGN, build_questions(complete, DESIGN)) == ""
 
