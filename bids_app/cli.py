@@ -108,7 +108,7 @@ def _hyphened(argument: str) -> str:
 def _terminated_as_interrupted() -> Iterator[None]:
     """Let SIGTERM, which schedulers send at the end of a job's time, end this process as Ctrl-C does.
 
-    Only this process: workers and other children are started by ``exec``, which restores the default.
+    Only this process: workers and other children are started by ``exec``, which does not keep a handler.
     """
     if current_thread() is not main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
         yield

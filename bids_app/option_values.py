@@ -95,12 +95,10 @@ def path(text: Any) -> Path:
 
 
 def check_utf8(values: Iterable[Any]) -> None:
-    """Refuse paths, and other texts, that the outputs cannot name: these are UTF-8. A path also by what it links to."""
-    for value in values:
-        if isinstance(value, tuple):
-            check_utf8(value)
-        names = (str(value), os.path.realpath(value)) if isinstance(value, Path) else (str(value),)
-        for name in names:
+    """Refuse paths that the outputs cannot name, which are UTF-8: also by what they link to."""
+    paths = [one for value in values for one in (value if isinstance(value, tuple) else (value,))]
+    for found in (one for one in paths if isinstance(one, Path)):
+        for name in (str(found), os.path.realpath(found)):
             try:
                 name.encode()
             except UnicodeEncodeError:

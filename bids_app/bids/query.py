@@ -333,7 +333,8 @@ def _unique(scans: Sequence[Scan]) -> tuple[list[Scan], list[Unusable]]:
         Unusable(
             group[0].prefix,
             f"several files are this scan: {', '.join(str(scan.path) for scan in group)}\n  what to do: keep one of "
-            "them, or list the others in .bidsignore; run-1 and run-01 are the same run",
+            "them, or list the others in .bidsignore"
+            + ("; run-1 and run-01 are the same run" if len({scan.prefix for scan in group}) > 1 else ""),
         )
         for group in groups.values()
         if len(group) > 1

@@ -127,9 +127,11 @@ def _codes(cells: Sequence[str | None], numbers: np.ndarray) -> np.ndarray:
 
 
 def _no_sex(numbers: np.ndarray) -> np.ndarray:
-    """ISO 5218: 1 is male, 2 female, 0 not known and 9 not applicable. Beside 1 alone, 0 is a sex."""
-    known = set(numbers[np.isfinite(numbers)])
-    return (numbers == 9) | ((numbers == 0) & (2 in known)) if known <= {0, 1, 2, 9} else np.zeros(len(numbers), bool)
+    """ISO 5218: 1 is male, 2 female, 0 not known and 9 not applicable. As frequent as they are, 0 is a sex."""
+    counts = {code: int((numbers == code).sum()) for code in (0, 1, 2, 9)}
+    if sum(counts.values()) < np.isfinite(numbers).sum():
+        return np.zeros(len(numbers), bool)
+    return (numbers == 9) | ((numbers == 0) & (counts[0] < min(counts[1], counts[2])))
 
 
 def _named(cells: Sequence[tuple[str | None, str]]) -> str:

@@ -197,9 +197,9 @@ def build_questions(cohort: pd.DataFrame, design: Design) -> Questions:
 
 
 def describe_missing(cohort: pd.DataFrame, design: Design, questions: Questions) -> str:
-    """Who takes no part in any test, and for want of what; empty where everybody is known."""
-    without = cohort.loc[~questions.covariates.complete]
-    people = list(dict.fromkeys(without["participant_id"].astype(str)))
+    """Who has no scan with all covariates, and what is missing; empty where everybody has one."""
+    complete = set(cohort.loc[questions.covariates.complete, "participant_id"])
+    people = [str(one) for one in dict.fromkeys(cohort["participant_id"]) if one not in complete]
     if not people:
         return ""
     site = () if design.site_column is None else (design.site_column,)
@@ -210,8 +210,8 @@ def describe_missing(cohort: pd.DataFrame, design: Design, questions: Questions)
     counts = [f"{name} in {int((~there).sum())}" for name, there in known.items() if not there.all()]
     total = cohort["participant_id"].nunique()
     return (
-        f"{len(people)} of {total} participants are in no test, because covariates are missing (scans without "
-        f"{', '.join(counts)}): {listed(people)}"
+        f"covariates are missing (scans without {', '.join(counts)}): {len(people)} of {total} participants take part "
+        f"in no test that removes covariates: {listed(people)}"
     )
 
 

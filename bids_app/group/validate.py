@@ -60,7 +60,7 @@ def validate(
     the exact held-out one. The Gibbs form of PAC-Bayes holds given the latents, which were learnt from the same
     people, and so is not. For a score or an order, error is SAR's loss, bound its worst case, chance the loss of
     predicting nothing. The row "permutation" has the p value of the out-of-fold ridge prediction and that prediction's
-    own AUC.
+    own AUC; for a score or an order, error is what it leaves unexplained, 1 - R2.
 
     Parameters
     ----------

@@ -15,13 +15,14 @@ from nibabel.processing import resample_from_to
 from bids_app.content import check_checksum, check_size, missing_content
 from bids_app.errors import ScanError, one_line
 from bids_app.participant.intensity import Scale, canonical
-from bids_app.participant.orientation import open_image, read_affine, read_qform
+from bids_app.participant.orientation import differing_sizes, open_image, read_affine, read_qform
 
 logger = logging.getLogger("latentatlas")
 
 MIN_EXTENT, MAX_EXTENT = 80.0, 600.0  # mm; a head is about 150 x 200 x 180
 MAX_VOXEL = 6.0  # mm; nothing can be segmented beyond
 SAME_SIZE = 0.01  # relative difference of voxel sizes that is a matter of rounding
+TEMPLATE_CODES = (3, 4)  # of an sform: Talairach, MNI
 
 
 def load_t1w(path: str | PathLike[str]) -> nib.Nifti1Image:
@@ -50,9 +51,9 @@ class T1w(NamedTuple):
 def read_t1w(path: str | PathLike[str]) -> T1w:
     """Load a T1w image as 3D float32 in RAS order, air at zero.
 
-    Trailing axes of length one are dropped, single NaN or infinite voxels become zero, an sform with shear, or with
-    other voxel sizes than the qform, is replaced by the qform (without one, a sheared image is resampled on an
-    orthogonal grid). An offset of the intensities is taken away
+    Trailing axes of length one are dropped, single NaN or infinite voxels become zero, an sform with shear, or of a
+    template and with other voxel sizes than the qform, is replaced by the qform (without one, a sheared image is
+    resampled on an orthogonal grid). An offset of the intensities is taken away
     (:func:`bids_app.participant.intensity.canonical`); a scan without one keeps its values.
 
     Parameters
@@ -178,15 +179,20 @@ def _with_usable_affine(data: np.ndarray, source: Any, path: Path) -> tuple[nib.
     affine = _in_mm(affine, source, data.shape, path)
     image = nib.Nifti1Image(data, affine)
     qform = read_qform(source)
-    scanner = None if qform is None else _in_mm(qform, source, data.shape, path)
-    stretched = scanner is not None and not np.allclose(_edges(affine), _edges(scanner), rtol=SAME_SIZE, atol=0)
-    if shear(affine) < 1e-3 and not stretched:
+    sheared, scaled = shear(affine) >= 1e-3, differing_sizes(source) > SAME_SIZE
+    if scaled:
+        logger.warning("%s: the sform gives other voxel sizes than the qform.", path.name)
+    # An affine registration to a template, kept in the sform, would change every volume. Else neither is more right.
+    scaled = scaled and int(source.header["sform_code"]) in TEMPLATE_CODES
+    if not sheared and not scaled:
         return image, uncertain
-    if scanner is not None:
-        # An affine registration to a template, kept in the sform, would change every volume.
-        why = f"voxels of {_by(_edges(affine))} mm, not {_by(_edges(scanner))} mm" if stretched else "shear"
-        logger.warning("%s: the sform has %s; the qform is used.", path.name, why)
-        return nib.Nifti1Image(data, scanner), uncertain
+    if qform is not None:
+        logger.warning(
+            "%s: the qform is used, because the sform %s.",
+            path.name,
+            "has shear" if sheared else "is one of a template",
+        )
+        return nib.Nifti1Image(data, _in_mm(qform, source, data.shape, path)), uncertain
     logger.warning("%s: the affine has shear; the image was resampled on an orthogonal grid.", path.name)
     spacing = _edges(affine)
     return resample_from_to(image, nib.spaces.vox2out_vox(image, [float(spacing.min())] * 3), order=1), uncertain

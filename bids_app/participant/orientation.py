@@ -85,6 +85,15 @@ def read_qform(image: Any) -> np.ndarray | None:
     return qform if _usable(qform) else None
 
 
+def differing_sizes(image: Any) -> float:
+    """Largest relative difference of the voxel sizes that a usable sform and qform give; 0 where there is one form."""
+    qform = read_qform(image)
+    if qform is None or int(image.header["sform_code"]) <= 0 or not _usable(image.header.get_sform()):
+        return 0.0
+    sform, scanner = (np.linalg.norm(form[:3, :3], axis=0) for form in (image.header.get_sform(), qform))
+    return float(np.max(np.abs(sform / scanner - 1)))
+
+
 def _qform(header: Any) -> np.ndarray | None:
     try:
         return np.asarray(header.get_qform(), float)

@@ -26,8 +26,8 @@ FAINT = 0.08  # of the bright tissue's intensity: resampling leaves a halo round
 EMPTY = 0.02  # the same for a hole in the brain: fluid may be dark, too, but not as dark as what was cut out
 MISSING_MM = 3.0  # a hole this far from anything is no sulcus, however tight the stripping
 VOID_MM = 4.0  # radius of zeros that are no part of a head
-SAMPLED_MM = 2.0  # for their area, no more voxels than these are looked at
-BESIDE_MM = 3.0  # so far from a cut the outline of the brain may end
+SAMPLED_MM = 2.0  # their area is measured on voxels of about this size
+BESIDE_MM = 3.0  # the mask may end this far from a cut
 WIDE_MM = 300.0  # a field of view beyond which empty space is taken off before the network looks
 NECK_MM = 3.0  # beyond the outline that the network sees
 NECK_SHARE = 0.02  # of what the stripping left; less is a matter of where to draw the outline
@@ -171,7 +171,7 @@ def cut_area(mask: nib.Nifti1Image, head: nib.Nifti1Image | None = None) -> floa
 
 
 def _area_on_nothing(head: nib.Nifti1Image, brain: np.ndarray) -> float:
-    """Area of what is bright in and about a brain and borders on zeros, cm2.
+    """Area, in cm2, where bright voxels in or beside the brain touch empty space.
 
     Only zeros as wide as a ball count that go on to the border of the scan as wide: round a whole brain there are
     fluid, bone, which may be zero, and scalp, whatever fills the air.

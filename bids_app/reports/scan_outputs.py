@@ -61,13 +61,13 @@ class ScanOutputs:
     def find(self, kind: str) -> Path | None:
         """A file of this scan (a key of :data:`.SCAN_FILES`); None if not there.
 
-        Of several templates and resolutions that with which the images in the scan's own space were made, else the
-        first.
+        Of several templates and resolutions that with which the images in the scan's own space were made, if it is
+        known, else the first.
         """
         found = self._all(kind)
-        if not found:
-            return None
-        return next((path for path in found if self._entities(path)[0] in ("", self._grid)), found[0])
+        if SCAN_FILES[kind].on_template and self._grid:
+            found = [path for path in found if self._entities(path)[0] == self._grid]
+        return found[0] if found else None
 
     def _all(self, kind: str) -> list[Path]:
         known = SCAN_FILES[kind]

@@ -91,7 +91,7 @@ def cohort(results: GroupResults) -> Iterator[Item]:
     quality = results.table(QUALITY)
     if quality is not None:
         keys = [column for column in IDENTIFIERS if column in quality and column in scans]
-        quality = quality.merge(scans[keys], on=keys)  # not the maps that proved unusable later
+        quality = quality.merge(scans[keys].drop_duplicates(), on=keys)  # not the maps that proved unusable later
         outliers = quality_outliers(quality)
         said = f"{len(outliers)} of {len(quality)} scans should be inspected"
         content = f"<p>None of the {len(quality)} scans stands out.</p>"

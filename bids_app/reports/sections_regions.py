@@ -272,13 +272,13 @@ def voxels(results: GroupResults) -> Iterator[Item]:
     table = results.table(VBM_PEAKS)
     for i, path in enumerate(VBM_T.find(results.output_dir)):
         slug = VBM_T.label(path)
-        sidecar = read_json(VBM_T_SIDECAR.at(results.output_dir, contrast=slug))
-        contrast = sidecar.get("Contrast", slug)
+        facts = read_json(VBM_T_SIDECAR.at(results.output_dir, contrast=slug))
+        contrast = facts.get("Contrast", slug)
         image: Any = nib.load(path)
         beside: Any = nib.load(VBM_LOGP.at(results.output_dir, contrast=slug))
         logp = np.asanyarray(beside.dataobj)
         significant = logp >= -np.log10(ALPHA)
-        least = sidecar.get("DrawnFrom")
+        least = facts.get("DrawnFrom")
         if least is None:  # an output of a version that wrote no sidecar
             least = float(np.abs(np.asanyarray(image.dataobj)[significant]).min(initial=np.inf))
             least = least if np.isfinite(least) else 3.3

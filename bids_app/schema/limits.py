@@ -91,15 +91,8 @@ RULES = (
         "the header does not say which side is left ({:.0f}: 1 if neither form has a code, 2 if sform and qform "
         "disagree)",
     ),
-    # Of a cross-section through the middle of a brain, some 110 cm2; beyond 80 a large part is missing.
-    Rule(
-        "CutArea",
-        0,
-        5,
-        0,
-        80,
-        "{:.0f} cm² of the brain lie where the scan ends (cut, or defaced too far?)",
-    ),
+    Rule("VoxelSizesDiffer", 0, 0.01, *NEVER, "the voxel sizes of sform and qform differ by {:.2f} of their length"),
+    Rule("CutArea", 0, 5, *NEVER, "{:.0f} cm² of the brain lie where the scan ends (cut, defaced, half stripped?)"),
     Rule(
         "MissingShare",
         0,

@@ -109,6 +109,9 @@ MEASURES = (
     Measure("SidesUncertain", "Left and right uncertain in the header",
             "0 if left and right are certain, 1 if neither sform nor qform has a code, 2 if the two disagree; "
                 "unless it is 0, a result for one side may belong to the other"),
+    Measure("VoxelSizesDiffer", "Voxel sizes of sform and qform differ by",
+            "Largest relative difference of the voxel sizes that sform and qform give; all volumes depend on which "
+                "of them is right"),
     Measure("FoldedShare", "Share of the brain that the deformation folds",
             "Share of the brain where the Jacobian determinant is 0 or less"),
     Measure("Noise", "Noise, as a share of the brightness of white matter",

@@ -30,7 +30,8 @@ VALIDATION = Table(
         _CLAIM,
         Column("method", "The bound or the test", header="Method"),
         N,
-        Column("error", "Error; `sample` says for which participants", header="Error"),
+        Column("error", "Error; `sample` says for which participants. Of the test of a score, an order or the "
+            "reconstruction error, 1 - R²; of convolutions, their error over the linear model's", header="Error"),
         Column("bound", "Upper limit of the error", header="Upper bound"),
         Column("p", "p value of the permutation test", header="p"),
         Column("alpha", "Level of the test over all contrasts of this kind of claim; for a bound, one minus its "

@@ -44,7 +44,7 @@ def test_codes_for_a_missing_value_are_named(code):
 
 @pytest.mark.parametrize(
     ("cells", "codes"),
-    [("129", "9"), ("1120", "0"), ("01019", "9"), ("0011", ""), ("1122", ""), ("013", "")],
+    [("129", "9"), ("112220", "0"), ("01019", "9"), ("0011", ""), ("1122", ""), ("013", ""), ("00112", "")],
 )
 def test_codes_of_sex_for_a_missing_value_are_named(cells, codes):
     table = people(list(cells), "sex")

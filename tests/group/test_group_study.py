@@ -106,8 +106,10 @@ def test_latents_components_and_regions_are_harmonised_without_the_held_out_scan
 
 def test_who_is_in_no_test_is_told_before_the_training(scans):
     said = describe_missing(scans, DESIGN, build_questions(scans, DESIGN))
-    assert said.startswith("2 of 90 participants are in no test")
-    assert "sex in 1, site in 1" in said
+    assert "2 of 90 participants take part in no test" in said
+    assert "scans without sex in 1, site in 1" in said
+    visits = pd.concat([scans, scans.iloc[[3]].assign(site="a")], ignore_index=True)  # a later scan has all
+    assert "1 of 90 participants" in describe_missing(visits, DESIGN, build_questions(visits, DESIGN))
     assert f"{scans['participant_id'][3]}, {scans['participant_id'][4]}" in said
     numbered = scans.assign(site=scans["site"].map({"a": 1, "b": 999}))  # a number that no other column may have
     assert "site in 1" in describe_missing(numbered, DESIGN, build_questions(numbered, DESIGN))

@@ -8,6 +8,7 @@ import pytest
 
 from bids_app.errors import ScanError
 from bids_app.participant.inputs import load_t1w, read_t1w, shear
+from bids_app.participant.orientation import differing_sizes, open_image
 
 SHAPE = (40, 44, 36)
 
@@ -68,16 +69,20 @@ def test_sform_with_shear_gives_an_orthogonal_grid(write):
     assert shear(image.affine) < 1e-3
 
 
-@pytest.mark.parametrize(("size", "used"), [(3.6, "qform"), (4.4, "qform"), (4.02, "sform")])
-def test_an_sform_that_would_change_volumes_gives_way_to_the_qform(tmp_path, told, size, used):
-    """A registration to a template that scales is kept in the sform by some programs."""
+@pytest.mark.parametrize(
+    ("size", "code", "used"), [(3.6, 4, 4), (4.4, 3, 4), (4.02, 4, 4.02), (3.6, 1, 3.6), (4.4, 2, 4.4), (3.6, 0, 4)]
+)
+def test_an_sform_that_was_scaled_to_a_template_gives_way_to_the_qform(tmp_path, told, size, code, used):
+    """Any other difference of the voxel sizes is said, and told by a number: nobody knows which form is right."""
     scaled = np.diag([size / 4, size / 4, size / 4, 1]) @ AFFINE
-    path = with_forms(tmp_path / "a.nii", scaled, AFFINE, (4, 1))
-    edge = float(read_t1w(path).image.header.get_zooms()[0])
-    assert edge == pytest.approx(size if used == "sform" else 4, rel=1e-5)
-    assert (f"voxels of {size:g} x {size:g} x {size:g} mm, not 4 x 4 x 4 mm" in told.text) is (used == "qform")
-    alone = read_t1w(with_forms(tmp_path / "b.nii", scaled, AFFINE, (4, 0)))
-    assert float(alone.image.header.get_zooms()[0]) == pytest.approx(size, rel=1e-5)
+    path = with_forms(tmp_path / "a.nii", scaled, AFFINE, (code, 1))
+    assert float(read_t1w(path).image.header.get_zooms()[0]) == pytest.approx(used, rel=1e-5)
+    difference = 0 if code == 0 else abs(size / 4 - 1)
+    assert differing_sizes(open_image(path)) == pytest.approx(difference, abs=1e-5)
+    assert ("other voxel sizes than the qform" in told.text) is (difference > 0.01)
+    alone = with_forms(tmp_path / "b.nii", scaled, AFFINE, (4, 0))
+    assert float(read_t1w(alone).image.header.get_zooms()[0]) == pytest.approx(size, rel=1e-5)
+    assert differing_sizes(open_image(alone)) == 0
 
 
 def test_a_flipped_bit_in_compressed_data_is_found(tmp_path, write):

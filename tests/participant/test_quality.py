@@ -58,7 +58,7 @@ def test_failures_come_first():
 
 NORMS = {
     *("GMFraction", "WMFraction", "CSFFraction"),
-    *("GMIntensityAgreement", "RimOutsideShare", "ImageQualityMark", "SidesUncertain"),
+    *("GMIntensityAgreement", "RimOutsideShare", "ImageQualityMark", "CutArea", "SidesUncertain", "VoxelSizesDiffer"),
 }
 
 

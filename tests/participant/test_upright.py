@@ -49,8 +49,16 @@ def test_a_head_that_lies_right_is_matched_once(brain, tmp_path, monkeypatch):
         normalize.register(*turned(*axes), template, tmp_path, sloppy=True)
 
 
-def test_a_head_that_fits_badly_either_way_is_matched(brain, tmp_path, monkeypatch):
-    """Little of it may be left, or its contrast be another: that is for the quality gate."""
+@pytest.mark.parametrize("damage", ["half", "other contrast", "none"])
+def test_a_head_that_fits_badly_either_way_is_matched(brain, tmp_path, monkeypatch, damage):
+    """Little of it may be left, or its contrast be another: that is for later steps and the quality gate."""
     template, turned = brain
+    scan, mask = turned()
+    data, inside = scan.get_fdata(), np.asarray(mask.dataobj) > 0
+    if damage == "half":
+        inside[:, :, : inside.shape[2] // 2] = False
+    if damage == "other contrast":
+        data = data[inside].max() - data
     monkeypatch.setattr(upright, "SIMILAR", 1.0)
-    normalize.register(*turned(), template, tmp_path, sloppy=True)
+    scan, mask = image_like(data * inside, scan), image_like(inside, scan, np.uint8)
+    normalize.register(scan, mask, template, tmp_path, sloppy=True)

@@ -86,10 +86,12 @@ def test_of_two_sets_of_options_the_page_shows_the_last_one_whole(tmp_path):
         if made:
             (anat / "sub-01_label-GM_probseg.nii.gz").touch()
             write_json(anat / "sub-01_label-GM_probseg.json", {"Fingerprint": made})
+            (anat / "sub-01_space-MNI152Lab_res-3_label-GM_desc-recon_probseg.nii.gz").touch()
         (scan,) = find_scans(tmp_path, "01")
         assert f"_res-{res}_" in scan.modulated.name
         assert f"_res-{res}_" in scan.find("t1w_std").name
         assert (scan.find("gm") is None) is (made is None)
+        assert (scan.find("recon") is None) is (made in (None, "two"))  # made by the first set alone
 
 
 def test_without_template_and_jacobian_the_rest_is_there(tmp_path):

@@ -242,8 +242,9 @@ def _check(config: Config, maps: Sequence[GreyMatterMap], table: pd.DataFrame, d
         logger.warning(doubt)
     if missing := describe_missing(table, design, questions):
         logger.warning("%s", missing)
+    people, complete = table["participant_id"].to_numpy(), questions.covariates.complete
     for contrast in questions.contrasts:
-        rows = rows_of(table["participant_id"].to_numpy(), questions.covariates.complete, contrast.y)
+        rows = rows_of(people, complete, contrast.y, config.scan_choice)
         if reason := why_unanswerable(contrast, rows, questions.covariates):
             logger.warning("%s is not testable: %s", contrast.name, reason)
     if config.reference_group:

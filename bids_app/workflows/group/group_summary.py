@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from ... import __version__
+from ...bids.listing import LABEL
 from ...bids.tables import read_tsv
 from ...config import Config
 from ...schema.claims import ALPHA
@@ -61,8 +63,13 @@ class MapFacts:
 
 def name_left_out(prefix: str, reason: str) -> dict[str, Any]:
     """A scan that is not analysed, by the entities of its name."""
-    named = dict(part.split("-", 1) for part in prefix.split("_") if "-" in part)
-    return {"participant_id": f"sub-{named.get('sub', prefix)}", "session_id": named.get("ses"), "reason": reason}
+    # CAT12 puts letters of its own before: mwp1sub-01_T1w.nii
+    subject, session = (re.search(rf"{key}-{LABEL}", prefix) for key in ("sub", "ses"))
+    return {
+        "participant_id": subject.group() if subject else prefix,
+        "session_id": session.group() if session else None,
+        "reason": reason,
+    }
 
 
 def read_inputs(finished: Mapping[str, Finished]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from bids_app.cli import parse
 from bids_app.group.study import Design
 from bids_app.workflows.group.cohort_graph import init_group_wf
 from bids_app.workflows.group.group_level import _head_size
-from bids_app.workflows.group.group_summary import INPUTS, MapFacts, read_inputs, summarise
+from bids_app.workflows.group.group_summary import INPUTS, MapFacts, name_left_out, read_inputs, summarise
 
 
 def config(tmp_path, *more):
@@ -48,6 +48,8 @@ def test_maps_that_could_not_be_used_are_named_beside_those_that_the_gate_failed
     assert (made["n_scans"], made["n_participants"]) == (3, 2)
     assert [one["reason"] for one in made["left_out"]] == ["half is missing", "it is empty"]
     assert (made["left_out"][1]["participant_id"], made["left_out"][1]["session_id"]) == ("sub-3", None)
+    other = name_left_out("mwp1sub-01_ses-2_T1w.nii", "it is empty")
+    assert (other["participant_id"], other["session_id"]) == ("sub-01", "ses-2")
 
 
 def test_what_each_contrast_leaves_out_and_what_comes_before_any_number(tmp_path):
