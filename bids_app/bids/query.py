@@ -184,7 +184,10 @@ def find_t1w(
     filters = read_filters(filter_file)
     broken: list[PurePosixPath] = []
     paths = list(list_images(root, _ANY_T1W, participants, sessions, broken))
-    away = ignored([*paths, *broken], read_bidsignore(root))
+    # A pattern such as `anat/` is one of folders, and of what is in them.
+    inside = {path / "any": path for path in broken}
+    away = ignored([*paths, *broken, *inside], read_bidsignore(root))
+    away |= {inside[path] for path in away & inside.keys()}
     if away:
         logger.info(".bidsignore excludes %s", listed([str(path) for path in [*paths, *broken] if path in away]))
     scans: list[Scan] = []

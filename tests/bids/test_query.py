@@ -173,7 +173,9 @@ def test_a_broken_link_in_place_of_a_folder_is_named(tmp_path):
     for home in ("sub-02", "sub-03/ses-2", "sub-04"):
         (root / home).mkdir()
         (root / home / "anat").symlink_to("nowhere")
-    (root / ".bidsignore").write_text("sub-04\n")
+    for pattern in ("sub-04/anat/", "sub-04/anat/**", "sub-04"):
+        (root / ".bidsignore").write_text(f"{pattern}\n")
+        assert "sub-04" not in [item.name for item in find_t1w(root).unusable]
     found = find_t1w(root)
     assert [s.prefix for s in found.scans] == ["sub-01", "sub-03_ses-1"]
     assert [item.name for item in found.unusable] == ["sub-02", "sub-03_ses-2"]
