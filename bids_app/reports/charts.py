@@ -158,7 +158,8 @@ def forest_figure(validation: pd.DataFrame) -> Figure:
                 axes.plot(stop, y, ">" if bound[i] > edge else "|", color=colour, ms=8, mew=2, clip_on=False)
             colour = colour if np.isfinite(bound[i]) else FAINT
             inside = "white" if "sample" in table and table["sample"][i] == "in-sample" else colour
-            axes.plot(min(error[i], edge), y, "o" if not error[i] > edge else ">", color=colour, mfc=inside, ms=5.5)
+            mark = ">" if error[i] > edge else "o"
+            axes.plot(min(error[i], edge), y, mark, color=colour, mfc=inside, ms=5.5, clip_on=False)
             if np.isfinite(chance[i]):
                 axes.plot([chance[i]] * 2, [y - 0.42, y + 0.42], color="black", lw=1.6)
             note = f"n = {int(table['n'][i])}" if "n" in table and np.isfinite(table["n"][i]) else ""

@@ -282,7 +282,9 @@ def voxels(results: GroupResults) -> Iterator[Item]:
         if least is None:  # an output of a version that wrote no sidecar
             least = float(np.abs(np.asanyarray(image.dataobj)[significant]).min(initial=np.inf))
             least = least if np.isfinite(least) else 3.3
-        said = f"{int(significant.sum())} voxels are significant family-wise (|t| of {least:.2f} or more)"
+        count = int(significant.sum())
+        voxels_are = "1 voxel is" if count == 1 else f"{count} voxels are"
+        said = f"{voxels_are} significant family-wise (|t| of {least:.2f} or more)"
         if not significant.any():
             said = f"no voxel is significant family-wise; |t| of {least:.1f} or more is drawn, which is not a finding"
         if (enhanced := VBM_TFCE.at(results.output_dir, contrast=slug)).exists():

@@ -21,7 +21,7 @@ TESTS = {
 #: What the error of a bound is the error of, for sentences.
 ERRORS = {
     "held-out (strict)": "a linear SVM's balanced error",
-    "sam (strict)": "the best region's balanced error in the participants it was fitted to",
+    "sam (strict)": "the best region's in-sample balanced error",
     "sar (held out)": "SAR's loss",
 }
 #: Column ``features`` of ``group/baselines.tsv``.
