@@ -91,7 +91,9 @@ RULES = (
         "the header does not say which side is left ({:.0f}: 1 if neither form has a code, 2 if sform and qform "
         "disagree)",
     ),
-    Rule("VoxelSizesDiffer", 0, 0.01, *NEVER, "the voxel sizes of sform and qform differ by {:.2f} of their length"),
+    Rule(
+        "VoxelSizesDiffer", 0, 0.01, *NEVER, "the voxel sizes of sform and qform differ by {:.0%} (which one is right?)"
+    ),
     Rule("CutArea", 0, 5, *NEVER, "{:.0f} cm² of the brain lie where the scan ends (cut, defaced, half stripped?)"),
     Rule(
         "MissingShare",
