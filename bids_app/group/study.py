@@ -55,7 +55,7 @@ class Design:
     primary : str or None
         The contrast that the study was planned for; one of those that are made.
     reference_group : str or None
-        The second one of a pair of groups, where pairs are made by default.
+        Comes second in all pairs made by default.
     file : str
         Where the columns come from, named in errors.
     """

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import nibabel as nib
 import numpy as np
+from nibabel.affines import voxel_sizes
 from nibabel.processing import resample_from_to
 
 from bids_app.content import check_checksum, check_size, missing_content
@@ -41,11 +42,14 @@ class T1w(NamedTuple):
         What was done to the intensities.
     sides_uncertain : int
         0, or why the header leaves open which side is left (:func:`bids_app.participant.orientation.read_affine`).
+    sizes_differ: float
+        Relative difference of the voxel sizes of sform and qform (``orientation.differing_sizes``).
     """
 
     image: nib.Nifti1Image
     scale: Scale
     sides_uncertain: int
+    sizes_differ: float
 
 
 def read_t1w(path: str | PathLike[str]) -> T1w:
@@ -113,7 +117,8 @@ def read_t1w(path: str | PathLike[str]) -> T1w:
             "%s: intensities rescaled to the usual range: zero was at %g, factor %g%s",
             path.name, scale.zero, scale.factor, filled,
         )  # fmt: skip
-    image, uncertain = _with_usable_affine(data, source, path)
+    sizes_differ = differing_sizes(source)
+    image, uncertain = _with_usable_affine(data, source, path, sizes_differ > SAME_SIZE)
     image = nib.as_closest_canonical(image)
     _check_grid(image, path)
     code = int(source.header.get("sform_code", 1)) or int(source.header.get("qform_code", 1)) or 1
@@ -121,7 +126,7 @@ def read_t1w(path: str | PathLike[str]) -> T1w:
     clean.header.set_xyzt_units("mm")
     clean.set_sform(image.affine, code)
     clean.set_qform(image.affine, code)
-    return T1w(clean, scale, uncertain)
+    return T1w(clean, scale, uncertain, sizes_differ)
 
 
 def _check_compression(path: Path) -> None:
@@ -165,7 +170,7 @@ def _check_values(data: np.ndarray, finite: np.ndarray, path: Path) -> np.ndarra
     return data
 
 
-def _with_usable_affine(data: np.ndarray, source: Any, path: Path) -> tuple[nib.Nifti1Image, int]:
+def _with_usable_affine(data: np.ndarray, source: Any, path: Path, scaled: bool) -> tuple[nib.Nifti1Image, int]:
     """Image with an affine free of shear (sform, else qform, else resampled), and whether its sides are uncertain."""
     affine, uncertain = read_affine(source)
     if affine is None:
@@ -179,7 +184,7 @@ def _with_usable_affine(data: np.ndarray, source: Any, path: Path) -> tuple[nib.
     affine = _in_mm(affine, source, data.shape, path)
     image = nib.Nifti1Image(data, affine)
     qform = read_qform(source)
-    sheared, scaled = shear(affine) >= 1e-3, differing_sizes(source) > SAME_SIZE
+    sheared = shear(affine) >= 1e-3
     if scaled:
         logger.warning("%s: the sform gives other voxel sizes than the qform.", path.name)
     # An affine registration to a template, kept in the sform, would change every volume. Else neither is more right.
@@ -194,7 +199,7 @@ def _with_usable_affine(data: np.ndarray, source: Any, path: Path) -> tuple[nib.
         )
         return nib.Nifti1Image(data, _in_mm(qform, source, data.shape, path)), uncertain
     logger.warning("%s: the affine has shear; the image was resampled on an orthogonal grid.", path.name)
-    spacing = _edges(affine)
+    spacing = voxel_sizes(affine)
     return resample_from_to(image, nib.spaces.vox2out_vox(image, [float(spacing.min())] * 3), order=1), uncertain
 
 
@@ -202,7 +207,7 @@ def _in_mm(affine: np.ndarray, source: Any, shape: tuple[int, ...], path: Path) 
     """The affine in mm, where the header says that it is in metres or micrometres, and a head fits in then only."""
     code = int(source.header["xyzt_units"]) & 7 if "xyzt_units" in source.header else 0
     factor, units = {1: (1000.0, "metres"), 3: (0.001, "micrometres")}.get(code, (1.0, "mm"))
-    extent = _edges(affine) * shape
+    extent = voxel_sizes(affine) * shape
     if factor == 1.0 or (extent.min() >= MIN_EXTENT and extent.max() <= MAX_EXTENT):
         return affine
     logger.warning("%s: the header is in %s, and was read accordingly.", path.name, units)
@@ -211,13 +216,8 @@ def _in_mm(affine: np.ndarray, source: Any, shape: tuple[int, ...], path: Path) 
 
 def shear(affine: np.ndarray) -> float:
     """Largest cosine between two axes of an affine: zero for an orthogonal grid."""
-    axes = affine[:3, :3] / _edges(affine)
+    axes = affine[:3, :3] / voxel_sizes(affine)
     return float(np.max(np.abs(axes.T @ axes - np.eye(3))))
-
-
-def _edges(affine: np.ndarray) -> np.ndarray:
-    """Voxel size of an affine (3,)."""
-    return np.linalg.norm(affine[:3, :3], axis=0)
 
 
 def _check_grid(image: nib.Nifti1Image, path: Path) -> None:

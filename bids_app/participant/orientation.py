@@ -7,6 +7,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+from nibabel.affines import voxel_sizes
 
 #: Why it is unknown which side is left: neither form has a code, or the two point different ways.
 NO_CODE, DIFFERENT = 1, 2
@@ -90,8 +91,7 @@ def differing_sizes(image: Any) -> float:
     qform = read_qform(image)
     if qform is None or int(image.header["sform_code"]) <= 0 or not _usable(image.header.get_sform()):
         return 0.0
-    sform, scanner = (np.linalg.norm(form[:3, :3], axis=0) for form in (image.header.get_sform(), qform))
-    return float(np.max(np.abs(sform / scanner - 1)))
+    return float(np.max(np.abs(voxel_sizes(image.header.get_sform()) / voxel_sizes(qform) - 1)))
 
 
 def _qform(header: Any) -> np.ndarray | None:

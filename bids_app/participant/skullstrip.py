@@ -25,7 +25,7 @@ STRIPPED_SHARE = 0.9  # of that shell is background in a stripped scan; 0.1 to 0
 FAINT = 0.08  # of the bright tissue's intensity: resampling leaves a halo round a stripped brain, denoising a haze
 EMPTY = 0.02  # the same for a hole in the brain: fluid may be dark, too, but not as dark as what was cut out
 MISSING_MM = 3.0  # a hole this far from anything is no sulcus, however tight the stripping
-VOID_MM = 4.0  # radius of zeros that are no part of a head
+VOID_MM = 4.0  # zeros within a ball of this radius are empty space, not dark voxels of a head
 SAMPLED_MM = 2.0  # their area is measured on voxels of about this size
 BESIDE_MM = 3.0  # the mask may end this far from a cut
 WIDE_MM = 300.0  # a field of view beyond which empty space is taken off before the network looks
@@ -173,8 +173,8 @@ def cut_area(mask: nib.Nifti1Image, head: nib.Nifti1Image | None = None) -> floa
 def _area_on_nothing(head: nib.Nifti1Image, brain: np.ndarray) -> float:
     """Area, in cm2, where bright voxels in or beside the brain touch empty space.
 
-    Only zeros as wide as a ball count that go on to the border of the scan as wide: round a whole brain there are
-    fluid, bone, which may be zero, and scalp, whatever fills the air.
+    Empty space is made of zeros, wide enough for a ball of ``VOID_MM``, and reaches the border of the scan at that
+    width. Fluid, bone and scalp keep a whole brain away from it; bone may be zero, but lies within the scalp.
     """
     zooms = np.asarray(head.header.get_zooms()[:3], dtype=float)
     steps = np.maximum(1, np.floor(SAMPLED_MM / zooms + 0.01)).astype(int)

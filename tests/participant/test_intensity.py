@@ -164,7 +164,7 @@ def test_voxels_without_a_value_become_air(head, tmp_path, caplog):
     logger.addHandler(caplog.handler)
     try:
         with caplog.at_level(logging.INFO, "latentatlas"):
-            image, scale, _ = read_t1w(path)
+            image, scale, *_ = read_t1w(path)
     finally:
         logger.removeHandler(caplog.handler)
     found = np.asarray(image.dataobj)

@@ -18,12 +18,11 @@ def conform(folder: Path, image: Path, source: dict[str, Any]) -> dict[str, Any]
     """
     from ...bids.source import hash_content
     from ...participant.inputs import read_t1w
-    from ...participant.orientation import differing_sizes, open_image
 
-    t1w, scale, uncertain = read_t1w(image)
+    t1w, scale, uncertain, sizes_differ = read_t1w(image)
     facts: dict[str, Any] = {"SourceFile": {**source, "SHA256": hash_content(image)}}
     facts |= {"IntensityZero": scale.zero, "IntensityFactor": scale.factor, "SidesUncertain": uncertain}
-    facts["VoxelSizesDiffer"] = round(differing_sizes(open_image(Path(image))), 4)
+    facts["VoxelSizesDiffer"] = round(sizes_differ, 4)
     if scale.fill is not None:
         facts["IntensityFill"] = scale.fill
     return {"t1w": _save(t1w, folder / "t1w.nii"), "conformed": facts}
